@@ -1,0 +1,66 @@
+"""No Time To Train: a few annotated pictures in, labelled instance masks on all the others out, with no training.
+
+Names are imported on first use, so that ``import no_time_to_train`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from no_time_to_train.build import build_segmenter, compose_config, load_segmenter
+    from no_time_to_train.config import Config
+    from no_time_to_train.data.images import read_image
+    from no_time_to_train.data.references import load_references
+    from no_time_to_train.evaluation.instance_ap import evaluate_instances
+    from no_time_to_train.memory_bank import MemoryBank
+    from no_time_to_train.segmenter import Segmenter
+    from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
+
+_HOME = {
+    "Category": "structures",
+    "Config": "config",
+    "Detections": "structures",
+    "MemoryBank": "memory_bank",
+    "ReferenceInstance": "structures",
+    "ReferenceSet": "structures",
+    "Segmenter": "segmenter",
+    "build_segmenter": "build",
+    "compose_config": "build",
+    "evaluate_instances": "evaluation.instance_ap",
+    "load_references": "data.references",
+    "load_segmenter": "build",
+    "read_image": "data.images",
+}
+
+__all__ = [
+    "Category",
+    "Config",
+    "Detections",
+    "MemoryBank",
+    "ReferenceInstance",
+    "ReferenceSet",
+    "Segmenter",
+    "__version__",
+    "build_segmenter",
+    "compose_config",
+    "evaluate_instances",
+    "load_references",
+    "load_segmenter",
+    "read_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'no_time_to_train' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"no_time_to_train.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,34 @@
+"""What every source of candidate masks is given and gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel
+from no_time_to_train.structures import MaskProposals
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """One image as both networks see it: computed once, passed to every later stage.
+
+    Attributes:
+        image_size_hw: (height, width) of the original image.
+        features: (h, w, D) patch features of the whole image, squashed to the encoder's square.
+        embedding: the mask model's view of the same image.
+    """
+
+    image_size_hw: tuple[int, int]
+    features: Tensor
+    embedding: ImageEmbedding
+
+
+class ProposalSource(Protocol):
+    """Where candidate masks come from."""
+
+    def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
+        """Candidate masks of one image; ``prototypes`` (P, D) lets a source look only where a category may be."""
+        ...

@@ -1,0 +1,75 @@
+"""Candidate masks from a regular grid of single foreground points (the paper's source of proposals)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from no_time_to_train.models.interfaces import MaskModel, PromptBatch
+from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.structures import MaskProposals
+
+logger = logging.getLogger(__name__)
+
+
+def point_grid_xy(image_size: int, points_per_side: int) -> Tensor:
+    """(points_per_side**2, 2) float32 x, y in pixels of the mask model's square input; x varies slowest.
+
+    ``linspace(0, image_size - 1, points_per_side) + 0.5`` on each axis, as published.
+    """
+    axis = torch.linspace(0, image_size - 1, points_per_side) + 0.5
+    return torch.cartesian_prod(axis, axis).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class SemanticPrefilter:
+    """Keeps the grid points whose patch resembles a prototype: by threshold, or the k most similar.
+
+    A choice that trades recall for time, never the default. Exactly one of the two limits is set.
+    """
+
+    min_similarity: float | None = None
+    top_k: int | None = None
+
+    def keep(self, points_xy: Tensor, image_size: int, features: Tensor, prototypes: Tensor) -> Tensor:
+        """Ascending indices of the kept points. points_xy (N, 2), features (h, w, D), prototypes (P, D)."""
+        num_rows, num_columns, _ = features.shape
+        columns = (points_xy[:, 0] * num_columns / image_size).long().clamp(0, num_columns - 1)
+        rows = (points_xy[:, 1] * num_rows / image_size).long().clamp(0, num_rows - 1)
+        normalised = torch.nn.functional.normalize(prototypes, dim=-1)
+        similarity = (torch.nn.functional.normalize(features, dim=-1) @ normalised.T).amax(-1)[rows, columns]
+        if self.top_k is not None:
+            order = torch.argsort(similarity, descending=True, stable=True)
+            return order[: self.top_k].sort().values
+        return torch.nonzero(similarity >= self.min_similarity).flatten()
+
+
+@dataclass(frozen=True)
+class PointGrid:
+    """One foreground point per prompt; the best of three masks by predicted IoU, where that is high enough.
+
+    Attributes:
+        points_per_side: grid points on each axis.
+        min_predicted_iou: masks whose predicted IoU is not above this are dropped.
+        prefilter: optional choice of the points worth decoding.
+    """
+
+    points_per_side: int = 32
+    min_predicted_iou: float = 0.4
+    prefilter: SemanticPrefilter | None = None
+
+    def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
+        points_xy = point_grid_xy(mask_model.image_size, self.points_per_side).to(mask_model.device)
+        if self.prefilter is not None and prototypes is not None and len(prototypes):
+            kept = self.prefilter.keep(points_xy, mask_model.image_size, image.features, prototypes)
+            logger.info("semantic prefilter: %d of %d grid points dropped", len(points_xy) - len(kept), len(points_xy))
+            points_xy = points_xy[kept]
+        prompts = PromptBatch(
+            points_xy=points_xy[:, None],
+            point_labels=torch.ones(len(points_xy), 1, dtype=torch.int32, device=points_xy.device),
+        )
+        best = mask_model.predict_best(image.embedding, prompts, min_predicted_iou=self.min_predicted_iou)
+        return MaskProposals(best.logits, best.predicted_ious)

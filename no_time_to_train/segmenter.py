@@ -1,0 +1,199 @@
+"""The stages put together for one image or a batch: no math and no output files of its own."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from no_time_to_train.config import Config
+from no_time_to_train.data.images import read_image, resize_for_model
+from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
+from no_time_to_train.memory_bank import MemoryBank, build_memory_bank
+from no_time_to_train.merging import decay_scores
+from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
+from no_time_to_train.ops.boxes import boxes_from_masks
+from no_time_to_train.ops.masks import upsampled_mask_rles
+from no_time_to_train.ops.nms import class_aware_nms
+from no_time_to_train.ops.pooling import pool_mask_features
+from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy
+from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
+from no_time_to_train.structures import Detections, MaskProposals, ReferenceSet, as_image_tensor
+
+logger = logging.getLogger(__name__)
+
+
+class Segmenter:
+    """References in, a memory bank out; an image and a memory bank in, labelled instance masks out.
+
+    Args:
+        encoder: frozen feature encoder.
+        mask_model: frozen promptable mask model.
+        config: every setting of the method.
+        proposals: where candidate masks come from.
+    """
+
+    def __init__(
+        self, encoder: FeatureEncoder, mask_model: MaskModel, config: Config, *, proposals: ProposalSource
+    ) -> None:
+        self.encoder = encoder
+        self.mask_model = mask_model
+        self.config = config
+        self.proposals = proposals
+        # A bank never changes, so what matching needs of it (K-means, an index) is made once per bank and forgotten
+        # with it.
+        self._prototypes: weakref.WeakKeyDictionary[MemoryBank, Prototypes | InstanceIndex] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return self.mask_model.device
+
+    def build_memory(
+        self, references: ReferenceSet, on_progress: Callable[[int, int], None] | None = None
+    ) -> MemoryBank:
+        """Class prototypes of the references (equations 1-2); boxes without a mask get one from the mask model.
+
+        Args:
+            references: see ``load_references``.
+            on_progress: called with (done, total) instances.
+        """
+        return build_memory_bank(
+            references,
+            self.encoder,
+            mask_model=self.mask_model,
+            config=self.config.references,
+            batch_size=self.config.features.batch_size,
+            keep_instances=self.config.references.keep_instances or self.config.matching.name != "class_mean",
+            on_progress=on_progress,
+        )
+
+    def segment(self, image: np.ndarray | str | Path, memory: MemoryBank) -> Detections:
+        """Labelled instance masks of one image, best first, at most ``merging.max_detections``.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, or a file.
+            memory: from ``build_memory`` or ``MemoryBank.load``.
+        """
+        return self.segment_batch([image], memory)[0]
+
+    def segment_batch(self, images: Sequence[np.ndarray | str | Path], memory: MemoryBank) -> list[Detections]:
+        """The same for several images; the two image encoders see them as one batch."""
+        memory.check_encoder(self.encoder)
+        return [self.label(encoded, memory) for encoded in self.encode(images)]
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[np.ndarray | str | Path]) -> list[EncodedImage]:
+        """Both networks' view of every image: the whole picture squashed to each one's square input."""
+        arrays = [image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images]
+        if not arrays:
+            return []
+        squares = torch.stack(
+            [as_image_tensor(resize_for_model(a, self.mask_model.image_size), self.device) for a in arrays]
+        )
+        # The encoder sees the mask model's square made smaller, not the photo (as published).
+        size = self.encoder.image_size
+        smaller = torch.nn.functional.interpolate(squares, size=(size, size), mode="bicubic", align_corners=False)
+        features = self.encoder.encode(smaller.to(self.encoder.device)).to(self.device)
+        embeddings = self.mask_model.encode_images(squares)
+        return [
+            EncodedImage(image_size_hw=(array.shape[0], array.shape[1]), features=feature, embedding=embedding)
+            for array, feature, embedding in zip(arrays, features, embeddings, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def label(self, image: EncodedImage, memory: MemoryBank) -> Detections:
+        """Proposals, matching, NMS, merging (sections 1 and 2 of the method) for one encoded image."""
+        proposals = self.proposals.propose(image, self.mask_model, self._prefilter_prototypes(memory))
+        binary = proposals.logits > 0
+        matches = self._match(pool_mask_features(binary, image.features), memory)
+        kept = self._suppress(binary, proposals, matches)
+        return self._merge(proposals, matches, kept, image.image_size_hw, memory)
+
+    def _prefilter_prototypes(self, memory: MemoryBank) -> Tensor:
+        return memory.class_means()[0].to(self.device)
+
+    def _match(self, mask_features: Tensor, memory: MemoryBank) -> Matches:
+        if memory not in self._prototypes:
+            self._prototypes[memory] = self._prepare(memory)
+        prepared = self._prototypes[memory]
+        settings = self.config.matching
+        if isinstance(prepared, InstanceIndex):
+            return match_nearest_instances(
+                mask_features, prepared, num_neighbours=settings.num_neighbours, labels_per_mask=settings.labels_per_mask
+            )
+        return match(mask_features, prepared, labels_per_mask=settings.labels_per_mask)
+
+    def _prepare(self, memory: MemoryBank) -> Prototypes | InstanceIndex:
+        settings = self.config.matching
+        num_categories = len(memory.categories)
+        if settings.name == "nearest_instances":
+            return InstanceIndex(*memory.instances(), num_categories)
+        if settings.name == "nearest_centres":
+            vectors, category_indices = memory.class_centres(settings.num_centres, settings.seed)
+        else:
+            vectors, category_indices = memory.class_means()
+        return Prototypes(vectors.to(self.device), category_indices.to(self.device), num_categories)
+
+    def _suppress(self, binary: Tensor, proposals: MaskProposals, matches: Matches) -> Tensor:
+        """Positions in ``matches`` that survive the class-aware NMS on the mask grid, best predicted IoU first."""
+        half_open = self.config.output.box_convention == "half_open"
+        boxes = boxes_from_masks(binary, half_open=half_open)[matches.mask_indices]
+        ranking = proposals.predicted_ious[matches.mask_indices]
+        settings = self.config.merging
+        kept = class_aware_nms(boxes, ranking, matches.category_indices, settings.nms_iou_threshold)
+        kept = kept[: settings.max_masks]
+        return kept[matches.scores[kept] > 0]
+
+    def _merge(
+        self,
+        proposals: MaskProposals,
+        matches: Matches,
+        kept: Tensor,
+        image_size_hw: tuple[int, int],
+        memory: MemoryBank,
+    ) -> Detections:
+        """Full-resolution masks of the survivors, their scores decayed by overlap, the best ones as detections."""
+        mask_indices, rows = torch.unique(matches.mask_indices[kept], return_inverse=True)
+        unique_rles = upsampled_mask_rles(proposals.logits[mask_indices], image_size_hw)
+        rles = [unique_rles[row] for row in rows.tolist()]
+        # A mask can vanish when a picture is smaller than the mask grid.
+        visible = [position for position, rle in enumerate(rles) if rle_area(rle) > 0]
+        rles = [rles[position] for position in visible]
+        kept = kept[torch.tensor(visible, dtype=torch.long, device=kept.device)]
+        scores = decay_scores(
+            matches.scores[kept],
+            matches.category_indices[kept],
+            rles,
+            matches.normalised_features[matches.mask_indices[kept]],
+            self.config.merging,
+        )
+        order = self._ranked_output(scores, matches.category_indices[kept], memory)
+        best = kept[order]
+        chosen = [rles[position] for position in order.tolist()]
+        boxes = np.array([rle_to_box_xyxy(rle) for rle in chosen], np.float32).reshape(-1, 4)
+        if self.config.output.box_convention == "inclusive":
+            boxes[:, 2:] -= 1
+        ids = np.array([category.id for category in memory.categories], np.int64)
+        return Detections(
+            rles=tuple(chosen),
+            boxes_xyxy=boxes,
+            scores=scores[order].float().cpu().numpy(),
+            category_ids=ids[matches.category_indices[best].cpu().numpy()],
+            predicted_ious=proposals.predicted_ious[matches.mask_indices[best]].float().cpu().numpy(),
+            image_size_hw=image_size_hw,
+            categories=tuple(category for category in memory.categories if not category.is_background),
+        )
+
+    def _ranked_output(self, scores: Tensor, category_indices: Tensor, memory: MemoryBank) -> Tensor:
+        """Positions of the detections that go out: best score first, never the background, never a score of 0."""
+        is_background = torch.tensor([category.is_background for category in memory.categories], device=scores.device)
+        order = torch.argsort(scores, descending=True, stable=True)
+        order = order[(scores[order] > 0) & ~is_background[category_indices[order]]]
+        return order[: self.config.merging.max_detections]

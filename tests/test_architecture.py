@@ -1,0 +1,83 @@
+"""The folder listing is the pipeline: lower layers never import higher ones, wherever the import stands."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "no_time_to_train"
+MAX_LINES = 450
+
+# Lowest first. A module may import its own layer and those before it.
+LAYERS = [
+    ["structures", "errors", "config", "locations", "drawing", "ops"],
+    ["data", "models"],
+    ["box_to_mask", "memory_bank", "proposals", "matching", "merging"],
+    ["segmenter"],
+    ["outputs", "evaluation"],
+    ["build"],
+    ["progress", "tasks"],
+    ["cli", "__main__"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imported_layers(path: Path) -> set[str]:
+    """First name below the package of every import in a file, those inside functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("no_time_to_train"):
+            parts = node.module.split(".")
+            names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("no_time_to_train.")}
+    return names - {"__version__"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_lower_layers_never_import_higher_ones(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert own in RANK, f"{own} has no layer yet: add it to LAYERS"
+    for name in imported_layers(path):
+        assert name in RANK, f"{own} imports {name}, which has no layer"
+        assert RANK[name] <= RANK[own], f"{own} (layer {RANK[own]}) imports {name} (layer {RANK[name]})"
+
+
+@pytest.mark.parametrize("name", ["matching", "merging"])
+def test_math_knows_neither_models_nor_files(name: str) -> None:
+    assert imported_layers(PACKAGE / f"{name}.py") <= {"structures", "config", "ops", "errors"}
+
+
+def test_only_models_loads_weights() -> None:
+    for path in MODULES:
+        if path.relative_to(PACKAGE).parts[0] != "models":
+            assert "torch.load(" not in path.read_text(), path
+            assert "from_pretrained(" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_stay_readable(path: Path) -> None:
+    assert path.stem not in {"utils", "misc", "helpers", "common"}
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("statement", ["import no_time_to_train", "import no_time_to_train.cli"])
+def test_importing_is_cheap(statement: str) -> None:
+    heavy = "{'torch', 'transformers', 'sam2', 'faiss', 'matplotlib', 'hydra', 'PIL', 'numpy'}"
+    code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_exist() -> None:
+    import no_time_to_train
+
+    for name in no_time_to_train.__all__:
+        assert getattr(no_time_to_train, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        no_time_to_train.nonsense  # noqa: B018
