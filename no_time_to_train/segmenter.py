@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from no_time_to_train.memory_bank import MemoryBank, build_memory_bank
 from no_time_to_train.merging import decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.ops.boxes import boxes_from_masks
-from no_time_to_train.ops.masks import upsampled_mask_rles
+from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy
@@ -26,6 +27,21 @@ from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.structures import Detections, MaskProposals, ReferenceSet, as_image_tensor
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class PooledProposals:
+    """Candidate masks of one image with the mean feature under each.
+
+    Attributes:
+        proposals: N masks on the mask grid.
+        features: (N, D) mean patch features, not normalised (equation 3).
+        image_size_hw: (height, width) of the image.
+    """
+
+    proposals: MaskProposals
+    features: Tensor
+    image_size_hw: tuple[int, int]
 
 
 class Segmenter:
@@ -86,7 +102,7 @@ class Segmenter:
     def segment_batch(self, images: Sequence[np.ndarray | str | Path], memory: MemoryBank) -> list[Detections]:
         """The same for several images; the two image encoders see them as one batch."""
         memory.check_encoder(self.encoder)
-        return [self.label(encoded, memory) for encoded in self.encode(images)]
+        return [self.label(self.propose(encoded, memory), memory) for encoded in self.encode(images)]
 
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray | str | Path]) -> list[EncodedImage]:
@@ -108,16 +124,20 @@ class Segmenter:
         ]
 
     @torch.inference_mode()
-    def label(self, image: EncodedImage, memory: MemoryBank) -> Detections:
-        """Proposals, matching, NMS, merging (sections 1 and 2 of the method) for one encoded image."""
-        proposals = self.proposals.propose(image, self.mask_model, self._prefilter_prototypes(memory))
-        binary = proposals.logits > 0
-        matches = self._match(pool_mask_features(binary, image.features), memory)
-        kept = self._suppress(binary, proposals, matches)
-        return self._merge(proposals, matches, kept, image.image_size_hw, memory)
+    def propose(self, image: EncodedImage, memory: MemoryBank | None = None) -> PooledProposals:
+        """Candidate masks and their features. They depend on the references only where the source looks at them
+        (``proposals.prefilter=semantic``), so one result serves any number of memory banks."""
+        prototypes = None if memory is None else memory.class_means()[0].to(self.device)
+        proposals = self.proposals.propose(image, self.mask_model, prototypes)
+        features = pool_mask_features(proposals.logits > 0, image.features)
+        return PooledProposals(proposals, features, image.image_size_hw)
 
-    def _prefilter_prototypes(self, memory: MemoryBank) -> Tensor:
-        return memory.class_means()[0].to(self.device)
+    @torch.inference_mode()
+    def label(self, pooled: PooledProposals, memory: MemoryBank) -> Detections:
+        """Matching, NMS, merging (sections 1 and 2 of the method) for the candidate masks of one image."""
+        matches = self._match(pooled.features, memory)
+        kept = self._suppress(pooled.proposals, matches)
+        return self._merge(pooled, matches, kept, memory)
 
     def _match(self, mask_features: Tensor, memory: MemoryBank) -> Matches:
         if memory not in self._prototypes:
@@ -126,7 +146,7 @@ class Segmenter:
         settings = self.config.matching
         if isinstance(prepared, InstanceIndex):
             return match_nearest_instances(
-                mask_features, prepared, num_neighbours=settings.num_neighbours, labels_per_mask=settings.labels_per_mask
+                mask_features, prepared, settings.num_neighbours, labels_per_mask=settings.labels_per_mask
             )
         return match(mask_features, prepared, labels_per_mask=settings.labels_per_mask)
 
@@ -141,27 +161,21 @@ class Segmenter:
             vectors, category_indices = memory.class_means()
         return Prototypes(vectors.to(self.device), category_indices.to(self.device), num_categories)
 
-    def _suppress(self, binary: Tensor, proposals: MaskProposals, matches: Matches) -> Tensor:
+    def _suppress(self, proposals: MaskProposals, matches: Matches) -> Tensor:
         """Positions in ``matches`` that survive the class-aware NMS on the mask grid, best predicted IoU first."""
         half_open = self.config.output.box_convention == "half_open"
-        boxes = boxes_from_masks(binary, half_open=half_open)[matches.mask_indices]
+        boxes = boxes_from_masks(proposals.logits > 0, half_open=half_open)[matches.mask_indices]
         ranking = proposals.predicted_ious[matches.mask_indices]
         settings = self.config.merging
         kept = class_aware_nms(boxes, ranking, matches.category_indices, settings.nms_iou_threshold)
         kept = kept[: settings.max_masks]
         return kept[matches.scores[kept] > 0]
 
-    def _merge(
-        self,
-        proposals: MaskProposals,
-        matches: Matches,
-        kept: Tensor,
-        image_size_hw: tuple[int, int],
-        memory: MemoryBank,
-    ) -> Detections:
+    def _merge(self, pooled: PooledProposals, matches: Matches, kept: Tensor, memory: MemoryBank) -> Detections:
         """Full-resolution masks of the survivors, their scores decayed by overlap, the best ones as detections."""
+        proposals = pooled.proposals
         mask_indices, rows = torch.unique(matches.mask_indices[kept], return_inverse=True)
-        unique_rles = upsampled_mask_rles(proposals.logits[mask_indices], image_size_hw)
+        unique_rles = encode_mask_logits(proposals.logits[mask_indices], pooled.image_size_hw)
         rles = [unique_rles[row] for row in rows.tolist()]
         # A mask can vanish when a picture is smaller than the mask grid.
         visible = [position for position, rle in enumerate(rles) if rle_area(rle) > 0]
@@ -187,7 +201,7 @@ class Segmenter:
             scores=scores[order].float().cpu().numpy(),
             category_ids=ids[matches.category_indices[best].cpu().numpy()],
             predicted_ious=proposals.predicted_ious[matches.mask_indices[best]].float().cpu().numpy(),
-            image_size_hw=image_size_hw,
+            image_size_hw=pooled.image_size_hw,
             categories=tuple(category for category in memory.categories if not category.is_background),
         )
 

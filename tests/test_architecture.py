@@ -14,7 +14,7 @@ MAX_LINES = 450
 
 # Lowest first. A module may import its own layer and those before it.
 LAYERS = [
-    ["structures", "errors", "config", "locations", "drawing", "ops"],
+    ["structures", "errors", "config", "locations", "background", "drawing", "ops"],
     ["data", "models"],
     ["box_to_mask", "memory_bank", "proposals", "matching", "merging"],
     ["segmenter"],

@@ -1,0 +1,165 @@
+"""Labels and scores of masks: similarity of their features to what is remembered of the references.
+
+Cosine similarity to prototypes follows equations 3 and 4 of "No time to train!" (arXiv 2507.02798); voting of the
+nearest reference instances is an alternative to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+if TYPE_CHECKING:
+    import faiss
+
+
+@dataclass(frozen=True, eq=False)
+class Prototypes:
+    """Feature vectors that stand for categories: one each (class means) or several (cluster centres).
+
+    Attributes:
+        vectors: (P, D) float; brought to unit length, float32.
+        category_indices: (P,) int64 in 0..num_categories-1. A category without a vector is never a label.
+        num_categories: C.
+    """
+
+    vectors: Tensor
+    category_indices: Tensor
+    num_categories: int
+
+    def __post_init__(self) -> None:
+        _check_labelled_vectors(self.vectors, self.category_indices, self.num_categories)
+        object.__setattr__(self, "vectors", normalize(self.vectors.float(), dim=1))
+
+    def to(self, device: torch.device | str) -> Prototypes:
+        """The same on another device."""
+        return Prototypes(self.vectors.to(device), self.category_indices.to(device), self.num_categories)
+
+
+class InstanceIndex:
+    """The features of all reference instances, searchable by cosine similarity (FAISS, on the CPU).
+
+    Attributes:
+        category_indices: (M,) int64, category of each instance.
+        num_categories: C.
+    """
+
+    def __init__(self, vectors: Tensor, category_indices: Tensor, num_categories: int) -> None:
+        """
+        Args:
+            vectors: (M, D) float; brought to unit length.
+            category_indices: (M,) int64 in 0..num_categories-1.
+            num_categories: C.
+        """
+        import faiss
+
+        _check_labelled_vectors(vectors, category_indices, num_categories)
+        self.category_indices = category_indices.cpu()
+        self.num_categories = num_categories
+        self._index: faiss.IndexFlatIP = faiss.IndexFlatIP(vectors.shape[1])
+        self._index.add(normalize(vectors.float(), dim=1).cpu().numpy())
+
+    def __len__(self) -> int:
+        return self._index.ntotal
+
+    def nearest(self, unit_vectors: Tensor, num_neighbours: int) -> tuple[Tensor, Tensor]:
+        """Cosine similarities and category indices, each (N, k), of the k (at most M) instances nearest to (N, D)."""
+        k = min(num_neighbours, len(self))
+        if not k or not len(unit_vectors):
+            shape, device = (len(unit_vectors), 0), unit_vectors.device
+            return torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.int64, device=device)
+        similarities, instances = self._index.search(unit_vectors.float().cpu().numpy(), k)
+        categories = self.category_indices[torch.from_numpy(instances)]
+        return torch.from_numpy(similarities).to(unit_vectors.device), categories.to(unit_vectors.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Labelled masks. A mask comes up once for each of its labels; masks stay in order, best label first.
+
+    Attributes:
+        scores: (M,) float32 in 0..1.
+        category_indices: (M,) int64.
+        mask_indices: (M,) int64, which mask each is.
+        normalised_features: (N, D) float32, the masks' features at unit length (zero where they were zero).
+    """
+
+    scores: Tensor
+    category_indices: Tensor
+    mask_indices: Tensor
+    normalised_features: Tensor
+
+
+def match(mask_features: Tensor, prototypes: Prototypes, labels_per_mask: int = 1) -> Matches:
+    """Score every mask by its best category: ``max(0, cosine)`` with the nearest of the category's vectors.
+
+    Args:
+        mask_features: (N, D), not normalised. A zero vector scores 0.
+        prototypes: on the features' device. Without any vector there are no matches.
+        labels_per_mask: the best this many categories each give a match; at most those that have a vector. Equal
+            categories go in index order.
+    """
+    features = normalize(mask_features.float(), dim=1)
+    similarities = (features @ prototypes.vectors.T).clamp(0, 1)
+    best = features.new_full((len(features), prototypes.num_categories), -torch.inf)
+    best.scatter_reduce_(1, prototypes.category_indices.expand_as(similarities), similarities, "amax")
+    return _best_categories(best, features, labels_per_mask)
+
+
+def match_nearest_instances(
+    mask_features: Tensor, index: InstanceIndex, num_neighbours: int, labels_per_mask: int = 1
+) -> Matches:
+    """Score every mask by a vote of its nearest reference instances.
+
+    The ``num_neighbours`` nearest instances vote for their category with ``max(0, cosine)``. A category's score is the
+    sum of its votes over the number it could have had: ``min(num_neighbours, its instances)``. So it is in 0..1, the
+    cosine of the nearest instance for one neighbour, and a category of few references is not at a disadvantage.
+
+    Args:
+        mask_features: (N, D), not normalised. A zero vector scores 0.
+        index: the reference instances. Without any there are no matches.
+        num_neighbours: at least 1.
+        labels_per_mask: as in ``match``. Categories without a vote score 0.
+    """
+    features = normalize(mask_features.float(), dim=1)
+    similarities, voters = index.nearest(features, num_neighbours)
+    votes = features.new_zeros(len(features), index.num_categories)
+    votes.scatter_add_(1, voters, similarities.clamp(0, 1))
+    num_instances = torch.bincount(index.category_indices, minlength=index.num_categories).to(features.device)
+    # 0 / 0 where a category has no instance: it must not win even over scores of 0.
+    scores = (votes / num_instances.clamp(max=num_neighbours)).nan_to_num(nan=-torch.inf)
+    return _best_categories(scores, features, labels_per_mask)
+
+
+def _best_categories(scores: Tensor, features: Tensor, labels_per_mask: int) -> Matches:
+    """The best labels of (N, C) scores, in which categories that cannot win are -inf throughout."""
+    num_masks = len(features)
+    num_candidates = int((scores > -torch.inf).any(dim=0).sum())
+    num_labels = min(labels_per_mask, num_candidates)
+    if num_labels == 1:  # the usual case: no need to sort
+        best, categories = scores.max(dim=1, keepdim=True)
+    else:
+        best, categories = scores.sort(dim=1, descending=True, stable=True)
+    return Matches(
+        scores=best[:, :num_labels].flatten(),
+        category_indices=categories[:, :num_labels].flatten(),
+        mask_indices=torch.arange(num_masks, device=features.device).repeat_interleave(num_labels),
+        normalised_features=features,
+    )
+
+
+def _check_labelled_vectors(vectors: Tensor, category_indices: Tensor, num_categories: int) -> None:
+    if vectors.ndim != 2 or category_indices.shape != vectors.shape[:1]:
+        raise ValueError(
+            "vectors must be (P, D) and category_indices (P,), got "
+            f"{tuple(vectors.shape)} and {tuple(category_indices.shape)}"
+        )
+    if len(category_indices) and not 0 <= category_indices.min() <= category_indices.max() < num_categories:
+        raise ValueError(
+            f"category indices must be in 0..{num_categories - 1}, got {int(category_indices.min())} to "
+            f"{int(category_indices.max())}"
+        )

@@ -1,0 +1,97 @@
+"""How overlapping masks of one class are settled: lower scores for masks that better-ranked ones already cover.
+
+Every method looks at the intersection over self, ``IoS(m, n) = |m and n| / |m|`` (equation 5 of "No time to train!",
+arXiv 2507.02798), of a mask m with the masks n of its class that are ranked before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from no_time_to_train.config import MergingConfig
+from no_time_to_train.errors import InputError
+from no_time_to_train.ops.rle import intersection_over_self
+from no_time_to_train.structures import Rle
+
+
+def decay_scores(
+    scores: Tensor, labels: Tensor, rles: Sequence[Rle], normalised_features: Tensor, config: MergingConfig
+) -> Tensor:
+    """New scores of the masks of one image. All inputs are in rank order, the best predicted IoU first.
+
+    The rank decides who may lower whom; it is not the order of the scores. What a mask loses depends on
+    ``config.name``, with IoS over the masks n of its class ranked before it:
+
+    - ``none``: nothing.
+    - ``hard``: everything, if some ``IoS(m, n) >= ios_threshold``.
+    - ``soft``: the factor ``(1 - max_n IoS(m, n)) ** exponent``.
+    - ``semantic_soft`` (equation 6): ``(1 - max_n IoS(m, n) max(0, f_m . f_n)) ** exponent``.
+    - ``graph_diffusion``: ``(1 - pi_m) ** exponent``, with ``max_n IoS(m, n)`` diffused over the graph of overlaps.
+
+    Args:
+        scores: (N,) in 0..1.
+        labels: (N,) int.
+        rles: N masks of one size.
+        normalised_features: (N, D) at unit length (or zero).
+        config: the method and its numbers.
+
+    Returns:
+        (N,) float32, never above ``scores``; 0 for a dropped mask.
+    """
+    if config.name == "none":
+        return scores.float().clone()
+    if config.name not in _SHARE_LEFT:
+        raise InputError(f"merging.name={config.name} is not a choice. Use one of: none, {', '.join(_SHARE_LEFT)}.")
+    share_left = torch.ones_like(scores, dtype=torch.float32)
+    for label in labels.unique().tolist():
+        members = (labels == label).nonzero()[:, 0]
+        ios = torch.from_numpy(intersection_over_self([rles[i] for i in members.tolist()]))
+        ios = ios.to(scores.device, torch.float32).tril(diagonal=-1)  # masks ranked before, on the left, lower others
+        share_left[members] = _SHARE_LEFT[config.name](ios, normalised_features[members], config)
+    return scores * share_left
+
+
+def _hard(ios: Tensor, _features: Tensor, config: MergingConfig) -> Tensor:
+    ranked_before = torch.ones_like(ios, dtype=torch.bool).tril(diagonal=-1)
+    dropped = ((ios >= config.ios_threshold) & ranked_before).any(dim=1)
+    return (~dropped).float()
+
+
+def _soft(ios: Tensor, _features: Tensor, config: MergingConfig) -> Tensor:
+    return (1 - ios.amax(dim=1)) ** config.exponent
+
+
+def _semantic_soft(ios: Tensor, features: Tensor, config: MergingConfig) -> Tensor:
+    similarity = (features @ features.T).clamp(0, 1)  # rounding takes the cosine of equal features above 1
+    return _soft(ios * similarity, features, config)
+
+
+def _graph_diffusion(ios: Tensor, _features: Tensor, config: MergingConfig) -> Tensor:
+    """Diffusion of the greatest overlaps, after the training-free detector FSOD-VFM.
+
+    ``pi <- alpha P pi + (1 - alpha) v`` from ``pi = v``, with v the greatest overlap of each mask and P the overlaps,
+    every row divided by its sum (``normalise_rows``) or taken as they are, which is what the published code does. These
+    may add up to a pi above 1: all is lost then.
+    """
+    greatest = ios.amax(dim=1)
+    row_sums = ios.sum(dim=1, keepdim=True)
+    transition = ios / row_sums.where(row_sums > 0, 1.0) if config.normalise_rows else ios
+    pi = greatest
+    for _ in range(config.diffusion_steps):
+        previous = pi
+        pi = config.diffusion_alpha * (transition @ previous) + (1 - config.diffusion_alpha) * greatest
+        if (pi - previous).abs().max() < config.diffusion_tolerance:
+            break
+    return (1 - pi.clamp(0, 1)) ** config.exponent
+
+
+_SHARE_LEFT: dict[str, Callable[[Tensor, Tensor, MergingConfig], Tensor]] = {
+    "hard": _hard,
+    "soft": _soft,
+    "semantic_soft": _semantic_soft,
+    "graph_diffusion": _graph_diffusion,
+}
+"""Per method: IoS (M, M) of one class, zero but below its diagonal; features (M, D); settings -> share (M,) kept."""

@@ -1,0 +1,34 @@
+"""Resampling along one axis as a matrix, the exact one that ``torch.nn.functional.interpolate`` applies."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+
+@lru_cache(maxsize=32)  # one of 256 -> 6000 takes 6 MB
+def interpolation_matrix(
+    in_size: int, out_size: int, *, mode: Literal["bilinear", "bicubic"] = "bilinear", antialias: bool = False
+) -> Tensor:
+    """The linear map of ``interpolate(..., align_corners=False)`` on one axis.
+
+    Resampling an image is ``rows @ image @ columns.T`` with two of these. The tensor is cached and shared: treat it as
+    read-only.
+
+    Args:
+        in_size: samples before.
+        out_size: samples after.
+        mode: as in ``interpolate``.
+        antialias: as in ``interpolate``; changes downsampling only (for bilinear).
+
+    Returns:
+        (out_size, in_size) float32 on the CPU; every row sums to 1.
+    """
+    # The matrix's columns are the images of the unit vectors. (As in_size images of one column each, torch 2.15 gives
+    # wrong numbers with antialias.)
+    identity = torch.eye(in_size)[None, None]
+    return interpolate(identity, size=(out_size, in_size), mode=mode, align_corners=False, antialias=antialias)[0, 0]

@@ -1,0 +1,162 @@
+"""Shots x seeds x merging on the demo benchmark, and the two oracle figures that bound the result.
+
+    python tools/sweep_demo_benchmark.py                         # 1,2,3,5,10 shots, five seeds
+    python tools/sweep_demo_benchmark.py --merging hard,soft,semantic_soft --shots 10 mask_model.decoder=plain
+
+Proposals do not depend on the references: they are made once per image, and every further run pays for matching only.
+The oracle figures: the share of ground-truth masks that some proposal covers (recall at IoU 0.5 and 0.75, and the mean
+best IoU), and the share of ground-truth masks that get the right label when their own mask is matched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+from no_time_to_train.build import build_segmenter, compose_config
+from no_time_to_train.data.coco import CocoDataset
+from no_time_to_train.data.coco_reader import read_coco
+from no_time_to_train.data.sampling import sample_references, sampled_references
+from no_time_to_train.evaluation.instance_ap import evaluate_instances
+from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.matching import Prototypes, match
+from no_time_to_train.memory_bank import MemoryBank
+from no_time_to_train.ops.masks import encode_mask_logits
+from no_time_to_train.ops.pooling import pool_mask_features
+from no_time_to_train.ops.rle import decode_rle, segmentation_to_rle
+from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.segmenter import PooledProposals, Segmenter
+from no_time_to_train.structures import Rle
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shots", default="1,2,3,5,10", help="comma-separated")
+    parser.add_argument("--seeds", default="0,1,2,3,4", help="comma-separated")
+    parser.add_argument("--merging", default="semantic_soft", help="comma-separated options of the merging group")
+    parser.add_argument("--limit", type=int, help="only the first test images")
+    parser.add_argument("overrides", nargs="*", help="key=value settings, e.g. mask_model.decoder=plain")
+    arguments = parser.parse_args()
+
+    segmenter = build_segmenter(compose_config(["preset=demo", *arguments.overrides]))
+    folder = demo_data_folder() / "benchmark"
+    train = read_coco(folder / "annotations" / "train.json", folder / "train")
+    test = read_coco(folder / "annotations" / "test.json", folder / "test")
+    started = time.perf_counter()
+    encoded, pooled = encode_and_propose(segmenter, test, folder / "test", arguments.limit)
+    seconds = (time.perf_counter() - started) / len(pooled)
+    num_proposals = statistics.mean(len(p.proposals) for p in pooled.values())
+    print(f"{len(pooled)} images, {seconds:.2f} s each, {num_proposals:.0f} proposals each\n")
+    print_proposal_oracle(pooled, test)
+
+    shots, seeds = ([int(value) for value in text.split(",")] for text in (arguments.shots, arguments.seeds))
+    banks = {}
+    for k in shots:
+        for seed in seeds:
+            references = sampled_references(train, sample_references(train, k, seed), folder / "train")
+            banks[k, seed] = segmenter.build_memory(references)
+    print_label_oracle(encoded, test, banks, shots, seeds)
+    print(f"{'merging':16} {'shots':>5}   box nAP (std)   mask nAP (std)   box nAP of every seed")
+    for merging in arguments.merging.split(","):
+        segmenter.config.merging = compose_config(["preset=demo", f"merging={merging}", *arguments.overrides]).merging
+        for k in shots:
+            scores = [average_precision(segmenter, pooled, banks[k, seed], folder) for seed in seeds]
+            box, mask = ([score[i] for score in scores] for i in (0, 1))
+            print(
+                f"{merging:16} {k:5d}   {statistics.mean(box):5.1f} ({spread(box):4.1f})    "
+                f"{statistics.mean(mask):5.1f} ({spread(mask):4.1f})     {' '.join(f'{b:.1f}' for b in box)}",
+                flush=True,
+            )
+
+
+def spread(values: list[float]) -> float:
+    """Sample standard deviation; 0 for a single value."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def encode_and_propose(
+    segmenter: Segmenter, test: CocoDataset, images: Path, limit: int | None
+) -> tuple[dict[int | str, EncodedImage], dict[int | str, PooledProposals]]:
+    """Both by image id: what the networks say, and the candidate masks with their features."""
+    encoded, pooled = {}, {}
+    for image in test.images[:limit]:
+        [encoded[image.id]] = segmenter.encode([images / image.file_name])
+        pooled[image.id] = segmenter.propose(encoded[image.id])
+        print(f"\r{len(pooled)} images", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return encoded, pooled
+
+
+def true_masks(test: CocoDataset, image_id: int | str) -> tuple[list[Rle], list[int]]:
+    """Run-length masks and category ids of one image's annotations."""
+    size_hw = test.images_by_id[image_id].size_hw
+    annotations = [a for a in test.annotations if a.image_id == image_id and a.segmentation is not None]
+    return [segmentation_to_rle(a.segmentation, size_hw) for a in annotations], [a.category_id for a in annotations]
+
+
+def print_proposal_oracle(pooled: dict[int | str, PooledProposals], test: CocoDataset) -> None:
+    best = []
+    for image_id, candidates in pooled.items():
+        truth, _ = true_masks(test, image_id)
+        proposals = encode_mask_logits(candidates.proposals.logits, candidates.image_size_hw)
+        if truth and proposals:
+            best += coco_mask.iou(proposals, truth, [0] * len(truth)).max(0).tolist()
+        else:
+            best += [0.0] * len(truth)
+    ious = np.array(best)
+    print(
+        f"proposals: recall {np.mean(ious > 0.5):.3f} at IoU 0.5, {np.mean(ious > 0.75):.3f} at 0.75, "
+        f"{np.mean(ious > 0.9):.3f} at 0.9; mean best IoU {ious.mean():.3f} ({len(ious)} objects)"
+    )
+
+
+def print_label_oracle(
+    encoded: dict[int | str, EncodedImage],
+    test: CocoDataset,
+    banks: dict[tuple[int, int], MemoryBank],
+    shots: list[int],
+    seeds: list[int],
+) -> None:
+    features, labels = [], []
+    for image_id, image in encoded.items():
+        rles, category_ids = true_masks(test, image_id)
+        if not rles:
+            continue
+        masks = torch.stack([torch.from_numpy(decode_rle(rle).copy()).float() for rle in rles])
+        grid = torch.nn.functional.interpolate(masks[None], size=(64, 64), mode="area")[0] > 0.5
+        features.append(pool_mask_features(grid, image.features.cpu()))
+        labels += category_ids
+    stacked, truth = torch.cat(features), np.array(labels)
+    for k in shots:
+        accuracies = []
+        for seed in seeds:
+            bank = banks[k, seed]
+            ids = np.array([category.id for category in bank.categories])
+            matches = match(stacked, Prototypes(*bank.class_means(), len(ids)))
+            accuracies.append(float(np.mean(ids[matches.category_indices.numpy()] == truth[matches.mask_indices])))
+        print(f"labels of ground-truth masks: {k:2d} shots {statistics.mean(accuracies):.3f} right")
+    print()
+
+
+def average_precision(
+    segmenter: Segmenter, pooled: dict[int | str, PooledProposals], bank: MemoryBank, folder: Path
+) -> tuple[float, float]:
+    """Box and mask nAP in per cent."""
+    results = [
+        entry
+        for image_id, candidates in pooled.items()
+        for entry in segmenter.label(candidates, bank).to_coco_results(image_id)
+    ]
+    metrics = evaluate_instances(folder / "annotations" / "test.json", results, engine="faster-coco-eval")
+    return metrics.overall["box"].nAP or 0.0, metrics.overall["mask"].nAP or 0.0
+
+
+if __name__ == "__main__":
+    main()
