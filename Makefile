@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel hatchling
 	@echo "Installing torch and torchvision (a few gigabytes, a few minutes on the first call) ..."
-	$(BIN)/python -m pip install --quiet "torch>=2.5" "torchvision>=0.20"
+	$(BIN)/python -m pip install --quiet "torch>=2.9" "torchvision>=0.24"
 	$(BIN)/python -m pip install --quiet "hydra-core>=1.3,<1.4" iopath pillow tqdm numpy
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-build-isolation "sam2>=1.1,<2"
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"

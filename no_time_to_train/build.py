@@ -78,8 +78,6 @@ def load_segmenter(
 
 def build_segmenter(config: Config) -> Segmenter:
     """Load both models and put the stages together."""
-    import torch
-
     from no_time_to_train.models.dino import load_dino
     from no_time_to_train.models.precision import resolve_device, resolve_precision
     from no_time_to_train.models.sam2 import load_sam2
@@ -87,10 +85,6 @@ def build_segmenter(config: Config) -> Segmenter:
 
     device = resolve_device(config.device)
     dtype = resolve_precision(config.precision, device)
-    if dtype == torch.float32:
-        # Float32 means float32: no TF32 behind the user's back.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
     encoder = load_dino(
         config.features.name,
         weights=config.features.weights,

@@ -16,7 +16,7 @@ MAX_LINES = 450
 LAYERS = [
     ["structures", "errors", "config", "locations", "background", "drawing", "ops"],
     ["data", "models"],
-    ["box_to_mask", "memory_bank", "proposals", "matching", "merging"],
+    ["box_to_mask", "reference_crops", "memory_bank", "proposals", "matching", "merging"],
     ["segmenter"],
     ["outputs", "evaluation"],
     ["build"],

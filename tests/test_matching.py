@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.matching import InstanceIndex, Prototypes, match, match_nearest_instances
@@ -70,6 +70,7 @@ def test_nothing_to_match(num_vectors: int, num_masks: int) -> None:
         assert matches.normalised_features.shape == (num_masks, 3)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 4))
 def test_scores_are_finite_and_descend(seed: int, labels_per_mask: int) -> None:
     generator = torch.Generator().manual_seed(seed)

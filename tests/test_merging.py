@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -106,6 +106,7 @@ def test_unknown_method() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_properties(name: str, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -235,6 +235,6 @@ def test_references_to_detections(tmp_path: Path) -> None:
     target = np.full((64, 64, 3), 128, np.uint8)
     target[16:48, 16:48] = (255, 0, 0)
     best = segmenter.segment(target, memory)[0]
-    assert best.category_names == ["red"] and best.scores[0] > 0.95
+    assert best.category_names == ["red"] and best.scores[0] > 0.85
     centre = (best.boxes_xyxy[0, :2] + best.boxes_xyxy[0, 2:]) / 2
     assert ((centre > 16) & (centre < 48)).all()

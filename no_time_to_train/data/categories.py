@@ -1,0 +1,49 @@
+"""Choosing categories by name, and the background category."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from no_time_to_train.errors import InputError
+from no_time_to_train.structures import BACKGROUND_CATEGORY_NAME, Category
+
+
+def select_categories(categories: Sequence[Category], names: Sequence[str]) -> tuple[Category, ...]:
+    """The categories of these names, in the order of ``categories``.
+
+    Raises:
+        InputError: a name is unknown; the message lists the known ones and the likeliest meant.
+    """
+    known = [category.name for category in categories]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"--classes {','.join(unknown)}: no such class. Known: {', '.join(known)}.{_did_you_mean(unknown, known)}"
+        )
+    return tuple(category for category in categories if category.name in names)
+
+
+def category_name_of(label: str) -> str:
+    """The name of the category that a label stands for: ``!anything`` is the background, "none of these"."""
+    return BACKGROUND_CATEGORY_NAME if label.startswith("!") else label
+
+
+def merge_background(categories: Sequence[Category]) -> dict[int, Category]:
+    """What each category id stands for, all background labels (``!water``, ``_background``) being one category.
+
+    The background takes the id of the first of them; every other category stays as it is.
+    """
+    merged: dict[str, Category] = {}
+    by_id = {}
+    for category in categories:
+        name = category_name_of(category.name)
+        by_id[category.id] = merged.setdefault(name, Category(category.id, name))
+    return by_id
+
+
+def _did_you_mean(unknown: Sequence[str], known: Sequence[str]) -> str:
+    by_folded_name = {name.casefold(): name for name in known}
+    matches = [difflib.get_close_matches(name.casefold(), by_folded_name, n=1) for name in unknown]
+    suggestions = [repr(by_folded_name[match[0]]) for match in matches if match]
+    return f" Did you mean {', '.join(suggestions)}?" if suggestions else ""

@@ -1,0 +1,305 @@
+"""Read COCO annotation files as annotation tools really write them.
+
+What is missing is completed (``iscrowd``, ``area``, ids, sizes, boxes), what cannot be meant is refused with one
+message per kind of problem, and whatever is changed or left out is said through the logger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
+from no_time_to_train.data.image_roots import locate_images, normalise_file_name
+from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy, segmentation_to_rle
+from no_time_to_train.structures import Category
+
+logger = logging.getLogger(__name__)
+
+_NUM_SHOWN = 5
+
+
+def read_coco(path: Path, images: Path | None = None, *, ignore_as_crowd: bool = False) -> CocoDataset:
+    """Read a COCO annotation file.
+
+    Args:
+        path: the JSON file.
+        images: folder of the images, looked into only where the file gives no image sizes; None: see
+            :func:`~no_time_to_train.data.image_roots.locate_images`.
+        ignore_as_crowd: take ``"ignore": 1`` as ``"iscrowd": 1`` (COCO's evaluator knows only the latter).
+
+    Raises:
+        InputFileNotFoundError: no such file, or images are missing whose sizes are needed.
+        InputError: not JSON, not COCO, or contradictory (duplicate image ids, RLEs of another size ...).
+    """
+    path = Path(path)
+    data = _load(path)
+    coco_images = _read_images(data["images"], path, images)
+    categories = _read_categories(data["categories"], path)
+    reader = _AnnotationReader(path, coco_images, categories, ignore_as_crowd)
+    annotations = _number_from_one(reader.read(data["annotations"]), path)
+    return CocoDataset(
+        name=str(path),
+        images=tuple(coco_images),
+        annotations=tuple(annotation for annotation in annotations if annotation.has_area),
+        categories=tuple(categories),
+        dropped_annotations=tuple(annotation for annotation in annotations if not annotation.has_area),
+    )
+
+
+def _load(path: Path) -> dict[str, list[dict[str, Any]]]:
+    if not path.is_file():
+        raise InputFileNotFoundError(f"{path}: no such annotation file.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # JSON and Unicode errors both
+        raise InputError(f"{path} is not valid JSON ({error}). Export it again.") from error
+    if isinstance(data, list):
+        raise InputError(
+            f"{path} is a list (COCO results?), not a COCO data set with images, annotations and categories."
+        )
+    keys = ("images", "annotations", "categories")
+    wrong = [key for key in keys if not isinstance(data, dict) or not isinstance(data.get(key), list)]
+    if wrong:
+        raise InputError(
+            f"{path} is not a COCO data set: it must be an object with lists {', '.join(keys)}; "
+            f"no list: {', '.join(wrong)}."
+        )
+    not_objects = [key for key in keys if not all(isinstance(entry, dict) for entry in data[key])]
+    if not_objects:
+        raise InputError(f"{path} is not a COCO data set: every entry of {', '.join(not_objects)} must be an object.")
+    return data
+
+
+def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | None) -> list[CocoImage]:
+    names: dict[int | str, str] = {}
+    sizes: dict[int | str, tuple[int, int] | None] = {}
+    conflicts, no_id, outside = [], [], []
+    for position, raw in enumerate(raw_images):
+        image_id = _as_id(raw.get("id"))
+        try:
+            # LVIS has no file names but the URL that ends in one.
+            file_name = normalise_file_name(str(raw.get("file_name") or str(raw.get("coco_url", "")).rsplit("/")[-1]))
+        except InputError:
+            outside.append(f"{raw.get('file_name')!r}")
+            continue
+        if image_id is None:
+            no_id.append(f"{file_name} (entry {position})")
+        elif names.setdefault(image_id, file_name) != file_name:
+            conflicts.append(f"image id {image_id} used by {names[image_id]} and {file_name}")
+        else:
+            sizes[image_id] = _size_hw(raw)
+    _refuse(path, no_id, "images must have an id, a whole number or text")
+    _refuse(path, outside, "images must have a file_name below the images folder")
+    _refuse(path, conflicts, "images share an id with another one; give each its own")
+    if len(names) < len(raw_images):
+        logger.warning("%s lists %d images twice; each is used once.", path, len(raw_images) - len(names))
+    return _with_sizes(names, sizes, path, images)
+
+
+def _with_sizes(
+    names: dict[int | str, str], sizes: dict[int | str, tuple[int, int] | None], path: Path, images: Path | None
+) -> list[CocoImage]:
+    """Sizes that the file does not give are read from the images."""
+    unknown = [image_id for image_id, size in sizes.items() if size is None]
+    if unknown:
+        root = locate_images([names[image_id] for image_id in unknown], path, images)
+        sizes = sizes | {image_id: image_size_hw(root / names[image_id]) for image_id in unknown}
+    return [CocoImage(image_id, names[image_id], size) for image_id, size in sizes.items() if size is not None]
+
+
+def _read_categories(raw_categories: list[dict[str, Any]], path: Path) -> list[Category]:
+    categories: set[Category] = set()
+    wrong = []
+    for raw in raw_categories:
+        category_id = _as_id(raw.get("id"))
+        if isinstance(category_id, int) and raw.get("name"):
+            categories.add(Category(category_id, str(raw["name"])))
+        else:
+            wrong.append(str(raw))
+    _refuse(path, wrong, "categories must have a whole number as id and a name")
+    for attribute in ("id", "name"):
+        counts = Counter(getattr(category, attribute) for category in categories)
+        repeated = [f"{attribute} {value!r}" for value, count in counts.items() if count > 1]
+        _refuse(path, repeated, "ids or names are shared by several categories; give each its own")
+    return sorted(categories, key=lambda category: category.id)
+
+
+class _AnnotationReader:
+    """Turns raw annotations into clean ones and gathers, by kind, what is wrong with them."""
+
+    def __init__(
+        self, path: Path, images: Sequence[CocoImage], categories: Sequence[Category], ignore_as_crowd: bool
+    ) -> None:
+        self._path = path
+        self._images = {image.id: image for image in images}
+        self._category_ids = {category.id for category in categories}
+        self._ignore_as_crowd = ignore_as_crowd
+        self._faults: dict[str, list[str]] = defaultdict(list)
+        self._left_out: dict[str, list[str]] = defaultdict(list)
+
+    def read(self, raw_annotations: list[dict[str, Any]]) -> list[CocoAnnotation]:
+        annotations = []
+        for position, raw in enumerate(raw_annotations):
+            annotation = self._read_one(raw, position)
+            if annotation is not None:
+                annotations.append(annotation)
+        for problem, cases in self._faults.items():
+            _refuse(self._path, cases, problem)
+        for problem, cases in self._left_out.items():
+            if len(cases) == len(raw_annotations):
+                _refuse(self._path, cases, problem)
+            _warn(self._path, cases, f"{problem}; left out")
+        return annotations
+
+    def _read_one(self, raw: dict[str, Any], position: int) -> CocoAnnotation | None:
+        source_id = _as_id(raw.get("id"))
+        label = f"annotation {source_id}" if source_id is not None else f"annotation number {position + 1} of the list"
+        image_id = _as_id(raw.get("image_id"))
+        image = None if image_id is None else self._images.get(image_id)
+        category_id = _as_id(raw.get("category_id"))
+        if image is None:
+            problem = "annotations have an image_id that is not among the images (text '7' is not the number 7)"
+            self._left_out[problem].append(f"{label}: {raw.get('image_id')!r}")
+            return None
+        if not isinstance(category_id, int) or category_id not in self._category_ids:
+            problem = "annotations have a category_id that is not among the categories"
+            self._left_out[problem].append(f"{label}: {raw.get('category_id')!r}")
+            return None
+        try:
+            return self._complete(raw, source_id, position, image, category_id)
+        except _SizeMismatchError as error:
+            self._faults["annotations have an RLE of another size than their image"].append(f"{label}: {error}")
+        except InputError as error:
+            self._faults["annotations are damaged"].append(f"{label}: {error}")
+        return None
+
+    def _complete(
+        self, raw: dict[str, Any], source_id: int | str | None, position: int, image: CocoImage, category_id: int
+    ) -> CocoAnnotation:
+        segmentation = _segmentation(raw.get("segmentation"), image)
+        box_xywh = _box_xywh(raw.get("bbox"), segmentation, image.size_hw)
+        box_xyxy = _clip(box_xywh, image.size_hw)
+        if box_xyxy[2] <= box_xyxy[0] or box_xyxy[3] <= box_xyxy[1]:
+            self._left_out["annotations have a box without area inside the image"].append(f"annotation {source_id}")
+        return CocoAnnotation(
+            id=0,
+            source_id=source_id,
+            position=position,
+            image_id=image.id,
+            category_id=category_id,
+            box_xyxy=box_xyxy,
+            source_box_xywh=box_xywh,
+            segmentation=segmentation,
+            area=_area(raw.get("area"), segmentation, box_xywh, image.size_hw),
+            is_crowd=bool(raw.get("iscrowd") or (self._ignore_as_crowd and raw.get("ignore"))),
+        )
+
+
+class _SizeMismatchError(InputError):
+    """An RLE has another size than its image."""
+
+
+def _segmentation(raw: Any, image: CocoImage) -> Segmentation | None:
+    """Polygons (those of fewer than three points dropped) or RLE; None where there is nothing of the kind."""
+    if isinstance(raw, dict):
+        if not raw.get("counts") or not _is_size(raw.get("size")):
+            raise InputError("an RLE must have counts and a size [height, width]")
+        mismatch = describe_size_mismatch(raw["size"], "RLE size", image.size_hw, image.file_name)
+        if mismatch:
+            raise _SizeMismatchError(mismatch)
+        return {"size": raw["size"], "counts": raw["counts"]}
+    if not isinstance(raw, list) or not raw:
+        return None
+    polygons = [raw] if _is_number(raw[0]) else raw
+    return [polygon for polygon in polygons if isinstance(polygon, list) and len(polygon) >= 6] or None
+
+
+def _number_from_one(annotations: Sequence[CocoAnnotation], path: Path) -> list[CocoAnnotation]:
+    """Keep the file's ids where they are unique numbers and none is 0; else 1, 2, 3 ... for all."""
+    ids = [annotation.source_id for annotation in annotations]
+    counts = Counter(ids)
+    faults = [f"id {value!r} used {count} times" for value, count in counts.items() if count > 1]
+    faults += [f"id {value!r}" for value in counts if not isinstance(value, int) or value == 0]
+    if not faults:
+        return [replace(annotation, id=annotation.source_id) for annotation in annotations]  # type: ignore[arg-type]
+    _warn(path, faults, "annotation ids are 0, missing, text or repeated; all annotations are numbered anew from 1")
+    return [replace(annotation, id=number) for number, annotation in enumerate(annotations, start=1)]
+
+
+def _box_xywh(
+    raw: Any, segmentation: Segmentation | None, size_hw: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    if isinstance(raw, list) and len(raw) == 4 and all(_is_number(value) for value in raw):
+        x, y, width, height = (float(value) for value in raw)
+        return x, y, width, height
+    if segmentation is None:
+        raise InputError(f"bbox must be four finite numbers [x, y, width, height], got {raw!r}")
+    x1, y1, x2, y2 = rle_to_box_xyxy(segmentation_to_rle(segmentation, size_hw)).tolist()
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def _clip(box_xywh: tuple[float, float, float, float], size_hw: tuple[int, int]) -> tuple[float, float, float, float]:
+    x, y, width, height = box_xywh
+    image_height, image_width = size_hw
+    return (
+        min(max(x, 0.0), float(image_width)),
+        min(max(y, 0.0), float(image_height)),
+        min(max(x + width, 0.0), float(image_width)),
+        min(max(y + height, 0.0), float(image_height)),
+    )
+
+
+def _area(
+    raw: Any, segmentation: Segmentation | None, box_xywh: tuple[float, float, float, float], size_hw: tuple[int, int]
+) -> float:
+    if _is_number(raw):
+        return float(raw)
+    if segmentation is None:
+        return box_xywh[2] * box_xywh[3]
+    return float(rle_area(segmentation_to_rle(segmentation, size_hw)))
+
+
+def _as_id(value: Any) -> int | str | None:
+    """Ids keep their type ("0012" is not 12); 7.0, which spreadsheets make of 7, is 7."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int | str) and value != "" else None
+
+
+def _size_hw(raw: dict[str, Any]) -> tuple[int, int] | None:
+    size: list[Any] = [raw.get("height"), raw.get("width")]
+    return (int(size[0]), int(size[1])) if _is_size(size) else None
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(_is_number(v) and v >= 1 for v in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _refuse(path: Path, cases: Sequence[str], problem: str) -> None:
+    if cases:
+        raise InputError(f"{path}: {len(cases)} {problem}: {_first_few(cases)}")
+
+
+def _warn(path: Path, cases: Sequence[str], problem: str) -> None:
+    if cases:
+        logger.warning("%s: %d %s: %s", path, len(cases), problem, _first_few(cases))
+
+
+def _first_few(cases: Sequence[str]) -> str:
+    more = len(cases) - _NUM_SHOWN
+    return "; ".join(cases[:_NUM_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,54 @@
+"""Checking weights on disk against the networks they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from no_time_to_train.errors import WeightsNotFoundError
+from no_time_to_train.models.catalog import get_spec
+from no_time_to_train.models.checkpoints import sha256_of_file
+from no_time_to_train.models.weights import locate_weights
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """Result of ``nttt weights verify``.
+
+    Attributes:
+        name: the model.
+        location: the file or folder that was checked.
+        sha256: hash of every checkpoint file, by file name.
+        problem: None where every name and shape matches, else what is wrong.
+    """
+
+    name: str
+    location: Path
+    sha256: dict[str, str]
+    problem: str | None
+
+
+def verify_weights(name: str) -> VerificationReport:
+    """Read the weights called ``name`` on this machine and compare them with the network, as a run would load them.
+
+    Raises:
+        InputError: no model of that name.
+        WeightsNotFoundError: the weights are not on this machine.
+    """
+    from no_time_to_train.models.dino import load_dino
+    from no_time_to_train.models.sam2 import load_sam2
+
+    spec = get_spec(name)
+    location = locate_weights(spec)
+    if location is None:
+        raise WeightsNotFoundError(f"{name} is not on this machine. Fetch it with: nttt weights get {name}")
+    problem = None
+    try:
+        if spec.kind == "features":
+            load_dino(spec, weights=location)
+        else:
+            load_sam2(spec, weights=location, decoder="plain")
+    except ValueError as error:  # InputError and UnsafeWeightsError: the finding itself
+        problem = str(error)
+    files = sorted(location.glob("*.safetensors")) if location.is_dir() else [location]
+    return VerificationReport(name, location, {file.name: sha256_of_file(file) for file in files}, problem)

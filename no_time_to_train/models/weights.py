@@ -1,0 +1,188 @@
+"""Finding the weights of a model: the user's path, local folders, the Hugging Face cache, then a download.
+
+Order: an explicit path or hub id; the bundled demo; the folders of ``$NTTT_WEIGHTS`` and ``~/.cache/nttt``; the
+Hugging Face cache; the hub. A local folder may hold the official file (``dinov2_vitl14_pretrain.pth``), a converted
+``<name>.safetensors``, or a folder called like the model or its hub repository with the hub's or the official files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from no_time_to_train.errors import InputError, InputFileNotFoundError, WeightsNotFoundError
+from no_time_to_train.locations import WEIGHTS_VARIABLE, demo_data_folder, weights_folders
+from no_time_to_train.models.catalog import CATALOG, ModelSpec, get_spec
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class WeightsRow:
+    """One line of ``nttt weights list``; ``location`` is None where the weights are not on this machine."""
+
+    name: str
+    kind: str
+    size_mb: float
+    licence: str
+    gated: bool
+    location: Path | None
+
+
+def list_weights() -> list[WeightsRow]:
+    """Every model of the catalogue and where its weights are; looks at this machine only."""
+    return [
+        WeightsRow(spec.name, spec.kind, spec.size_mb, spec.licence, spec.gated, locate_weights(spec))
+        for spec in CATALOG.values()
+    ]
+
+
+def get_weights(name: str) -> Path:
+    """Download the weights called ``name`` unless they are here; returns the file or folder.
+
+    Raises:
+        InputError: no model of that name.
+        WeightsNotFoundError: offline, or the repository is gated and the account has no access.
+    """
+    return find_weights(get_spec(name))
+
+
+def find_weights(spec: ModelSpec, explicit: str | Path | None = None) -> Path:
+    """The file or folder with the weights of ``spec``, downloaded from the hub if need be.
+
+    Args:
+        spec: the model.
+        explicit: a local file or folder, or a hub id ``owner/repository``, to use instead of the model's own.
+
+    Returns:
+        A checkpoint file, or a folder in transformers' layout (``config.json`` and safetensors).
+
+    Raises:
+        InputFileNotFoundError: ``explicit`` is neither there nor a hub id.
+        InputError: ``explicit`` is a folder without weights.
+        WeightsNotFoundError: see ``get_weights``.
+    """
+    if explicit is not None:
+        path = Path(explicit).expanduser()
+        if path.exists():
+            return _weights_at(path, spec)
+        if not _HUB_ID.fullmatch(str(explicit)):
+            raise InputFileNotFoundError(
+                f"{spec.kind}.weights={explicit}: no such file or folder, and not a hub id such as "
+                f"{spec.hub_id or 'facebook/dinov2-large'}."
+            )
+        spec = replace(spec, hub_id=str(explicit), bundled_folder=None)
+        return _in_hub_cache(spec) or _download(spec)
+    return locate_weights(spec) or _download(spec)
+
+
+def locate_weights(spec: ModelSpec) -> Path | None:
+    """The file or folder with the weights of ``spec`` on this machine, or None."""
+    if spec.bundled_folder:
+        return _weights_in(demo_data_folder() / spec.bundled_folder, spec)
+    for folder in weights_folders():
+        for file_name in (spec.official_file, f"{spec.name}.safetensors"):
+            if file_name and (folder / file_name).is_file():
+                return folder / file_name
+        for subfolder in _subfolder_names(spec):
+            found = _weights_in(folder / subfolder, spec)
+            if found:
+                return found
+    return _in_hub_cache(spec)
+
+
+def _subfolder_names(spec: ModelSpec) -> list[str]:
+    return [spec.name] + ([spec.hub_id.split("/")[-1], spec.hub_id] if spec.hub_id else [])
+
+
+def _weights_at(path: Path, spec: ModelSpec) -> Path:
+    if path.is_file():
+        return path
+    found = _weights_in(path, spec)
+    if found is None:
+        wanted = [name for name in (spec.official_file, "model.safetensors") if name]
+        raise InputError(f"{path} holds no complete weights of {spec.name}: expected {' or '.join(wanted)} in it.")
+    return found
+
+
+def _weights_in(folder: Path, spec: ModelSpec) -> Path | None:
+    """What to load from one model's folder: the folder itself in transformers' layout, else a file."""
+    if spec.kind == "features" and (folder / "config.json").is_file() and _has_all_shards(folder):
+        return folder
+    for file_name in (spec.official_file, "model.safetensors"):
+        if file_name and (folder / file_name).is_file():
+            return folder / file_name
+    return None
+
+
+def _has_all_shards(folder: Path) -> bool:
+    if (folder / "model.safetensors").is_file():
+        return True
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return False
+    shards = set(json.loads(index.read_text())["weight_map"].values())
+    return all((folder / shard).is_file() for shard in shards)
+
+
+def _in_hub_cache(spec: ModelSpec) -> Path | None:
+    if spec.hub_id is None:
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(spec.hub_id, allow_patterns=list(spec.hub_files), local_files_only=True)
+    except LocalEntryNotFoundError:
+        return None
+    return _weights_in(Path(folder), spec)
+
+
+def _download(spec: ModelSpec) -> Path:
+    if spec.hub_id is None:
+        raise WeightsNotFoundError(
+            f"Weights not found: {spec.name} comes with the package, but its folder "
+            f"{demo_data_folder() / str(spec.bundled_folder)} is incomplete. Reinstall the package."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(spec.hub_id, allow_patterns=list(spec.hub_files)))
+    except RepositoryNotFoundError as error:  # the parent of GatedRepoError; without a token a gated one gives either
+        if spec.gated or isinstance(error, GatedRepoError):
+            raise _gated_error(spec, error) from error
+        raise _missing_error(spec, f"{spec.hub_id} is not on the hub, or is private.") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise _missing_error(spec, f"The hub could not be reached ({type(error).__name__}).") from error
+    found = _weights_in(folder, spec)
+    if found is None:
+        raise _missing_error(spec, f"{spec.hub_id} holds none of {', '.join(spec.hub_files)}.")
+    return found
+
+
+def _missing_error(spec: ModelSpec, reason: str) -> WeightsNotFoundError:
+    folders = [str(folder) for folder in weights_folders()]
+    file = f"{spec.official_file} (from {spec.official_url})" if spec.official_url else f"{spec.official_file}"
+    return WeightsNotFoundError(
+        f"Weights not found: {spec.name} ({_readable_size(spec.size_mb)}). Looked in {', '.join(folders)} and the "
+        f"Hugging Face cache; {reason} Online: nttt weights get {spec.name}. Offline: copy {file} into a folder and "
+        f"set {WEIGHTS_VARIABLE}=/that/folder."
+    )
+
+
+def _gated_error(spec: ModelSpec, error: Exception) -> WeightsNotFoundError:
+    response = getattr(error, "response", None)
+    status = f" (HTTP {response.status_code})" if response is not None else ""
+    return WeightsNotFoundError(
+        f"{spec.hub_id} is gated and your account has no access{status}. Meta may take weeks or refuse. You do not "
+        "need it: the default dinov2_large is free and scored higher in the paper's tests. To use it: accept the "
+        f"licence at https://huggingface.co/{spec.hub_id}, then `hf auth login`; or pass a local copy, "
+        f"features={spec.name} features.weights=/path/{spec.official_file}."
+    )
+
+
+def _readable_size(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"

@@ -1,0 +1,142 @@
+"""Writes the demonstration benchmark: pictures of ten novel categories with COCO annotations, for train and test.
+
+Usage: ``python tools/make_demo_benchmark.py --out data/demo/benchmark``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from demo_scenes import NOVEL_CATEGORIES, Scene, render_scene
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+SEED = 2507
+NUM_TRAIN, NUM_TEST = 110, 80
+REFERENCES_PER_CATEGORY = 20
+_SIZES = (256, 288, 320, 352)
+_OBJECT_SCALE = (0.25, 0.48)
+_REFERENCE_SIDE, _REFERENCE_MARGIN = 32, 10
+_CATEGORIES_PER_TRAIN_IMAGE = 5
+_JPEG_QUALITY = 90
+
+
+def _random_size(rng: np.random.Generator) -> tuple[int, int]:
+    """Height and width: half of the pictures are square, none is very long."""
+    first = int(rng.integers(len(_SIZES)))
+    second = first if rng.random() < 0.5 else min(max(first + int(rng.choice((-1, 1))), 0), len(_SIZES) - 1)
+    return _SIZES[first], _SIZES[second]
+
+
+def box_xywh(mask: np.ndarray) -> list[int]:
+    """The box around the pixels of a mask (H, W) bool; it ends behind its last pixel."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    return [x, y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1]
+
+
+def is_valid_reference(box: Sequence[int], size_hw: tuple[int, int]) -> bool:
+    """Whether an object is large enough and far enough from the border to serve as a reference."""
+    x, y, width, height = box
+    large = min(width, height) >= _REFERENCE_SIDE
+    margins = (x, y, size_hw[1] - x - width, size_hw[0] - y - height)
+    return large and min(margins) >= _REFERENCE_MARGIN
+
+
+def _reference_categories(scene: Scene) -> set[int]:
+    """Indices of the categories of which a scene shows a valid reference."""
+    return {
+        int(index)
+        for mask, index in zip(scene.masks, scene.category_indices, strict=True)
+        if is_valid_reference(box_xywh(mask), mask.shape)
+    }
+
+
+def _test_scenes(rng: np.random.Generator, count: int) -> Iterator[Scene]:
+    for _ in range(count):
+        yield render_scene(rng, NOVEL_CATEGORIES, _random_size(rng), (2, 5), _OBJECT_SCALE)
+
+
+def _train_scenes(rng: np.random.Generator, count: int) -> Iterator[Scene]:
+    """Scenes of the categories with the fewest references so far, which keeps all of them about equally frequent."""
+    references: Counter[int] = Counter()
+    for _ in range(count):
+        tie_breaks = rng.random(len(NOVEL_CATEGORIES))
+        rarest = sorted(range(len(NOVEL_CATEGORIES)), key=lambda i: (references[i], tie_breaks[i]))
+        chosen = rarest[:_CATEGORIES_PER_TRAIN_IMAGE]
+        drawn = render_scene(rng, [NOVEL_CATEGORIES[i] for i in chosen], _random_size(rng), (2, 5), _OBJECT_SCALE)
+        scene = Scene(drawn.image, drawn.masks, np.array(chosen)[drawn.category_indices])
+        references.update(_reference_categories(scene))
+        yield scene
+
+
+def _annotation(annotation_id: int, image_id: int, category_index: int, mask: np.ndarray) -> dict[str, Any]:
+    """The COCO annotation of one object with its visible mask (H, W) bool."""
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": category_index + 1,
+        "segmentation": {"size": [int(v) for v in rle["size"]], "counts": rle["counts"].decode("ascii")},
+        "area": int(mask.sum()),
+        "bbox": box_xywh(mask),
+        "iscrowd": 0,
+    }
+
+
+def write_split(scenes: Iterator[Scene], name: str, out: Path) -> dict[str, Any]:
+    """Writes pictures and annotations of one split and returns its COCO dict."""
+    (out / name).mkdir(parents=True, exist_ok=True)
+    (out / "annotations").mkdir(exist_ok=True)
+    categories = [{"id": number, "name": category.name} for number, category in enumerate(NOVEL_CATEGORIES, start=1)]
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, scene in enumerate(scenes, start=1):
+        height, width = scene.image.shape[:2]
+        file_name = f"{image_id:04d}.jpg"
+        Image.fromarray(scene.image).save(out / name / file_name, quality=_JPEG_QUALITY)
+        images.append({"id": image_id, "file_name": file_name, "width": width, "height": height})
+        for mask, index in zip(scene.masks, scene.category_indices, strict=True):
+            annotations.append(_annotation(len(annotations) + 1, image_id, int(index), mask))
+    dataset = {"images": images, "annotations": annotations, "categories": categories}
+    (out / "annotations" / f"{name}.json").write_text(json.dumps(dataset, separators=(",", ":")) + "\n")
+    return dataset
+
+
+def count_references(dataset: dict[str, Any]) -> Counter[int]:
+    """For each category id, the number of images with a valid reference of it."""
+    sizes = {image["id"]: (image["height"], image["width"]) for image in dataset["images"]}
+    found = {
+        (annotation["category_id"], annotation["image_id"])
+        for annotation in dataset["annotations"]
+        if is_valid_reference(annotation["bbox"], sizes[annotation["image_id"]])
+    }
+    return Counter(category_id for category_id, _ in found)
+
+
+def write_benchmark(out: Path, num_train: int, num_test: int) -> dict[str, Any]:
+    """Writes both splits and returns the COCO dict of train."""
+    train_rng, test_rng = (np.random.default_rng([SEED, split]) for split in range(2))
+    train = write_split(_train_scenes(train_rng, num_train), "train", out)
+    write_split(_test_scenes(test_rng, num_test), "test", out)
+    return train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the benchmark")
+    references = count_references(write_benchmark(parser.parse_args().out, NUM_TRAIN, NUM_TEST))
+    fewest = min(references[number] for number in range(1, len(NOVEL_CATEGORIES) + 1))
+    print(f"images with a valid reference per category: at least {fewest}")
+    if fewest < REFERENCES_PER_CATEGORY:
+        raise SystemExit(f"every category needs {REFERENCES_PER_CATEGORY}")
+
+
+if __name__ == "__main__":
+    main()
