@@ -35,6 +35,8 @@ def encode_mask_logits(logits: Tensor, image_size_hw: tuple[int, int]) -> list[R
         N masks of the image's size, equal to those of the upsampled logits pixel for pixel, except where an upsampled
         logit is 0 up to float rounding.
     """
+    if not len(logits):
+        return []
     budget = _VALUES_PER_CHUNK.get(logits.device.type, _VALUES_PER_CHUNK["cpu"])
     chunks = logits.split(max(1, budget // (logits.shape[1] * image_size_hw[1])))
     return [rle for chunk in chunks for rle in _encode_chunk(chunk.float(), image_size_hw)]
@@ -80,16 +82,27 @@ def _toggles_of_interpolated(
     value_above = columns[masks, x, (below - 1).clamp(min=0)]
     value_below = columns[masks, x, below.clamp(max=columns.shape[2] - 1)]
     taps = _taps(grid_height, image_height).to(columns.device)
-    # Image rows between grid rows g and g + 1 are starts[g + 1] .. starts[g + 2]; there are none outside the grid.
-    starts = torch.searchsorted(taps.first, torch.arange(grid_height - 1, device=columns.device))
-    starts = pad(starts, (1, 0))
-    starts = pad(starts, (0, 2), value=image_height)
+    starts, rows_per_cell = _cell_starts(grid_height, image_height)
+    starts = starts.to(columns.device)
     cell_start, cell_end = starts[first_row + below, None], starts[first_row + below + 1, None]
-    rows = cell_start + torch.arange(int(starts.diff().max()), device=columns.device)
+    rows = cell_start + torch.arange(rows_per_cell, device=columns.device)
     in_image = rows.clamp(max=image_height - 1)
     values = value_above[:, None] * taps.first_weight[in_image] + value_below[:, None] * taps.last_weight[in_image]
     not_yet_changed = ((values > 0) == (value_above[:, None] > 0)) & (rows < cell_end)
     return masks, x, cell_start[:, 0] + not_yet_changed.sum(dim=1)
+
+
+@lru_cache(maxsize=256)
+def _cell_starts(grid_height: int, image_height: int) -> tuple[Tensor, int]:
+    """Which image rows lie between two grid rows, and the most there are between any two.
+
+    Between grid rows g - 1 and g they are ``starts[g]`` .. ``starts[g + 1]``: none above the first grid row (g = 0) and
+    below the last (g = grid_height), as the outermost image rows count to the cells inside.
+    """
+    first = _taps(grid_height, image_height).first
+    inner = torch.searchsorted(first, torch.arange(grid_height - 1))
+    starts = torch.cat([torch.tensor([0]), inner, torch.tensor([image_height, image_height])])
+    return starts, int(starts.diff().max())
 
 
 def _sign_changes(columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:

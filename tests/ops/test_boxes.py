@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.ops.boxes import boxes_from_masks, clip_boxes, scale_boxes, xywh_to_xyxy, xyxy_to_xywh
@@ -24,6 +24,7 @@ def test_no_mask_gives_no_box() -> None:
     assert boxes.dtype == torch.float32
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_boxes_are_the_extreme_pixels(seed: int) -> None:
     mask = np.random.default_rng(seed).random((6, 9)) < 0.1

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.ops.nms import class_aware_nms
@@ -28,6 +28,7 @@ def test_empty_and_degenerate_boxes() -> None:
     assert points.tolist() == [0, 1, 2]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_equals_the_plain_loop(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
@@ -34,6 +34,7 @@ def test_known_encoding() -> None:
     assert rle_to_box_xyxy(rle).tolist() == [0, 0, 2, 2]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_crop_encoding_is_that_of_the_full_mask(data: st.DataObject) -> None:
     height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
@@ -58,6 +59,7 @@ def test_toggles_at_one_place_cancel() -> None:
     assert rle_from_toggles(np.array([1, 3, 3, 4, 6]), (2, 3)) == encode_mask(np.array([[0, 1, 0], [1, 1, 0]], bool))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_box_and_area(seed: int) -> None:
     mask = random_mask(seed, (7, 5), 0.1)
@@ -67,6 +69,7 @@ def test_box_and_area(seed: int) -> None:
     assert rle_area(rle) == len(x)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_ios_equals_the_dense_computation(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -84,6 +87,7 @@ def test_ios_of_nothing() -> None:
     assert intersection_over_self([]).shape == (0, 0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.sampled_from([(1, 1), (1, 9), (9, 1), (40, 30)]))
 def test_rle_segmentations_of_any_kind(seed: int, size_hw: tuple[int, int]) -> None:
     mask = random_mask(seed, size_hw, share=seed % 11 / 10)

@@ -1,0 +1,7 @@
+"""``python -m no_time_to_train`` is ``nttt``."""
+
+import sys
+
+from no_time_to_train.cli import main
+
+sys.exit(main())

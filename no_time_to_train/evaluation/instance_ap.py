@@ -1,0 +1,271 @@
+"""Average precision of instance boxes and masks, as COCO defines it (``pycocotools`` is the reference).
+
+The paper calls AP over the novel categories nAP (arXiv 2507.02798, section 4): the mean over IoU 0.50:0.05:0.95.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from no_time_to_train.data.coco import CocoDataset
+from no_time_to_train.data.coco_reader import describe_size_mismatch, read_coco
+from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFileNotFoundError
+
+IouType = Literal["bbox", "segm"]
+Engine = Literal["pycocotools", "faster-coco-eval"]
+
+_AREA_LABELS = ("all", "small", "medium", "large")
+_METRIC_NAMES: dict[IouType, str] = {"bbox": "box", "segm": "mask"}
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """AP in per cent; None where there is nothing to measure (no ground truth of that kind).
+
+    Attributes:
+        nAP: mean over IoU thresholds 0.50:0.05:0.95.
+        nAP50, nAP75: at one IoU threshold.
+        nAP_small, nAP_medium, nAP_large: objects below 32², from there to 96², above 96² pixels.
+    """
+
+    nAP: float | None = None
+    nAP50: float | None = None
+    nAP75: float | None = None
+    nAP_small: float | None = None
+    nAP_medium: float | None = None
+    nAP_large: float | None = None
+
+
+@dataclass(frozen=True)
+class InstanceMetrics:
+    """The evaluation of one run.
+
+    Attributes:
+        overall: metric kind (``box``, ``mask``) to its AP over all categories; a skipped kind is absent.
+        per_category: category name to the same.
+        num_images: images evaluated (those without objects count: what is found there is wrong).
+        num_objects: ground-truth objects, crowds left out.
+        notes: what was skipped, and why.
+    """
+
+    overall: dict[str, AveragePrecision]
+    per_category: dict[str, dict[str, AveragePrecision]]
+    num_images: int
+    num_objects: int
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self, seconds_per_image: float | None = None) -> dict[str, Any]:
+        """The layout of ``metrics.json``: per cent, ``null`` where a metric does not apply."""
+        nothing = asdict(AveragePrecision())
+
+        def kinds(values: dict[str, AveragePrecision]) -> dict[str, Any]:
+            return {kind: asdict(values[kind]) if kind in values else nothing for kind in _METRIC_NAMES.values()}
+
+        return {
+            **kinds(self.overall),
+            "per_category": {name: kinds(values) for name, values in self.per_category.items()},
+            "num_images": self.num_images,
+            "num_objects": self.num_objects,
+            "seconds_per_image": seconds_per_image,
+            "notes": list(self.notes),
+        }
+
+
+def evaluate_instances(
+    gt: CocoDataset | str | Path,
+    predictions: list[dict[str, Any]] | str | Path,
+    *,
+    iou_types: Sequence[IouType] = ("bbox", "segm"),
+    category_ids: Iterable[int] | None = None,
+    engine: Engine = "pycocotools",
+) -> InstanceMetrics:
+    """AP of COCO results against COCO ground truth: at most 100 detections per image, 101 recall points.
+
+    Args:
+        gt: data set or its COCO file (read by ``read_coco``, which repairs what would mislead COCOeval: annotation
+            ids of 0 or used twice, missing ``iscrowd`` or ``area``). Boxes are compared as the file has them.
+        predictions: COCO results (``image_id``, ``category_id``, ``score``, ``bbox`` xywh and/or RLE
+            ``segmentation``) or their JSON file. An empty list scores zero.
+        iou_types: ``bbox``, ``segm`` or both. ``segm`` is skipped, with a note, where the ground truth or the
+            predictions have only boxes.
+        category_ids: evaluate only these categories (the paper's novel ones); predictions of others are left out.
+        engine: ``faster-coco-eval`` gives the same numbers several times faster.
+
+    Raises:
+        InputFileNotFoundError: a file is missing.
+        InputError: predictions name an image or a category that the ground truth does not have, or a mask is not
+            of its image's size.
+    """
+    dataset = gt if isinstance(gt, CocoDataset) else read_coco(Path(gt))
+    if category_ids is not None:
+        dataset = _only_categories(dataset, set(category_ids))
+    results = predictions if isinstance(predictions, list) else read_results(Path(predictions))
+    if category_ids is not None:
+        results = [result for result in results if result["category_id"] in dataset.categories_by_id]
+    _check_results(results, dataset)
+    overall: dict[str, AveragePrecision] = {}
+    per_category: dict[str, dict[str, AveragePrecision]] = {category.name: {} for category in dataset.categories}
+    notes: list[str] = []
+    for iou_type in iou_types:
+        kind = _METRIC_NAMES[iou_type]
+        reason = _reason_to_skip(iou_type, dataset, results)
+        if reason:
+            notes.append(f"{kind} metrics skipped: {reason}")
+            continue
+        precision, evaluated_ids = _precision(dataset, results, iou_type, engine)
+        overall[kind] = _average(precision)
+        for position, category_id in enumerate(evaluated_ids):
+            name = dataset.categories_by_id[category_id].name
+            per_category[name][kind] = _average(precision[:, :, position : position + 1])
+    return InstanceMetrics(
+        overall=overall,
+        per_category=per_category,
+        num_images=len(dataset.images),
+        num_objects=sum(not annotation.is_crowd for annotation in dataset.annotations),
+        notes=tuple(notes),
+    )
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """A COCO results file. Raises InputFileNotFoundError or InputError that name it."""
+    if not path.is_file():
+        raise InputFileNotFoundError(f"{path}: no such predictions file. nttt label writes one as predictions.json.")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}).") from error
+    if not isinstance(results, list):
+        raise InputError(f"{path} must be a COCO results list, but it is a JSON {type(results).__name__}.")
+    return results
+
+
+def _only_categories(dataset: CocoDataset, category_ids: set[int]) -> CocoDataset:
+    unknown = category_ids - dataset.categories_by_id.keys()
+    if unknown:
+        raise InputError(f"{dataset.name} has no category {', '.join(map(str, sorted(unknown)))}.")
+    return replace(
+        dataset,
+        annotations=tuple(a for a in dataset.annotations if a.category_id in category_ids),
+        categories=tuple(category for category in dataset.categories if category.id in category_ids),
+    )
+
+
+def _check_results(results: list[dict[str, Any]], dataset: CocoDataset) -> None:
+    unknown_ids = sorted({result["category_id"] for result in results} - dataset.categories_by_id.keys())
+    if unknown_ids:
+        known = ", ".join(f"{category.id} ({category.name})" for category in dataset.categories)
+        raise InputError(
+            f"predictions use category ids {', '.join(map(str, unknown_ids))} but {dataset.name} has {known}. "
+            "If the names match, pass --match-by-name."
+        )
+    images = dataset.images_by_id
+    unknown_images = [result["image_id"] for result in results if result["image_id"] not in images]
+    if unknown_images:
+        raise InputError(
+            f"predictions name image id {unknown_images[0]!r} ({type(unknown_images[0]).__name__}), which "
+            f"{dataset.name} does not have ({len(set(unknown_images))} such ids). Ids must be equal in value and type."
+        )
+    for result in results:
+        mask, image = result.get("segmentation"), images[result["image_id"]]
+        if mask:
+            mismatch = describe_size_mismatch(mask["size"], "a predicted mask's size", image.size_hw, image.file_name)
+            if mismatch:
+                raise InputError(mismatch)
+
+
+def _reason_to_skip(iou_type: IouType, dataset: CocoDataset, results: list[dict[str, Any]]) -> str | None:
+    key = "bbox" if iou_type == "bbox" else "segmentation"
+    if iou_type == "segm":
+        without_mask = sum(not annotation.segmentation for annotation in dataset.annotations)
+        if without_mask:
+            return f"{without_mask} of {len(dataset.annotations)} ground-truth objects have only a box."
+    without = sum(not result.get(key) for result in results)
+    return f"{without} of {len(results)} predictions have no {key}." if without else None
+
+
+def _ground_truth(dataset: CocoDataset) -> dict[str, Any]:
+    """As COCOeval wants it. Boxes are the file's own, not clipped: published numbers are computed on those."""
+    content = dataset.to_dict()
+    for entry, annotation in zip(content["annotations"], dataset.annotations, strict=True):
+        entry["bbox"] = list(annotation.source_box_xywh)
+    return content
+
+
+def _precision(
+    dataset: CocoDataset, results: list[dict[str, Any]], iou_type: IouType, engine: Engine
+) -> tuple[np.ndarray, list[int]]:
+    """COCOeval's precision (IoU thresholds, 101 recalls, categories, areas) for 100 detections, and category ids."""
+    coco_class, evaluator_class = _engine_classes(engine)
+    truth = _ground_truth(dataset)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco_gt = _coco_object(coco_class, truth)
+        coco_dt = _coco_object(coco_class, {**truth, "annotations": _as_annotations(results, iou_type)})
+        evaluator = evaluator_class(coco_gt, coco_dt, iou_type)
+        evaluator.evaluate()
+        evaluator.accumulate()
+    precision = np.asarray(evaluator.eval["precision"])
+    expected = (len(evaluator.params.iouThrs), len(evaluator.params.recThrs), len(evaluator.params.catIds))
+    return precision.reshape(*expected, len(_AREA_LABELS), -1)[..., -1], list(evaluator.params.catIds)
+
+
+def _engine_classes(engine: Engine) -> tuple[Any, Any]:
+    if engine == "pycocotools":
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+
+        return COCO, COCOeval
+    if engine == "faster-coco-eval":
+        try:
+            from faster_coco_eval import COCO, COCOeval_faster
+        except ImportError as error:
+            raise EnvironmentProblemError(
+                "engine faster-coco-eval is not installed: pip install faster-coco-eval"
+            ) from error
+        return COCO, COCOeval_faster
+    raise InputError(f"engine {engine!r} is not a choice. Use pycocotools or faster-coco-eval.")
+
+
+def _coco_object(coco_class: Any, dataset: dict[str, Any]) -> Any:
+    coco = coco_class()
+    coco.dataset = dataset
+    coco.createIndex()
+    return coco
+
+
+def _as_annotations(results: list[dict[str, Any]], iou_type: IouType) -> list[dict[str, Any]]:
+    """What ``loadRes`` makes of results. Sizes of masks come from the mask: with a box beside it, loadRes would take
+    the box's area and misplace objects among small, medium and large."""
+    from pycocotools import mask as coco_mask
+
+    annotations = []
+    for number, result in enumerate(results, start=1):
+        annotation = {key: result[key] for key in ("image_id", "category_id", "score")}
+        if iou_type == "segm":
+            annotation["segmentation"] = result["segmentation"]
+            annotation["area"] = float(coco_mask.area(result["segmentation"]))
+            annotation["bbox"] = [float(value) for value in coco_mask.toBbox(result["segmentation"])]
+        else:
+            annotation["bbox"] = result["bbox"]
+            annotation["area"] = result["bbox"][2] * result["bbox"][3]
+        annotations.append({**annotation, "id": number, "iscrowd": 0})
+    return annotations
+
+
+def _average(precision: np.ndarray) -> AveragePrecision:
+    """Means over the entries that exist: COCOeval marks a category without ground truth by -1."""
+
+    def mean(values: np.ndarray) -> float | None:
+        existing = values[values > -1]
+        return float(existing.mean() * 100) if existing.size else None
+
+    all_areas = precision[..., 0]
+    by_area = {f"nAP_{label}": mean(precision[..., i]) for i, label in enumerate(_AREA_LABELS) if i}
+    return AveragePrecision(nAP=mean(all_areas), nAP50=mean(all_areas[0]), nAP75=mean(all_areas[5]), **by_area)

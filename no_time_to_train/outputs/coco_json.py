@@ -1,0 +1,68 @@
+"""COCO files: results for evaluation, and a full data set for annotation tools and training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from no_time_to_train.ops.rle import rle_area
+from no_time_to_train.outputs.atomic_files import replacing, write_json_list
+from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.structures import Category
+
+NumberedRecords = Iterable[tuple[int | str, ImageRecord]]
+"""Image ids with what was found in them."""
+
+
+def write_results(path: Path, records: NumberedRecords) -> None:
+    """``predictions.json``: a COCO results list of every detection kept."""
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        write_json_list(file, _results(records))
+        file.write("\n")
+
+
+def write_dataset(path: Path, records: NumberedRecords, categories: Sequence[Category], min_score: float) -> None:
+    """``annotations.json``: a COCO data set of the detections that score at least ``min_score``.
+
+    Annotation ids count from 1, ``iscrowd`` is 0, ``area`` is the mask's, ``score`` is kept.
+    """
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        description = f"labelled by No Time To Train, score at least {min_score:g}"
+        file.write(f'{{"info": {json.dumps({"description": description})},\n"categories": ')
+        write_json_list(file, [{"id": category.id, "name": category.name} for category in categories])
+        images: list[dict[str, Any]] = []
+        file.write(',\n"annotations": ')
+        write_json_list(file, _annotations(records, min_score, images))
+        file.write(',\n"images": ')
+        write_json_list(file, images)
+        file.write("}\n")
+
+
+def _results(records: NumberedRecords) -> Iterator[dict[str, Any]]:
+    for image_id, record in records:
+        for entry in record.entries:
+            shown = {key: entry[key] for key in ("category_id", "bbox", "score", "segmentation")}
+            yield {"image_id": image_id, **shown}
+
+
+def _annotations(records: NumberedRecords, min_score: float, images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The annotations of all images; the images are appended to ``images`` on the way (one pass over the files)."""
+    number = 0
+    for image_id, record in records:
+        height, width = record.image_size_hw
+        images.append({"id": image_id, "file_name": record.file_name, "height": height, "width": width})
+        for entry in record.entries:
+            if entry["score"] >= min_score:
+                number += 1
+                yield {
+                    "id": number,
+                    "image_id": image_id,
+                    "category_id": entry["category_id"],
+                    "bbox": entry["bbox"],
+                    "area": rle_area(entry["segmentation"]),
+                    "iscrowd": 0,
+                    "score": entry["score"],
+                    "segmentation": entry["segmentation"],
+                }

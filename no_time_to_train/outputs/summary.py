@@ -1,0 +1,75 @@
+"""What a run found, in numbers small enough to keep for any number of images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.structures import Category
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """One image: (category id, score) of every detection kept, best first."""
+
+    file_name: str
+    found: tuple[tuple[int, float], ...]
+
+    @property
+    def best_score(self) -> float | None:
+        return max((score for _, score in self.found), default=None)
+
+    def counts(self, min_score: float) -> Counter[int]:
+        """Objects by category id that score at least ``min_score``."""
+        return Counter(category_id for category_id, score in self.found if score >= min_score)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """All images of a run, and from which score on a detection counts as an object."""
+
+    images: tuple[ImageSummary, ...]
+    categories: tuple[Category, ...]
+    min_score: float
+
+    @classmethod
+    def of(cls, records: Iterable[ImageRecord], categories: Sequence[Category], min_score: float) -> RunSummary:
+        images = tuple(
+            ImageSummary(record.file_name, tuple((e["category_id"], e["score"]) for e in record.entries))
+            for record in records
+        )
+        return cls(images, tuple(categories), min_score)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Objects by category name."""
+        totals: Counter[int] = Counter()
+        for image in self.images:
+            totals.update(image.counts(self.min_score))
+        return {category.name: totals[category.id] for category in self.categories}
+
+    @property
+    def num_objects(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def best_score(self) -> float | None:
+        """Of all detections kept, None where there is none."""
+        return max((image.best_score for image in self.images if image.best_score is not None), default=None)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Columns of ``summary.csv``."""
+        return ("image", *(category.name for category in self.categories), "objects", "best_score")
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """One row per image; ``best_score`` is empty where nothing was found."""
+        rows: list[tuple[object, ...]] = []
+        for image in self.images:
+            counts = image.counts(self.min_score)
+            numbers = [counts[category.id] for category in self.categories]
+            best = "" if image.best_score is None else f"{image.best_score:.4f}"
+            rows.append((image.file_name, *numbers, sum(numbers), best))
+        return rows

@@ -1,0 +1,117 @@
+"""``index.html``: the overlays of a run in a browser, without a server and without the network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from no_time_to_train.drawing import category_colour
+from no_time_to_train.outputs.atomic_files import write_text
+from no_time_to_train.outputs.summary import RunSummary
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>@TITLE@</title>
+<style>
+body { font: 15px/1.4 system-ui, sans-serif; margin: 0; background: #f4f4f5; color: #18181b; }
+header { position: sticky; top: 0; background: #fff; padding: 12px 20px; border-bottom: 1px solid #ddd; z-index: 1; }
+header label { margin-right: 18px; white-space: nowrap; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 14px; padding: 20px; }
+figure { margin: 0; background: #fff; border-radius: 8px; overflow: hidden; box-shadow: 0 1px 3px #0002; }
+figure img { width: 100%; height: 200px; object-fit: contain; background: #e4e4e7; display: block; }
+figcaption { padding: 8px 10px; overflow-wrap: anywhere; }
+.chip { display: inline-block; border-radius: 9px; padding: 0 8px; margin: 2px 4px 0 0; font-size: 13px;
+        border: 2px solid; }
+</style>
+</head>
+<body>
+<header>
+<label>Category <select id="category"></select></label>
+<label>Score from <input id="score" type="range" min="0" max="1" step="0.01"> <output id="shown"></output></label>
+<label><input id="empty" type="checkbox"> images without objects too</label>
+<strong id="total"></strong>
+</header>
+<main id="images"></main>
+<script>
+"use strict";
+const run = @RUN@;
+const element = (name, properties) => Object.assign(document.createElement(name), properties);
+const category = document.getElementById("category");
+const score = document.getElementById("score");
+const empty = document.getElementById("empty");
+category.append(element("option", {value: "", textContent: "all"}));
+for (const [id, {name}] of Object.entries(run.categories)) {
+  category.append(element("option", {value: id, textContent: name}));
+}
+score.value = run.min_score;
+empty.checked = true;
+function show() {
+  let images = 0, objects = 0;
+  const figures = [];
+  for (const image of run.images) {
+    const counts = {};
+    for (const [id, value] of image.found) {
+      if (value >= score.valueAsNumber && (!category.value || String(id) === category.value)) {
+        counts[id] = (counts[id] || 0) + 1;
+        objects += 1;
+      }
+    }
+    if (!Object.keys(counts).length && !empty.checked) continue;
+    images += 1;
+    const caption = element("figcaption", {textContent: image.name});
+    caption.append(element("br", {}));
+    for (const [id, count] of Object.entries(counts)) {
+      const chip = element("span", {className: "chip", textContent: run.categories[id].name + " " + count});
+      chip.style.borderColor = run.categories[id].colour;
+      caption.append(chip);
+    }
+    const link = element("a", {href: image.overlay, target: "_blank"});
+    link.append(element("img", {src: image.overlay, loading: "lazy", alt: image.name}));
+    const figure = element("figure", {});
+    figure.append(link, caption);
+    figures.push(figure);
+  }
+  document.getElementById("images").replaceChildren(...figures);
+  document.getElementById("shown").textContent = score.valueAsNumber.toFixed(2);
+  document.getElementById("total").textContent = objects + " objects in " + images + " images";
+}
+for (const control of [category, score, empty]) control.addEventListener("change", show);
+show();
+</script>
+</body>
+</html>
+"""
+
+
+def write_web_page(path: Path, summary: RunSummary, overlays: Mapping[str, str]) -> None:
+    """Thumbnails of the overlays, filtered by category and score (the drawings keep the run's own threshold).
+
+    Args:
+        path: the page.
+        summary: what was found.
+        overlays: path of each image's overlay relative to the page, by file name.
+    """
+    run = {
+        "min_score": summary.min_score,
+        "categories": {
+            category.id: {"name": category.name, "colour": "rgb({}, {}, {})".format(*category_colour(category.id))}
+            for category in summary.categories
+        },
+        "images": [
+            {
+                "name": image.file_name,
+                "overlay": quote(overlays[image.file_name]),
+                "found": [[category_id, round(score, 3)] for category_id, score in image.found],
+            }
+            for image in summary.images
+        ],
+    }
+    # "</script>" or "<!--" in a name must not end the script.
+    data = json.dumps(run, ensure_ascii=False).replace("<", "\\u003c")
+    title = f"{summary.num_objects} objects in {len(summary.images)} images - No Time To Train"
+    write_text(path, _PAGE.replace("@TITLE@", title).replace("@RUN@", data))

@@ -1,0 +1,96 @@
+"""Progress for people: one line that moves in a terminal, a plain line now and then elsewhere (log files, CI)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+_SECONDS_BETWEEN_UPDATES = 0.1
+_SECONDS_BETWEEN_PLAIN_LINES = 10.0
+
+
+class Progress:
+    """Counts done items of a total and shows rate and time left.
+
+    Args:
+        total: number of items.
+        what: name of the items, for the rate ("images").
+        stream: where it is written; None: standard error.
+        clock: seconds, increasing (for tests).
+    """
+
+    def __init__(
+        self,
+        total: int,
+        what: str = "images",
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total = total
+        self.done = 0
+        self._what = what
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._start = clock()
+        self._last_shown = self._start
+        self._is_terminal = self._stream.isatty()
+        self._shown_length = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self._clock() - self._start
+
+    def advance(self, count: int = 1) -> None:
+        """Count items as done. The first one gives an estimate for all."""
+        is_first = self.done == 0
+        self.done += count
+        now = self._clock()
+        pause = _SECONDS_BETWEEN_UPDATES if self._is_terminal else _SECONDS_BETWEEN_PLAIN_LINES
+        if is_first or self.done >= self.total or now - self._last_shown >= pause:
+            self._last_shown = now
+            self._show(self.line())
+
+    def line(self) -> str:
+        """For example ``12/500 images  3.1 images/s  2 min 37 s left``."""
+        counts = f"{self.done}/{self.total} {self._what}"
+        if not self.done or self.seconds <= 0:
+            return counts
+        rate = self.done / self.seconds
+        pace = f"{rate:.1f} {self._what}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+        if self.done >= self.total:
+            return f"{counts}  {pace}  {readable_duration(self.seconds)} in all"
+        return f"{counts}  {pace}  {readable_duration((self.total - self.done) / rate)} left"
+
+    def message(self, text: str) -> None:
+        """Print a line of its own without breaking the moving one."""
+        self.end()
+        print(text, file=self._stream, flush=True)
+
+    def end(self) -> None:
+        """Leave the moving line, so that what is printed next starts on its own."""
+        if self._shown_length:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._shown_length = 0
+
+    def _show(self, line: str) -> None:
+        if self._is_terminal:
+            self._stream.write("\r" + line.ljust(self._shown_length))
+            self._shown_length = len(line)
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+def readable_duration(seconds: float) -> str:
+    """``8 s``, ``2 min 5 s``, ``3 h 20 min``: two units at most."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

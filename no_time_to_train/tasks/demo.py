@@ -1,0 +1,98 @@
+"""``nttt demo``: the bundled models on the bundled benchmark, from drawing references to a table of AP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from no_time_to_train import build
+from no_time_to_train.data.coco import CocoDataset, write_coco
+from no_time_to_train.data.coco_reader import read_coco
+from no_time_to_train.data.sampling import sample_references, sampled_dataset, sampled_references
+from no_time_to_train.drawing import picture_sheet
+from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances, read_results
+from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.outputs.atomic_files import write_jpeg, write_json
+from no_time_to_train.outputs.result_folder import TargetImage
+from no_time_to_train.outputs.run_state import read_run
+from no_time_to_train.tasks.evaluate import print_metrics
+from no_time_to_train.tasks.labelling import LabellingJob, label_into_folder
+from no_time_to_train.tasks.memory_source import MemorySource
+
+_SHEET_PICTURES = 12
+_SHEET_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """The command line of ``nttt demo``.
+
+    Attributes:
+        out: results folder.
+        shots: references per category.
+        seed: of their drawing (the paper's sampler).
+        limit: label only the first test images.
+        overrides: ``key=value`` settings.
+        overwrite, command: see ``LabellingJob``.
+    """
+
+    out: Path
+    shots: int
+    seed: int
+    limit: int | None
+    overrides: Sequence[str]
+    overwrite: bool
+    command: Sequence[str]
+
+
+def demo(options: DemoOptions) -> InstanceMetrics:
+    """Draw references, label the test images, evaluate; print the table and where the pictures are."""
+    benchmark = demo_data_folder() / "benchmark"
+    has_preset = any(override.split("=")[0] == "preset" for override in options.overrides)
+    config = build.compose_config([*([] if has_preset else ["preset=demo"]), *options.overrides])
+    train = read_coco(benchmark / "annotations" / "train.json")
+    test = _first_images(read_coco(benchmark / "annotations" / "test.json"), options.limit)
+    drawn = sample_references(train, options.shots, options.seed)
+    targets = [TargetImage(benchmark / "test" / image.file_name, image.file_name, image.id) for image in test.images]
+    job = LabellingJob(
+        targets=targets,
+        images_folder=benchmark / "test",
+        source=MemorySource.from_references(sampled_references(train, drawn, benchmark / "train")),
+        config=config,
+        out=options.out,
+        command=options.command,
+        overwrite=options.overwrite,
+        details={"shots": options.shots, "seed": options.seed},
+    )
+    label_into_folder(job)
+    write_coco(sampled_dataset(train, drawn), options.out / "references.json")
+    metrics = evaluate_instances(test, read_results(options.out / "predictions.json"))
+    seconds = (read_run(options.out) or {}).get("timings", {}).get("seconds_per_image")
+    write_json(options.out / "metrics.json", metrics.to_json(seconds))
+    _write_sheet(options.out, targets)
+    print()
+    print_metrics(metrics)
+    print(f"\nPictures: {options.out / 'sheet.jpg'} and {options.out / 'index.html'}; numbers: metrics.json there.")
+    return metrics
+
+
+def _first_images(dataset: CocoDataset, limit: int | None) -> CocoDataset:
+    if limit is None:
+        return dataset
+    kept = dataset.images[:limit]
+    kept_ids = {image.id for image in kept}
+    return CocoDataset(
+        name=dataset.name,
+        images=kept,
+        annotations=tuple(a for a in dataset.annotations if a.image_id in kept_ids),
+        categories=dataset.categories,
+    )
+
+
+def _write_sheet(out: Path, targets: Sequence[TargetImage]) -> None:
+    overlays = [out / "overlays" / target.file_name for target in targets[:_SHEET_PICTURES]]
+    write_jpeg(out / "sheet.jpg", picture_sheet([np.array(Image.open(path)) for path in overlays], _SHEET_COLUMNS))

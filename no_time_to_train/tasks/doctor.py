@@ -1,0 +1,183 @@
+"""``nttt doctor``: what this machine has, what is missing, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from no_time_to_train.errors import EnvironmentProblemError
+
+_MIN_PYTHON = (3, 11)
+_REQUIRED = {
+    "hydra": "hydra-core",
+    "numpy": "numpy",
+    "PIL": "pillow",
+    "pycocotools": "pycocotools",
+    "safetensors": "safetensors",
+    "sam2": "sam2",
+    "transformers": "transformers",
+}
+_OPTIONAL = {"faster_coco_eval": "faster-coco-eval", "matplotlib": "matplotlib", "supervision": "supervision"}
+_DEFAULT_MODELS = ("dinov2_large", "sam2.1_large")
+_COMFORTABLE_MEMORY_GIB = 8
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: ``ok``, ``note`` (works, but something could be better) or ``broken``."""
+
+    name: str
+    state: Literal["ok", "note", "broken"]
+    text: str
+
+
+def doctor() -> None:
+    """Print all findings. Raises EnvironmentProblemError where something is broken."""
+    findings = [check() for check in CHECKS]
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        print(f"{finding.name.ljust(width)}  {finding.state.ljust(6)}  {finding.text}")
+    broken = [finding.name for finding in findings if finding.state == "broken"]
+    if broken:
+        raise EnvironmentProblemError(f"{len(broken)} of {len(findings)} checks failed: {', '.join(broken)}.")
+    print("Nothing is broken.")
+
+
+def check_python() -> Check:
+    version = platform.python_version()
+    if sys.version_info < _MIN_PYTHON:
+        return Check("python", "broken", f"{version}; at least {'.'.join(map(str, _MIN_PYTHON))} is needed.")
+    return Check("python", "ok", f"{version} on {platform.system()} {platform.machine()}")
+
+
+def check_packages() -> Check:
+    missing = [package for module, package in _REQUIRED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        return Check("packages", "broken", f"missing: {', '.join(missing)}. Fix: pip install {' '.join(missing)}")
+    return Check("packages", "ok", ", ".join(f"{p} {importlib.metadata.version(p)}" for p in _REQUIRED.values()))
+
+
+def check_torch() -> Check:
+    try:
+        torch = importlib.import_module("torch")
+    except (ImportError, OSError) as error:
+        return Check(
+            "torch", "broken", f"cannot be imported ({_first_line(error)}). Fix: pip install torch torchvision"
+        )
+    built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU only"
+    return Check("torch", "ok", f"{torch.__version__}, built {built}, {torch.get_num_threads()} threads")
+
+
+def check_torchvision() -> Check:
+    """The two packages come in pairs: torchvision built for CUDA does not import beside a torch without it."""
+    try:
+        version = importlib.metadata.version("torchvision")
+    except importlib.metadata.PackageNotFoundError:
+        return Check("torchvision", "broken", "not installed; sam2 needs it. Fix: pip install torchvision")
+    try:
+        importlib.import_module("torchvision.ops")
+    except Exception as error:  # RuntimeError "operator torchvision::nms does not exist", and others
+        torch_version = importlib.metadata.version("torch")
+        return Check(
+            "torchvision",
+            "broken",
+            f"torchvision {version} does not fit torch {torch_version} ({_first_line(error)}). Fix: install both from "
+            "the same place: pip install --force-reinstall torch torchvision",
+        )
+    return Check("torchvision", "ok", version)
+
+
+def check_gpu() -> Check:
+    torch = _torch_or_none()
+    if torch is None:
+        return Check("gpu", "note", "unknown: torch cannot be imported.")
+    if torch.cuda.is_available():
+        gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        return Check("gpu", "ok", ", ".join(f"{gpu.name} {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus))
+    if torch.backends.mps.is_available():
+        return Check("gpu", "ok", "Apple GPU (mps)")
+    hint = "device=cpu is used: about a minute per image, less with --preset fast."
+    if os.path.exists("/proc/driver/nvidia/version"):
+        return Check(
+            "gpu", "note", f"an NVIDIA driver is there but torch sees no GPU: it may be too old for this torch. {hint}"
+        )
+    return Check("gpu", "note", f"none seen. {hint}")
+
+
+def check_cpu() -> Check:
+    torch = _torch_or_none()
+    capability = torch.backends.cpu.get_cpu_capability() if torch is not None else "unknown instructions"
+    return Check("cpu", "ok", f"{os.cpu_count()} cores, {capability}")
+
+
+def check_memory() -> Check:
+    try:
+        gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (AttributeError, ValueError, OSError):
+        return Check("memory", "note", "unknown on this system.")
+    state: Literal["ok", "note"] = "ok" if gib >= _COMFORTABLE_MEMORY_GIB else "note"
+    advice = "" if state == "ok" else f"; below {_COMFORTABLE_MEMORY_GIB} GiB use --preset fast"
+    return Check("memory", state, f"{gib:.0f} GiB{advice}")
+
+
+def check_weights() -> Check:
+    if _torch_or_none() is None:
+        return Check("weights", "note", "unknown: torch cannot be imported.")
+    from no_time_to_train.models.weights import list_weights
+
+    here = [row.name for row in list_weights() if row.location is not None]
+    missing = [name for name in _DEFAULT_MODELS if name not in here]
+    listing = f"on this machine: {', '.join(here) or 'none'}"
+    if missing:
+        return Check("weights", "note", f"{listing}. The default also needs: nttt weights get {' '.join(missing)}")
+    return Check("weights", "ok", listing)
+
+
+def check_demo() -> Check:
+    from no_time_to_train.locations import demo_data_folder
+
+    needed = ("benchmark/annotations/test.json", "dinov2_demo", "sam2_demo")
+    missing = [name for name in needed if not (demo_data_folder() / name).exists()]
+    if missing:
+        return Check("demo", "note", f"nttt demo cannot run, missing in {demo_data_folder()}: {', '.join(missing)}")
+    return Check("demo", "ok", "models and images are there: nttt demo")
+
+
+def check_optional() -> Check:
+    missing = [package for module, package in _OPTIONAL.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        return Check("optional", "note", f"not installed, needed only for some uses: {', '.join(missing)}")
+    return Check("optional", "ok", ", ".join(_OPTIONAL.values()))
+
+
+CHECKS: tuple[Callable[[], Check], ...] = (
+    check_python,
+    check_packages,
+    check_torch,
+    check_torchvision,
+    check_gpu,
+    check_cpu,
+    check_memory,
+    check_weights,
+    check_demo,
+    check_optional,
+)
+
+
+def _torch_or_none() -> Any:
+    """The module, or None: the doctor must run without it."""
+    try:
+        return importlib.import_module("torch")
+    except (ImportError, OSError):
+        return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,42 @@
+"""What a result was made with, for ``run.json``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+
+import no_time_to_train
+from no_time_to_train.config import Config
+from no_time_to_train.models.catalog import get_spec
+from no_time_to_train.models.checkpoints import sha256_of_file
+from no_time_to_train.models.weights import locate_weights
+
+_PACKAGES = ("torch", "torchvision", "transformers", "sam2", "numpy", "pillow", "pycocotools")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions by package name, None where a package is not installed."""
+    found: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "no_time_to_train": no_time_to_train.__version__,
+    }
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def weight_hashes(config: Config) -> dict[str, dict[str, str]]:
+    """SHA-256 of every weights file of both models, by model name and file name; reads gigabytes, so in a thread."""
+    hashes: dict[str, dict[str, str]] = {}
+    for settings in (config.features, config.mask_model):
+        explicit = settings.weights
+        location = locate_weights(get_spec(settings.name)) if explicit is None else Path(explicit).expanduser()
+        if location is None or not location.exists():  # a hub id: the hub's cache has its own hashes
+            continue
+        files = sorted(location.glob("*.safetensors")) if location.is_dir() else [location]
+        hashes[settings.name] = {file.name: sha256_of_file(file) for file in files}
+    return hashes

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from no_time_to_train.cli import main
+from no_time_to_train.tasks import doctor
+from no_time_to_train.tasks.doctor import Check
+
+
+def test_this_machine(capsys) -> None:
+    """Whatever is found, every check gives a finding, and the exit code says whether one is broken."""
+    code = main(["doctor"])
+    output = capsys.readouterr()
+    lines = [line.split() for line in output.out.splitlines()]
+    names = [line[0] for line in lines[: len(doctor.CHECKS)]]
+    assert names == [check.__name__.removeprefix("check_") for check in doctor.CHECKS]
+    broken = any(line[1] == "broken" for line in lines[: len(names)])
+    assert code == (3 if broken else 0)
+
+
+def test_something_broken_exits_with_3(monkeypatch, capsys) -> None:
+    checks = (lambda: Check("one", "ok", "fine"), lambda: Check("two", "broken", "pip install two"))
+    monkeypatch.setattr(doctor, "CHECKS", checks)
+    assert main(["doctor"]) == 3
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["one  ok      fine", "two  broken  pip install two"]
+    assert output.err == "1 of 2 checks failed: two.\n"
+
+
+def test_torchvision_of_another_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_module(name: str):
+        raise RuntimeError("operator torchvision::nms does not exist\nmore")
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    finding = doctor.check_torchvision()
+    assert finding.state == "broken"
+    assert "(operator torchvision::nms does not exist)" in finding.text and "pip install" in finding.text
+
+
+def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_module(name: str):
+        raise ImportError("libcudart.so.13: cannot open shared object file")
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    assert doctor.check_torch().state == "broken"
+    assert {check().state for check in (doctor.check_gpu, doctor.check_weights)} == {"note"}
+    assert doctor.check_cpu().state == "ok"
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("PIL", "supervision") else name)
+    finding = doctor.check_packages()
+    assert (finding.state, finding.text) == ("broken", "missing: pillow. Fix: pip install pillow")
+    assert doctor.check_optional().text.endswith("supervision")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def labelled(nttt, capsys) -> Path:
+    assert nttt("label photos/ --refs refs/") == 0
+    capsys.readouterr()
+    return Path("photos_labeled")
+
+
+def test_prints_the_table_and_writes_metrics(nttt, labelled: Path, capsys) -> None:
+    assert nttt("eval photos_labeled/ --gt gt.json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "AP in per cent over 5 images with 5 objects"
+    assert lines[3].split() == ["all", *["100.0"] * 6]
+    metrics = json.loads((labelled / "metrics.json").read_text())
+    assert metrics["box"]["nAP"] == metrics["mask"]["nAP75"] == pytest.approx(100)
+    assert metrics["per_category"]["bird"]["mask"]["nAP50"] == pytest.approx(100)
+    assert metrics["per_category"]["bird"]["box"]["nAP_large"] is None
+    assert metrics["num_images"] == 5
+    assert metrics["seconds_per_image"] > 0
+
+
+def test_a_results_file_is_taken_by_its_ids(nttt, labelled: Path, workplace: Path, capsys) -> None:
+    truth = json.loads((workplace / "gt.json").read_text())
+    results = json.loads((labelled / "predictions.json").read_text())
+    for result in results:
+        result["image_id"] += 69
+    (workplace / "results.json").write_text(json.dumps(results))
+    assert nttt("eval results.json --gt gt.json --markdown --engine faster-coco-eval") == 0
+    assert "| all | 100.0 |" in capsys.readouterr().out
+    assert json.loads((workplace / "metrics.json").read_text())["seconds_per_image"] is None
+    truth["categories"] = [{"id": 0, "name": "boat"}]
+    (workplace / "gt.json").write_text(json.dumps(truth | {"annotations": []}))
+    assert nttt("eval results.json --gt gt.json") == 1
+    assert "predictions use category ids 9, 16 but gt.json has 0 (boat)" in capsys.readouterr().err
+
+
+def test_other_category_ids_need_match_by_name(nttt, labelled: Path, workplace: Path, capsys) -> None:
+    text = (workplace / "gt.json").read_text()
+    swapped = text.replace(": 16", ": 999").replace(": 9,", ": 16,").replace(": 999", ": 9")  # boat 16, bird 9
+    (workplace / "gt.json").write_text(swapped)
+    assert nttt("eval photos_labeled/ --gt gt.json") == 1
+    error = capsys.readouterr().err
+    assert "9 (boat), 16 (bird)" in error and "--match-by-name" in error and "9->16, 16->9" in error
+    assert nttt("eval photos_labeled/ --gt gt.json --match-by-name") == 0
+    assert "100.0" in capsys.readouterr().out.splitlines()[3]
+
+
+def test_images_of_one_side_only(nttt, labelled: Path, workplace: Path, capsys) -> None:
+    truth = json.loads((workplace / "gt.json").read_text())
+    truth["images"][0]["file_name"] = "elsewhere.png"
+    (workplace / "gt.json").write_text(json.dumps(truth))
+    assert nttt("eval photos_labeled/ --gt gt.json --classes boat") == 0
+    output = capsys.readouterr().out
+    assert "Note: 1 of 5 images of the ground truth are not labelled" in output
+    assert "Note: 1 labelled images are not in gt.json; left out." in output
+    metrics = json.loads((labelled / "metrics.json").read_text())
+    assert metrics["box"]["nAP"] == pytest.approx(100 * 67 / 101)  # two of three boats: recall points 0 .. 0.66
+    for image in truth["images"]:
+        image["file_name"] = f"other{image['id']}.png"
+    (workplace / "gt.json").write_text(json.dumps(truth))
+    assert nttt("eval photos_labeled/ --gt gt.json") == 1
+    assert "has none of the 5 labelled images" in capsys.readouterr().err
+
+
+def test_ground_truth_without_masks(nttt, labelled: Path, workplace: Path, capsys) -> None:
+    truth = json.loads((workplace / "gt.json").read_text())
+    for entry in truth["annotations"]:
+        del entry["segmentation"]
+    (workplace / "gt.json").write_text(json.dumps(truth))
+    assert nttt("eval photos_labeled/ --gt gt.json") == 0
+    assert "Note: mask metrics skipped: 5 of 5 ground-truth objects have only a box." in capsys.readouterr().out
+    assert json.loads((labelled / "metrics.json").read_text())["mask"]["nAP"] is None
