@@ -16,12 +16,12 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version; import venv, ensurepip' \
 		|| { echo "Set another interpreter with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel hatchling
+	$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
 	@echo "Installing torch and torchvision (a few gigabytes, a few minutes on the first call) ..."
 	$(BIN)/python -m pip install --quiet "torch>=2.9" "torchvision>=0.24"
 	$(BIN)/python -m pip install --quiet "hydra-core>=1.3,<1.4" iopath pillow tqdm numpy
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-build-isolation "sam2>=1.1,<2"
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $(STAMP)
 
 demo: $(STAMP)

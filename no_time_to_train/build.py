@@ -78,12 +78,15 @@ def load_segmenter(
 
 def build_segmenter(config: Config) -> Segmenter:
     """Load both models and put the stages together."""
+    from no_time_to_train.models.allocator import keep_freed_memory
     from no_time_to_train.models.dino import load_dino
     from no_time_to_train.models.precision import resolve_device, resolve_precision
     from no_time_to_train.models.sam2 import load_sam2
     from no_time_to_train.segmenter import Segmenter
 
     device = resolve_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     dtype = resolve_precision(config.precision, device)
     encoder = load_dino(
         config.features.name,

@@ -47,10 +47,10 @@ def main() -> None:
 
     segmenter = build_segmenter(compose_config(["preset=demo", *arguments.overrides]))
     folder = demo_data_folder() / "benchmark"
-    train = read_coco(folder / "annotations" / "train.json", folder / "train")
-    test = read_coco(folder / "annotations" / "test.json", folder / "test")
+    train = read_coco(folder / "annotations" / "train.json")
+    test = read_coco(folder / "annotations" / "test.json").first_images(arguments.limit)
     started = time.perf_counter()
-    encoded, pooled = encode_and_propose(segmenter, test, folder / "test", arguments.limit)
+    encoded, pooled = encode_and_propose(segmenter, test, folder / "test")
     seconds = (time.perf_counter() - started) / len(pooled)
     num_proposals = statistics.mean(len(p.proposals) for p in pooled.values())
     print(f"{len(pooled)} images, {seconds:.2f} s each, {num_proposals:.0f} proposals each\n")
@@ -67,7 +67,7 @@ def main() -> None:
     for merging in arguments.merging.split(","):
         segmenter.config.merging = compose_config(["preset=demo", f"merging={merging}", *arguments.overrides]).merging
         for k in shots:
-            scores = [average_precision(segmenter, pooled, banks[k, seed], folder) for seed in seeds]
+            scores = [average_precision(segmenter, pooled, banks[k, seed], test) for seed in seeds]
             box, mask = ([score[i] for score in scores] for i in (0, 1))
             print(
                 f"{merging:16} {k:5d}   {statistics.mean(box):5.1f} ({spread(box):4.1f})    "
@@ -82,11 +82,11 @@ def spread(values: list[float]) -> float:
 
 
 def encode_and_propose(
-    segmenter: Segmenter, test: CocoDataset, images: Path, limit: int | None
+    segmenter: Segmenter, test: CocoDataset, images: Path
 ) -> tuple[dict[int | str, EncodedImage], dict[int | str, PooledProposals]]:
     """Both by image id: what the networks say, and the candidate masks with their features."""
     encoded, pooled = {}, {}
-    for image in test.images[:limit]:
+    for image in test.images:
         [encoded[image.id]] = segmenter.encode([images / image.file_name])
         pooled[image.id] = segmenter.propose(encoded[image.id])
         print(f"\r{len(pooled)} images", end="", file=sys.stderr)
@@ -146,7 +146,7 @@ def print_label_oracle(
 
 
 def average_precision(
-    segmenter: Segmenter, pooled: dict[int | str, PooledProposals], bank: MemoryBank, folder: Path
+    segmenter: Segmenter, pooled: dict[int | str, PooledProposals], bank: MemoryBank, test: CocoDataset
 ) -> tuple[float, float]:
     """Box and mask nAP in per cent."""
     results = [
@@ -154,7 +154,7 @@ def average_precision(
         for image_id, candidates in pooled.items()
         for entry in segmenter.label(candidates, bank).to_coco_results(image_id)
     ]
-    metrics = evaluate_instances(folder / "annotations" / "test.json", results, engine="faster-coco-eval")
+    metrics = evaluate_instances(test, results, engine="faster-coco-eval")
     return metrics.overall["box"].nAP or 0.0, metrics.overall["mask"].nAP or 0.0
 
 

@@ -104,6 +104,13 @@ class CocoDataset:
         images = tuple(image for image in self.images if image.id in image_ids)
         return CocoDataset(self.name, images, annotations, tuple(categories))
 
+    def first_images(self, limit: int | None) -> CocoDataset:
+        """The first ``limit`` images with their annotations; None: all."""
+        images = self.images[:limit]
+        kept_ids = {image.id for image in images}
+        annotations = tuple(annotation for annotation in self.annotations if annotation.image_id in kept_ids)
+        return CocoDataset(self.name, images, annotations, self.categories)
+
     def to_dict(self) -> dict[str, Any]:
         """The COCO dictionary, complete and without the faults that COCO evaluators stumble over."""
         return {

@@ -15,12 +15,13 @@ _LOGGER = logging.getLogger("no_time_to_train")
 _Result = TypeVar("_Result")
 
 _DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 8}
-"""Hundreds keep a GPU busy; on a CPU the intermediate maps of a few prompts still fit the cache."""
+"""Hundreds keep a GPU busy; on a CPU the intermediate maps of a few prompts still fit the cache. For 256 x 256 masks."""
 
 
-def default_prompts_per_batch(device: torch.device) -> int:
-    """Prompts decoded at once where the user did not choose."""
-    return _DEFAULT_BATCH_SIZES.get(device.type, _DEFAULT_BATCH_SIZES["cpu"])
+def default_prompts_per_batch(device: torch.device, mask_size: int) -> int:
+    """Prompts decoded at once where the user did not choose: about the same memory whatever the masks' side."""
+    at_full_size = _DEFAULT_BATCH_SIZES.get(device.type, _DEFAULT_BATCH_SIZES["cpu"])
+    return max(1, at_full_size * 256**2 // mask_size**2)
 
 
 class PromptBatcher:

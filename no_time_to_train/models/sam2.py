@@ -66,7 +66,7 @@ class Sam2MaskModel:
         self.device = torch.device(device)
         self.dtype = dtype
         self._decoder = _build_decoder(self.module, decoder, dtype)
-        self._batcher = PromptBatcher(prompts_per_batch or default_prompts_per_batch(self.device))
+        self._batcher = PromptBatcher(prompts_per_batch or default_prompts_per_batch(self.device, self.mask_size))
         self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
         self._std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
 

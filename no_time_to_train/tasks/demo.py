@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from no_time_to_train import build
-from no_time_to_train.data.coco import CocoDataset, write_coco
+from no_time_to_train.data.coco import write_coco
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.data.sampling import sample_references, sampled_dataset, sampled_references
 from no_time_to_train.drawing import picture_sheet
@@ -55,7 +55,7 @@ def demo(options: DemoOptions) -> InstanceMetrics:
     has_preset = any(override.split("=")[0] == "preset" for override in options.overrides)
     config = build.compose_config([*([] if has_preset else ["preset=demo"]), *options.overrides])
     train = read_coco(benchmark / "annotations" / "train.json")
-    test = _first_images(read_coco(benchmark / "annotations" / "test.json"), options.limit)
+    test = read_coco(benchmark / "annotations" / "test.json").first_images(options.limit)
     drawn = sample_references(train, options.shots, options.seed)
     targets = [TargetImage(benchmark / "test" / image.file_name, image.file_name, image.id) for image in test.images]
     job = LabellingJob(
@@ -78,19 +78,6 @@ def demo(options: DemoOptions) -> InstanceMetrics:
     print_metrics(metrics)
     print(f"\nPictures: {options.out / 'sheet.jpg'} and {options.out / 'index.html'}; numbers: metrics.json there.")
     return metrics
-
-
-def _first_images(dataset: CocoDataset, limit: int | None) -> CocoDataset:
-    if limit is None:
-        return dataset
-    kept = dataset.images[:limit]
-    kept_ids = {image.id for image in kept}
-    return CocoDataset(
-        name=dataset.name,
-        images=kept,
-        annotations=tuple(a for a in dataset.annotations if a.image_id in kept_ids),
-        categories=dataset.categories,
-    )
 
 
 def _write_sheet(out: Path, targets: Sequence[TargetImage]) -> None:

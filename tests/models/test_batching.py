@@ -58,4 +58,7 @@ def test_a_single_prompt_that_does_not_fit_is_an_error_with_advice() -> None:
 
 
 def test_defaults_follow_the_device() -> None:
-    assert default_prompts_per_batch(torch.device("cuda:1")) > default_prompts_per_batch(torch.device("cpu")) > 0
+    gpu, cpu = (default_prompts_per_batch(torch.device(name), 256) for name in ("cuda:1", "cpu"))
+    assert gpu > cpu > 0
+    assert default_prompts_per_batch(torch.device("cpu"), 64) == 16 * cpu  # sixteenth of the pixels
+    assert default_prompts_per_batch(torch.device("cpu"), 4096) == 1
