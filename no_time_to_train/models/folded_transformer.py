@@ -1,12 +1,7 @@
 """SAM 2's two-way transformer for many prompts of one image, with the image side never materialised per prompt.
 
-The plain module carries a (L, C) copy of the image tokens for every prompt. Here the image tokens of a prompt are
-kept in factored form (L image tokens, C channels, H heads, T prompt tokens, R = H * T rows per layer)::
-
-    K = scale * base + vectors^T @ basis + constant            (C, L)
-
-``base`` is the same for every prompt; ``basis`` (R, L) are the attention weights of the image over the prompt's
-tokens; ``vectors`` (R, C) is what each token and head adds. The form is closed under what a layer does:
+The plain module carries a (C, L) copy of the image tokens for every prompt. Here they are kept in factored form (see
+``factored_tokens``), which is closed under what a layer does:
 
 * attention from the image adds ``softmax(scores)`` as rows of ``basis`` and the projected token values as ``vectors``;
   since each head's weights sum to one, constants are spread over the heads' vectors;
@@ -26,6 +21,16 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from no_time_to_train.models.factored_tokens import (
+    FactoredTokens,
+    Scores,
+    TokenRows,
+    blocks,
+    per_head,
+    per_head_sum,
+    scaled_sum,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,40 +57,6 @@ class ImageTerms:
 
     layers: tuple[LayerTerms, ...]
     final_base: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class TokenRows:
-    """What one layer adds to the image tokens of N prompts.
-
-    Attributes:
-        basis: (N, R, L) attention weights of the image over the prompt's tokens, times later layer norms' scales.
-        vectors: (N, R, C) float32, what each token and head adds.
-        values: (N, H, T, d) float32 token values that ``vectors`` come from.
-    """
-
-    basis: Tensor
-    vectors: Tensor
-    values: Tensor
-
-    def __getitem__(self, prompts: Tensor) -> TokenRows:
-        return TokenRows(self.basis[prompts], self.vectors[prompts], self.values[prompts])
-
-
-@dataclass(frozen=True, eq=False)
-class FactoredTokens:
-    """Image tokens of N prompts: ``scale * base + sum over layers (vectors^T @ basis) + constant``.
-
-    Attributes:
-        scale: (N, L) float32.
-        rows: of every layer so far.
-    """
-
-    scale: Tensor
-    rows: tuple[TokenRows, ...]
-
-    def __getitem__(self, prompts: Tensor) -> FactoredTokens:
-        return FactoredTokens(self.scale[prompts], tuple(rows[prompts] for rows in self.rows))
 
 
 class FoldedTransformer:
@@ -125,7 +96,7 @@ class FoldedTransformer:
 
     def __call__(self, image: ImageTerms, tokens: Tensor) -> tuple[Tensor, FactoredTokens]:
         """(N, T, C) float32 prompt tokens -> the processed tokens (N, T, C), and the processed image tokens."""
-        queries, factored = tokens, None
+        queries, factored = tokens, FactoredTokens(None, ())
         for layer, terms in zip(self._layers, image.layers, strict=False):
             queries = layer.update_tokens(terms, factored, queries, tokens)
             factored = layer.update_image(terms, factored, queries, tokens)
@@ -180,7 +151,7 @@ class _FoldedLayer:
         return len(self.outputs) == 1
 
     def update_tokens(
-        self, terms: LayerTerms, factored: FactoredTokens | None, queries: Tensor, query_position: Tensor
+        self, terms: LayerTerms, factored: FactoredTokens, queries: Tensor, query_position: Tensor
     ) -> Tensor:
         """Self-attention, reading from the image, and the MLP."""
         block = self._block
@@ -194,7 +165,7 @@ class _FoldedLayer:
         return block.norm3(queries + block.mlp(queries))
 
     def update_image(
-        self, terms: LayerTerms, factored: FactoredTokens | None, queries: Tensor, query_position: Tensor
+        self, terms: LayerTerms, factored: FactoredTokens, queries: Tensor, query_position: Tensor
     ) -> FactoredTokens:
         """The image attends to the prompt tokens, then layer norm."""
         attention = self._image_to_token
@@ -202,35 +173,58 @@ class _FoldedLayer:
         keys = _tokens_by_head(attention.k_proj(queries + query_position), heads)
         keys = keys * keys.shape[-1] ** -0.5
         values = _tokens_by_head(attention.v_proj(queries), heads)
-        scores = _scores(keys, self._query_weight, terms.queries, self._query_position, factored)
-        weights = F.softmax(scores, dim=2)  # over the tokens; the image tokens stay innermost
         weight, shift = self.outputs[-1]
-        added = TokenRows(weights.flatten(1, 2), (values @ weight + shift).flatten(1, 2), values)
-        if factored is None:
-            return self._normalise(terms, None, (added,))
+        vectors = (values @ weight + shift).flatten(1, 2)
+        (prompts, rows, _), length = vectors.shape, terms.power.shape[1]
+        added = TokenRows(vectors.new_empty(prompts, rows, length, dtype=self._dtype), vectors, values)
         earlier = (TokenRows(rows.basis, _centred(rows.vectors), rows.values) for rows in factored.rows)
-        return self._normalise(terms, factored.scale, (*earlier, added))
+        centred = FactoredTokens(factored.scale, (*earlier, added))
+        scores = Scores(keys, self._query_weight, terms.queries, self._query_position, factored)
+        norm = _FactoredLayerNorm(terms, centred, self._block.norm4, self._dtype)
+        scale = vectors.new_empty(prompts, length)
+        for block in blocks(length, prompts * rows, vectors.device):
+            weights = F.softmax(scores.of(block), dim=2)  # over the tokens; the image tokens stay innermost
+            added.basis[:, :, block] = weights.flatten(1, 2)
+            scale[:, block] = norm.scale(block)
+        return FactoredTokens(
+            scale,
+            tuple(TokenRows(rows.basis, rows.vectors * self._block.norm4.weight, rows.values) for rows in centred.rows),
+        )
 
-    def _normalise(self, terms: LayerTerms, scale: Tensor | None, all_rows: tuple[TokenRows, ...]) -> FactoredTokens:
-        """Layer norm of ``scale * base + sum vectors^T @ basis``, all centred: one factor per image token.
 
-        mean(x^2) = scale^2 power + sum_r basis_r (2 scale base.vectors_r + sum_s vectors_r.vectors_s basis_s) / C,
-        where the pairs of two layers are visited once and counted twice. ``basis`` is scaled in place.
-        """
-        norm = self._block.norm4
-        mean_square = terms.power if scale is None else scale.square() * terms.power
-        for layer, (rows, (projected, shift)) in enumerate(zip(all_rows, terms.cross, strict=True)):
-            doubled = _per_head((2 * rows.values).to(self._dtype), projected)
-            shift = 2 * shift if scale is None else 2 * shift * scale
-            mixed = _scaled_sum(shift, doubled, scale).flatten(1, 2)
-            for other in all_rows[: layer + 1]:
-                gram = torch.bmm(rows.vectors, other.vectors.transpose(1, 2)) / rows.vectors.shape[2]
-                mixed.baddbmm_((gram if other is rows else 2 * gram).to(self._dtype), other.basis)
-            mean_square = mean_square + mixed.mul_(rows.basis).sum(1, dtype=torch.float32)
-        factor = torch.rsqrt(mean_square + norm.eps)
-        lowered = factor[:, None].to(self._dtype)
-        scaled = (TokenRows(rows.basis.mul_(lowered), rows.vectors * norm.weight, rows.values) for rows in all_rows)
-        return FactoredTokens(factor if scale is None else scale * factor, tuple(scaled))
+class _FactoredLayerNorm:
+    """Layer norm of centred ``scale * base + sum vectors^T @ basis``: one factor per image token.
+
+    mean(x^2) = scale^2 power + sum_r basis_r (2 scale base.vectors_r + sum_s vectors_r.vectors_s basis_s) / C,
+    where the pairs of two layers are visited once and counted twice.
+    """
+
+    def __init__(self, terms: LayerTerms, tokens: FactoredTokens, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
+        self._terms, self._tokens, self._eps, self._dtype = terms, tokens, norm.eps, dtype
+        self._doubled_values = [(2 * rows.values).to(dtype) for rows in tokens.rows]
+        self._grams = [
+            [_gram(rows, other, dtype) * (1 if other is rows else 2) for other in tokens.rows[: layer + 1]]
+            for layer, rows in enumerate(tokens.rows)
+        ]
+
+    def scale(self, block: slice) -> Tensor:
+        """(N, P) float32 scale after the norm; multiplies the ``basis`` of the block in place."""
+        power = self._terms.power[:, block]
+        scale = None if self._tokens.scale is None else self._tokens.scale[:, block]
+        mean_square = power if scale is None else scale.square() * power
+        bases = [rows.basis[:, :, block] for rows in self._tokens.rows]
+        for basis, values, grams, (projected, shift) in zip(
+            bases, self._doubled_values, self._grams, self._terms.cross, strict=True
+        ):
+            constant = 2 * shift[:, block] if scale is None else 2 * shift[:, block] * scale
+            mixed = scaled_sum(constant, per_head(values, projected[..., block]), scale).flatten(1, 2)
+            for gram, other in zip(grams, bases, strict=False):
+                mixed.baddbmm_(gram, other)
+            mean_square = mean_square + mixed.mul_(basis).sum(1, dtype=torch.float32)
+        factor = torch.rsqrt(mean_square + self._eps)
+        for basis in bases:
+            basis.mul_(factor[:, None].to(self._dtype))
+        return factor if scale is None else scale * factor
 
 
 class _TokenToImage:
@@ -249,75 +243,53 @@ class _TokenToImage:
         keys, values = _project(self._key_weight, base), _project(self._value_weight, base)
         return keys.to(self._dtype), values.to(self._dtype)
 
-    def __call__(self, terms: LayerTerms, factored: FactoredTokens | None, tokens: Tensor) -> Tensor:
+    def __call__(self, terms: LayerTerms, factored: FactoredTokens, tokens: Tensor) -> Tensor:
         """(N, T, C) tokens -> what they read from the image (N, T, C)."""
         heads = self._attention.num_heads
         queries = _tokens_by_head(self._attention.q_proj(tokens), heads)
         queries = queries * queries.shape[-1] ** -0.5
-        keys = terms.keys if factored is not None else terms.keys + self._key_position
-        scores = _scores(queries, self._key_weight, keys, self._key_position, factored)
-        weights = F.softmax(scores, dim=-1)
-        if factored is None:
-            read = _per_head_sum(weights, None, terms.values)
-        else:
-            read = _per_head_sum(weights, factored.scale.to(self._dtype), terms.values)
-            by_channel = sum(
-                torch.bmm(torch.bmm(weights.flatten(1, 2), rows.basis.transpose(1, 2)).float(), rows.vectors)
-                for rows in factored.rows
-            )
-            read = read + by_channel.unflatten(1, weights.shape[1:3]) @ self._value_weight.transpose(1, 2)
+        keys = terms.keys if factored.rows else terms.keys + self._key_position
+        scores = Scores(queries, self._key_weight, keys, self._key_position, factored)
+        reads, log_sums = [], []
+        prompts, _, count, depth = queries.shape
+        for block in blocks(keys.shape[3], prompts * heads * count, tokens.device):
+            block_scores = scores.of(block)
+            weights = F.softmax(block_scores, dim=-1)
+            log_sums.append(block_scores.amax(-1).float() - weights.amax(-1).float().log())
+            reads.append(self._read(weights, terms.values, factored, block))
+        read, *by_row = _join_blocks(reads, log_sums).split(
+            [depth, *(r.vectors.shape[1] for r in factored.rows)], dim=3
+        )
+        for weights, rows in zip(by_row, factored.rows, strict=True):
+            by_channel = torch.bmm(weights.flatten(1, 2), rows.vectors).unflatten(1, (heads, count))
+            read = read + by_channel @ self._value_weight.transpose(1, 2)
         read = read + self._value_shift[:, None]
         return self._attention.out_proj(read.transpose(1, 2).flatten(2))
 
+    def _read(self, weights: Tensor, values: Tensor, factored: FactoredTokens, block: slice) -> Tensor:
+        """Attention weights (N, H, T, P) -> what they take of the base's values, and of every row of ``basis``.
 
-def _scores(tokens: Tensor, weight: Tensor, image: Tensor, position: Tensor, factored: FactoredTokens | None) -> Tensor:
-    """Scores of prompt tokens (N, H, T, d) against the image tokens -> (N, H, T, L).
-
-    ``image`` (B, H, d, L) is the projected base; it holds ``position`` (H, d, L) already where ``factored`` is None.
-    """
-    lowered = tokens.to(image.dtype)
-    shared = _per_head(lowered, image)
-    if factored is None:
-        return shared
-    placed = _per_head(lowered, position[None])
-    scores = _scaled_sum(placed, shared, factored.scale)
-    by_channel = (tokens @ weight).flatten(1, 2)
-    for rows in factored.rows:
-        mixing = torch.bmm(by_channel, rows.vectors.transpose(1, 2)).to(image.dtype)
-        scores.flatten(1, 2).baddbmm_(mixing, rows.basis)
-    return scores
+        Returns:
+            (N, H, T, d + all R) float32.
+        """
+        scale = None if factored.scale is None else factored.scale[:, block].to(self._dtype)
+        read = per_head_sum(weights, scale, values[..., block])
+        flat = weights.flatten(1, 2)
+        by_row = (torch.bmm(flat, rows.basis[:, :, block].transpose(1, 2)).float() for rows in factored.rows)
+        return torch.cat([read, *(part.unflatten(1, weights.shape[1:3]) for part in by_row)], dim=3)
 
 
-def _scaled_sum(added: Tensor, shared: Tensor, scale: Tensor | None) -> Tensor:
-    """``added + scale * shared`` as a new (N, H, T, L); ``added`` is such a tensor or (N or 1, L); scale (N, L)."""
-    total = torch.empty(shared.shape, dtype=shared.dtype, device=shared.device)
-    if added.ndim == 2:
-        added = added[:, None, None].to(shared.dtype)
-    if scale is None:
-        return torch.add(shared, added, out=total)
-    return torch.addcmul(added, shared, scale[:, None, None].to(shared.dtype), out=total)
+def _join_blocks(reads: list[Tensor], log_sums: list[Tensor]) -> Tensor:
+    """Softmax averages over blocks (N, H, T, X), and the log of each one's sum (N, H, T) -> average over all."""
+    if len(reads) == 1:
+        return reads[0]
+    shares = torch.stack(log_sums).softmax(dim=0)[..., None]
+    return (torch.stack(reads) * shares).sum(dim=0)
 
 
-def _per_head(tokens: Tensor, image: Tensor) -> Tensor:
-    """(N, H, T, d) @ (B, H, d, L) -> (N, H, T, L), a view; B is 1 or N. One product serves all prompts of an image."""
-    images, heads, _, length = image.shape
-    prompts, _, count, _ = tokens.shape
-    rows = tokens.unflatten(0, (images, prompts // images)).transpose(1, 2).flatten(2, 3)
-    product = (rows @ image).view(images, heads, prompts // images, count, length)
-    return product.transpose(1, 2).flatten(0, 1)
-
-
-def _per_head_sum(weights: Tensor, scale: Tensor | None, image: Tensor) -> Tensor:
-    """sum_l weights (N, H, T, L) * scale (N, L) * image (B, H, d, L) -> (N, H, T, d) float32."""
-    images, heads, depth, length = image.shape
-    prompts, _, count, _ = weights.shape
-    shape = (images, heads, prompts // images, count, length)
-    grouped = weights.unflatten(0, (images, prompts // images)).transpose(1, 2)
-    if scale is not None:
-        scaled = torch.empty(shape, dtype=weights.dtype, device=weights.device)
-        grouped = torch.mul(grouped, scale.view(images, 1, prompts // images, 1, length), out=scaled)
-    product = grouped.reshape(images, heads, prompts // images * count, length) @ image.transpose(2, 3)
-    return product.view(images, heads, prompts // images, count, depth).transpose(1, 2).flatten(0, 1).float()
+def _gram(rows: TokenRows, other: TokenRows, dtype: torch.dtype) -> Tensor:
+    """(N, R, R') inner products of the vectors, over C."""
+    return (torch.bmm(rows.vectors, other.vectors.transpose(1, 2)) / rows.vectors.shape[2]).to(dtype)
 
 
 def _project(weight: Tensor, base: Tensor) -> Tensor:

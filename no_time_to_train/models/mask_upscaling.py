@@ -11,11 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from no_time_to_train.models.folded_transformer import FactoredTokens
-
-_BLOCK_ELEMENTS = {"cpu": 1 << 18}
-"""Most elements of the widest intermediate map, so that it stays in a core's cache."""
-_GPU_BLOCK_ELEMENTS = 1 << 28
+from no_time_to_train.models.factored_tokens import FactoredTokens, blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,17 +92,15 @@ class MaskUpscaling:
         first = [(rows.vectors @ self._first.T).transpose(1, 2).to(self._dtype) for rows in tokens.rows]
         scale = tokens.scale[:, None].to(self._dtype)
         hyper_vectors = hyper_vectors.to(self._dtype)
-        limit = _BLOCK_ELEMENTS.get(scale.device.type, _GPU_BLOCK_ELEMENTS)
-        rows = max(1, limit // (prompts * 4 * self._second.shape[0] * width))
-        for top in range(0, height, rows):
-            block = slice(top * width, (top + rows) * width)
+        widest = prompts * 4 * self._second.shape[0]
+        for block in blocks(height * width, widest, logits.device, multiple_of=width):
             stride_8 = torch.addcmul(terms.stride_8[:, block], terms.base[:, :, block], scale[:, :, block])
             for rows_of_layer, weight in zip(tokens.rows, first, strict=True):
                 stride_8.baddbmm_(weight, rows_of_layer.basis[:, :, block])
             stride_8 = self._normalise(stride_8.unflatten(1, (4, -1)))
             stride_4 = self._upscale_second(terms, stride_8, block)
             products = (hyper_vectors[:, None] @ stride_4).view(prompts, 2, 2, 2, 2, masks, -1, width)
-            logits[:, :, top : top + rows] = products.permute(0, 5, 6, 1, 3, 7, 2, 4)
+            logits[:, :, block.start // width : block.stop // width] = products.permute(0, 5, 6, 1, 3, 7, 2, 4)
         return logits.view(prompts, masks, 4 * height, 4 * width)
 
     def _normalise(self, stride_8: Tensor) -> Tensor:

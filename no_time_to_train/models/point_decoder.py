@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.errors import InputError
-from no_time_to_train.models.folded_transformer import FactoredTokens, FoldedTransformer, ImageTerms
+from no_time_to_train.models.factored_tokens import FactoredTokens
+from no_time_to_train.models.folded_transformer import FoldedTransformer, ImageTerms
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.models.mask_upscaling import MaskUpscaling, UpscalingTerms
 from no_time_to_train.models.plain_decoder import points_with_boxes
