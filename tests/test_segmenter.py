@@ -32,7 +32,7 @@ class ColourEncoder:
 
 
 class SquareMaskModel:
-    """A point gets a smooth blob around it; its three outputs differ in size, the predicted IoU depends on the place."""
+    """A point gets a smooth blob around it, of random size and predicted IoU."""
 
     model_id, image_size, mask_size, device = "squares", 64, 16, torch.device("cpu")
 

@@ -68,7 +68,8 @@ class Round:
     """Image stages under one learning-rate cycle, from the averaged weights of the round before.
 
     The cosine spans `span` steps; a round with fewer steps ends before the rate is down, for the next to go on.
-    `average` is the highest decay of the moving average of the weights.
+    `average` is the highest decay of the moving average of the weights. With `frozen_encoder` only the prompt encoder
+    and the mask decoder learn: pictures are cheap then, and many prompts share one.
     """
 
     stages: tuple[ImageStage, ...]
@@ -76,6 +77,7 @@ class Round:
     span: int
     average: float
     iou_weight: float
+    frozen_encoder: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ LARGE, TYPICAL = (0.35, 0.8), (0.2, 0.5)
 SMALL_PICTURES = SceneMix(100, 2500, 128, (1, 5), (LARGE, LARGE, TYPICAL))
 FULL_PICTURES = SceneMix(101, 2200, 256, (2, 6), (TYPICAL, TYPICAL, (0.2, 0.8)))
 MORE_PICTURES = replace(FULL_PICTURES, seed=2457)
+THIRD_PICTURES = replace(FULL_PICTURES, count=2202)
 FULL_SCHEDULE = Schedule(
     rounds=(
         Round(
@@ -113,6 +116,15 @@ FULL_SCHEDULE = Schedule(
             span=600,
             average=0.99,
             iou_weight=4.0,
+        ),
+        # The ranking of masks by predicted IoU is what the point grid lives on.
+        Round(
+            (ImageStage(THIRD_PICTURES, steps=900, images=8, prompts=12, share_all=0.02, eval_scale=TYPICAL),),
+            peak_rate=6e-4,
+            span=900,
+            average=0.99,
+            iou_weight=12.0,
+            frozen_encoder=True,
         ),
     ),
     memory_stage=MemoryStage(clips=120, frames=4, steps=160, batch=4, objects=2, rate=7e-4),
@@ -157,10 +169,13 @@ def learning_rate(step: int, total: int, warmup: int, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def image_parameters(model: nn.Module, dense: DenseHeads) -> list[dict[str, object]]:
+def image_parameters(model: nn.Module, dense: DenseHeads, frozen_encoder: bool) -> list[dict[str, object]]:
     """What the image part trains, with weight decay on matrices only."""
-    owners = (model.image_encoder, model.sam_prompt_encoder, model.sam_mask_decoder, dense)
-    values = [value for owner in owners for value in owner.parameters()] + [model.no_mem_embed]
+    owners = [model.sam_prompt_encoder, model.sam_mask_decoder]
+    if not frozen_encoder:
+        owners += [model.image_encoder, dense]
+    values = [value for owner in owners for value in owner.parameters()]
+    values += [] if frozen_encoder else [model.no_mem_embed]
     return [
         {"params": [value for value in values if value.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [value for value in values if value.ndim <= 1], "weight_decay": 0.0},
@@ -227,8 +242,11 @@ def train_round(
     """One round; the model holds the averaged weights at the end, and `out` has checkpoints all along."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     dense = DenseHeads(model.hidden_dim)
-    optimiser = torch.optim.AdamW(image_parameters(model, dense), lr=0.0, betas=(0.9, 0.98), fused=True)
+    groups = image_parameters(model, dense, plan.frozen_encoder)
+    optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
     trained = [value for group in optimiser.param_groups for value in group["params"]]
+    # No gradient where nothing learns: the encoder's backward pass would be most of a step.
+    model.image_encoder.requires_grad_(not plan.frozen_encoder)
     average, averaged = MovingAverage(model, plan.average), build_model(out / CONFIG_NAME)
     start, recent = time.time(), []
     for step, (stage, pool, last) in enumerate(stage_steps(plan.stages, pools)):

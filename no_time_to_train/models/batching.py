@@ -15,7 +15,7 @@ _LOGGER = logging.getLogger("no_time_to_train")
 _Result = TypeVar("_Result")
 
 _DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 8}
-"""Hundreds keep a GPU busy; on a CPU the intermediate maps of a few prompts still fit the cache. For 256 x 256 masks."""
+"""For 256 x 256 masks: hundreds keep a GPU busy; on a CPU the intermediate maps of a few still fit the cache."""
 
 
 def default_prompts_per_batch(device: torch.device, mask_size: int) -> int:

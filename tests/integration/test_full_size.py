@@ -37,9 +37,9 @@ def test_paper_preset_at_full_size(full_size_weights: Path, tmp_path: Path, monk
     (tmp_path / "photos").mkdir()
     Image.fromarray(noise).resize((640, 480), Image.Resampling.BICUBIC).save(tmp_path / "photos" / "photo.jpg")
     reference = f"{tmp_path / 'photos' / 'photo.jpg'}:thing:100,80,300,260"
-    arguments = ["label", str(tmp_path / "photos"), "--ref", reference, "--out", str(tmp_path / "out"), "--device", "cpu"]
+    arguments = ["label", str(tmp_path / "photos"), "--ref", reference, "--out", str(tmp_path / "out")]
     # Random weights predict IoUs anywhere: without a threshold every point keeps its mask.
-    settings = ["preset=paper", "proposals.points_per_side=4", "proposals.min_predicted_iou=-100"]
+    settings = ["preset=paper", "proposals.points_per_side=4", "proposals.min_predicted_iou=-100", "device=cpu"]
     assert cli.main([*arguments, *settings]) == 0
 
     memory = MemoryBank.load(tmp_path / "out" / "memory.safetensors")

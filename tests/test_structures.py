@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+
+from no_time_to_train.ops.rle import encode_mask
+from no_time_to_train.structures import (
+    Category,
+    Detections,
+    MaskProposals,
+    ReferenceInstance,
+    ReferenceSet,
+    as_image_tensor,
+)
+
+CATEGORIES = (Category(7, "boat"), Category(3, "bird"))
+
+
+def rectangle(top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    mask = np.zeros((20, 30), bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+MASKS = [rectangle(0, 0, 5, 10), rectangle(4, 4, 8, 9), rectangle(10, 20, 20, 30)]
+
+
+@pytest.fixture
+def detections() -> Detections:
+    return Detections(
+        rles=tuple(encode_mask(mask) for mask in MASKS),
+        boxes_xyxy=np.array([[0, 0, 10, 5], [4, 4, 9, 8], [20, 10, 30, 20]], np.float32),
+        scores=np.array([0.9, 0.6, 0.3], np.float32),
+        category_ids=np.array([7, 3, 7]),
+        predicted_ious=np.array([0.8, 0.7, 0.9], np.float32),
+        image_size_hw=(20, 30),
+        categories=CATEGORIES,
+    )
+
+
+def test_masks_and_names(detections: Detections) -> None:
+    np.testing.assert_array_equal(detections.masks, MASKS)
+    assert detections.category_names == ["boat", "bird", "boat"]
+
+
+@pytest.mark.parametrize(
+    ("index", "kept"),
+    [
+        (slice(0, 2), [0, 1]),
+        (np.array([True, False, True]), [0, 2]),
+        ([2, 0], [2, 0]),
+        (1, [1]),
+        (-1, [2]),
+        (np.zeros(3, bool), []),
+    ],
+)
+def test_slicing_keeps_everything_together(detections: Detections, index: object, kept: list[int]) -> None:
+    part = detections[index]  # type: ignore[index]
+    assert len(part) == len(kept)
+    assert part.scores.tolist() == detections.scores[kept].tolist()
+    assert part.category_ids.tolist() == detections.category_ids[kept].tolist()
+    np.testing.assert_array_equal(part.boxes_xyxy, detections.boxes_xyxy[kept])
+    np.testing.assert_array_equal(part.masks, np.array([MASKS[i] for i in kept], bool).reshape(-1, 20, 30))
+
+
+def test_filter_by_score_as_in_the_readme(detections: Detections) -> None:
+    assert len(detections[detections.scores >= 0.5]) == 2
+
+
+def test_iterating_gives_single_detections(detections: Detections) -> None:
+    assert [len(one) for one in detections] == [1, 1, 1]
+    assert [one.scores[0] for one in detections] == detections.scores.tolist()
+
+
+def test_coco_results(detections: Detections) -> None:
+    entry = detections.to_coco_results("image-5")[1]
+    assert entry["image_id"] == "image-5" and entry["category_id"] == 3
+    assert entry["bbox"] == [4, 4, 5, 4]
+    assert entry["score"] == pytest.approx(0.6)
+    np.testing.assert_array_equal(coco_mask.decode(entry["segmentation"]).astype(bool), MASKS[1])
+    assert isinstance(entry["segmentation"]["counts"], str)
+
+
+def test_supervision(detections: Detections) -> None:
+    pytest.importorskip("supervision")
+    converted = detections.to_supervision()
+    np.testing.assert_array_equal(converted.xyxy, detections.boxes_xyxy)
+    np.testing.assert_array_equal(converted.mask, MASKS)
+    assert converted.class_id.tolist() == [7, 3, 7]
+    assert converted.data["class_name"].tolist() == ["boat", "bird", "boat"]
+    assert len(Detections.empty((20, 30)).to_supervision()) == 0
+
+
+def test_drawing_changes_the_copy_and_not_the_image(detections: Detections) -> None:
+    image = np.full((20, 30, 3), 100, np.uint8)
+    drawn = detections.draw(image)
+    assert drawn.dtype == np.uint8 and (drawn != 100).any()
+    assert (image == 100).all()
+
+
+def test_empty() -> None:
+    empty = Detections.empty((20, 30), CATEGORIES)
+    assert len(empty) == 0 and empty.masks.shape == (0, 20, 30)
+    assert empty.to_coco_results(1) == [] and len(empty[empty.scores > 0.5]) == 0
+
+
+def test_shapes_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"scores must have shape \(0,\), got \(1,\)"):
+        Detections((), np.zeros((0, 4)), np.zeros(1), np.zeros(0), np.zeros(0), (2, 2))
+    with pytest.raises(ValueError, match=r"got \(2, 4\) and \(2,\)"):
+        MaskProposals(torch.zeros(2, 4), torch.zeros(2))
+
+
+def test_category_names_and_ids_are_unique() -> None:
+    with pytest.raises(ValueError, match="category ids must be unique, repeated: 1"):
+        ReferenceSet((Category(1, "a"), Category(1, "b")), ())
+    with pytest.raises(ValueError, match="category names must be unique, repeated: a"):
+        ReferenceSet((Category(1, "a"), Category(2, "a")), ())
+
+
+def test_reference_counts_include_categories_without_any() -> None:
+    boat = ReferenceInstance(Path("a.jpg"), 1, 1, CATEGORIES[0], (0, 0, 1, 1))
+    assert ReferenceSet(CATEGORIES, (boat, boat)).counts() == {"boat": 2, "bird": 0}
+
+
+def test_image_tensor() -> None:
+    image = np.zeros((2, 3, 3), np.uint8)
+    image[1, 2] = (255, 51, 0)
+    tensor = as_image_tensor(image)
+    assert tensor.shape == (3, 2, 3)
+    assert tensor[:, 1, 2].tolist() == pytest.approx([1.0, 0.2, 0.0])
