@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/nttt demo --out demo_output
+	$(BIN)/nttt demo --out demo_output --overwrite
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -19,9 +19,9 @@ _DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 8}
 
 
 def default_prompts_per_batch(device: torch.device, mask_size: int) -> int:
-    """Prompts decoded at once where the user did not choose: about the same memory whatever the masks' side."""
+    """Prompts decoded at once where the user did not choose: the more, the smaller the masks."""
     at_full_size = _DEFAULT_BATCH_SIZES.get(device.type, _DEFAULT_BATCH_SIZES["cpu"])
-    return max(1, at_full_size * 256**2 // mask_size**2)
+    return max(1, at_full_size * 256 // mask_size)
 
 
 class PromptBatcher:

@@ -60,5 +60,5 @@ def test_a_single_prompt_that_does_not_fit_is_an_error_with_advice() -> None:
 def test_defaults_follow_the_device() -> None:
     gpu, cpu = (default_prompts_per_batch(torch.device(name), 256) for name in ("cuda:1", "cpu"))
     assert gpu > cpu > 0
-    assert default_prompts_per_batch(torch.device("cpu"), 64) == 16 * cpu  # sixteenth of the pixels
+    assert default_prompts_per_batch(torch.device("cpu"), 64) == 4 * cpu
     assert default_prompts_per_batch(torch.device("cpu"), 4096) == 1
