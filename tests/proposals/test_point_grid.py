@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 
@@ -57,9 +59,11 @@ def test_prefilter_by_threshold_keeps_points_on_the_similar_patch() -> None:
     assert (points[:, 0] < 32).all() and (points[:, 1] > 32).all()
 
 
-def test_prefilter_top_k_and_its_report(caplog: pytest.LogCaptureFixture) -> None:
+def test_prefilter_top_k_and_its_report(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The command line keeps the package's messages from the root logger, in this process too if it ran before.
+    monkeypatch.setattr(logging.getLogger("no_time_to_train"), "propagate", True)
     model = OneMaskPerPrompt()
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="no_time_to_train"):
         PointGrid(4, 0.3, SemanticPrefilter(top_k=5)).propose(
             encoded(torch.rand(3, 3, 2)), model, torch.tensor([[0.0, 3.0]])
         )
