@@ -86,7 +86,7 @@ def _conclusion(summary: RunSummary, num_targets: int, out: Path) -> str:
     skipped = f"; {num_targets - labelled} could not be read, see errors.csv" if labelled < num_targets else ""
     found = f"{summary.num_objects} objects above {summary.min_score:.2f} in {labelled} images{skipped}"
     if summary.num_objects:
-        counts = ", ".join(f"{name} {count}" for name, count in summary.counts.items())
+        counts = ", ".join(f"{name} {count}" for name, count in summary.counts.items() if count)
         return f"{found}: {counts}.\nLook at {out / 'index.html'}; annotations are in {out / 'annotations.json'}."
     if summary.best_score is None:
         return f"{found}. Nothing resembles the references at all: see {out / 'references'} for what was looked for."
