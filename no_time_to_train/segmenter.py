@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.structures import Detections, MaskProposals, ReferenceSet, as_image_tensor
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
