@@ -11,10 +11,10 @@ import torch
 from no_time_to_train.errors import EnvironmentProblemError
 from no_time_to_train.models.interfaces import PromptBatch
 
-_LOGGER = logging.getLogger("no_time_to_train")
+logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-_DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 8}
+_DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 16}
 """For 256 x 256 masks: hundreds keep a GPU busy; on a CPU the intermediate maps of a few still fit the cache."""
 
 
@@ -62,6 +62,6 @@ class PromptBatcher:
 
     def _halve(self, failed_size: int) -> None:
         self.batch_size = failed_size // 2
-        _LOGGER.warning("GPU out of memory at %d points per batch; continuing with %d.", failed_size, self.batch_size)
+        logger.warning("GPU out of memory at %d points per batch; continuing with %d.", failed_size, self.batch_size)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

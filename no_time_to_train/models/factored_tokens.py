@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_BLOCK_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 28}
+_BLOCK_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 28}
 """Most elements of the intermediate maps of a block: what a CPU core's cache holds, what keeps a GPU busy."""
 
 
