@@ -11,9 +11,9 @@ import torch
 
 from no_time_to_train.data.images import resize_for_model
 from no_time_to_train.errors import InputError
-from no_time_to_train.models.interfaces import MaskModel, PromptBatch
-from no_time_to_train.ops.masks import encode_mask_logits
+from no_time_to_train.models.interfaces import MaskModel
 from no_time_to_train.ops.rle import decode_rle
+from no_time_to_train.prompting import PromptableImage, segment_prompts
 from no_time_to_train.structures import as_image_tensor
 
 logger = logging.getLogger(__name__)
@@ -46,11 +46,9 @@ def masks_from_boxes(
     boxes = [_clip(box, width, height) for box in boxes_xyxy]
     square = as_image_tensor(resize_for_model(image, mask_model.image_size), mask_model.device)
     [embedding] = mask_model.encode_images(square[None])
-    scale = torch.tensor([mask_model.image_size / width, mask_model.image_size / height] * 2)
-    prompts = PromptBatch(boxes_xyxy=(torch.tensor(boxes) * scale).to(mask_model.device))
-    logits = mask_model.predict(embedding, prompts, multimask=False).logits[:, 0]
-    rles = encode_mask_logits(logits.float(), (height, width))
-    return [_mask_or_box(decode_rle(rle), box, min_box_coverage) for rle, box in zip(rles, boxes, strict=True)]
+    encoded = PromptableImage(embedding, (height, width))
+    masks = segment_prompts(mask_model, encoded, boxes_xyxy=boxes, multimask=False)
+    return [_mask_or_box(decode_rle(rle), box, min_box_coverage) for (rle,), box in zip(masks.rles, boxes, strict=True)]
 
 
 def _clip(box_xyxy: Box, width: int, height: int) -> Box:

@@ -7,7 +7,7 @@ Hydra composes the YAML files in ``configs/`` onto these dataclasses; past the c
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from no_time_to_train.errors import InputError
 
@@ -46,16 +46,52 @@ class ProposalsConfig:
     """Where candidate masks come from."""
 
     name: str = "point_grid"
+    """``point_grid``, ``semantic_clusters``, ``automatic_masks``, ``boxes`` or ``union``."""
+    sources: list[str] = field(default_factory=list)
+    """The sources that ``union`` puts together, by name."""
     points_per_side: int = 32
-    """The grid has this many points on each axis."""
+    """The grid has this many points on each axis (``point_grid``, ``automatic_masks``)."""
     min_predicted_iou: float = 0.4
-    """Masks whose predicted IoU is not above this are dropped."""
+    """Masks whose predicted IoU is not above this are dropped (all but ``automatic_masks``)."""
     prefilter: str = "none"
     """``semantic`` decodes only grid points whose patch resembles a prototype; ``none`` decodes all."""
     prefilter_min_similarity: float | None = None
     """Keep points with at least this cosine similarity to some prototype (with ``prefilter=semantic``)."""
     prefilter_top_k: int | None = None
     """Keep the k most similar points (with ``prefilter=semantic``)."""
+    n_pca_components: int = 8
+    """Dimensions that patch features are reduced to before K-means (``semantic_clusters``)."""
+    n_clusters: list[int] = field(default_factory=lambda: [4, 8, 16])
+    """Numbers of clusters, one K-means each; empty: one number, chosen from the features (``semantic_clusters``)."""
+    min_cluster_patches: int = 2
+    """Connected parts of a cluster with fewer patches give no box (``semantic_clusters``)."""
+    box_padding_patches: float = 0.5
+    """A cluster's box is widened by this many patches on every side (``semantic_clusters``)."""
+    seed: int = 0
+    """Seed of K-means (``semantic_clusters``)."""
+    pred_iou_thresh: float = 0.8
+    """``automatic_masks``: this and the following are SAM's own names and meanings."""
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    min_mask_region_area: int = 0
+    boxes_file: str | None = None
+    """COCO results, or COCO annotations, whose boxes become prompts (``boxes``)."""
+    detector: str | None = None
+    """Hub id or local folder of a transformers object detector whose boxes become prompts (``boxes``)."""
+    min_box_score: float = 0.0
+    """Boxes with a lower score are left out (``boxes``)."""
+    max_boxes: int = 300
+    """The best this many boxes of an image are used (``boxes``)."""
+    consistency: str = "none"
+    """What becomes of masks whose inner features disagree: ``none`` (nothing), ``drop`` or ``weigh`` (their score is
+    multiplied by the consistency). For every source."""
+    min_consistency: float = 0.5
+    """``drop`` leaves out masks whose features have a lower mean cosine to their own mean."""
 
 
 @dataclass
@@ -137,15 +173,132 @@ class Config:
     precision: str = "auto"
     """``auto`` (bfloat16 where the hardware has it), ``float32``, ``bfloat16`` or ``float16``."""
 
+    @property
+    def keeps_instances(self) -> bool:
+        """Whether the memory bank keeps every instance prototype: asked for, or needed by the matching."""
+        return self.references.keep_instances or self.matching.name != "class_mean"
+
+
+@dataclass
+class BenchmarkConfig:
+    """Which benchmark, and which part of it. On the command line the part may be named alone: ``split=1``."""
+
+    name: str = "demo"
+    """``demo``, ``coco_fsod``, ``pascal_voc``, ``cd_fsod``, ``coco_20i``, ``lvis`` or ``custom``."""
+    root: str = "data"
+    """Folder that holds the data sets (``nttt data list`` shows what belongs there)."""
+    split: int = 1
+    """``pascal_voc``: 1, 2 or 3."""
+    domain: str = "artaxor"
+    """``cd_fsod``: ``artaxor``, ``clipart1k``, ``dior``, ``deepfish``, ``neu_det`` or ``uodd``."""
+    fold: int = 0
+    """``coco_20i``: 0 to 3."""
+    subset: str = "all"
+    """``lvis``: ``all``, ``rare``, ``common`` or ``frequent``."""
+    references: str | None = None
+    """COCO file to draw references from; needed by ``custom``, elsewhere it replaces the benchmark's own (a
+    ``references.json`` of an earlier run is used as it is)."""
+    reference_images: str | None = None
+    """Images of ``references``; None: found beside the file."""
+    annotations: str | None = None
+    """``custom``: COCO file of the target images."""
+    images: str | None = None
+    """``custom``: folder of the target images; None: found beside the file."""
+    categories: list[str] = field(default_factory=list)
+    """``custom``: only these categories; empty: all."""
+    sampler: str = "default"
+    """How references are drawn: ``default`` is the benchmark's own as in the paper, ``paper`` its seeded sampler,
+    ``tfa`` the lists of TFA / Kang, ``released`` the released CD-FSOD shots, ``all`` everything in ``references``."""
+    first_annotation_only: bool = False
+    """``cd_fsod``: a repeated image gives its first annotation again, as in the published code."""
+    limit: int | None = None
+    """Only the first this many target images."""
+
+
+@dataclass
+class EvaluatorConfig:
+    """How predictions are scored."""
+
+    name: str = "default"
+    """``default`` is the benchmark's own; ``coco``, ``voc``, ``lvis``, ``semantic`` or ``episodes``."""
+    engine: str = "pycocotools"
+    """``pycocotools`` or ``faster-coco-eval``."""
+    as_published: bool = False
+    """``semantic``: the published script's conversion, faults included."""
+    min_score: float = 0.5
+    """``semantic`` and ``episodes``: lowest score that is painted (an episode's best detection always is)."""
+    num_episodes: int = 1000
+    """``episodes``: of COCO-20i as in Matcher."""
+
+
+@dataclass
+class TrainerConfig:
+    """Lightning's trainer."""
+
+    devices: int = 1
+    """Processes per node, one device each."""
+    num_nodes: int = 1
+    strategy: str = "auto"
+    """``auto``: one process alone, else spawned processes; or any of Lightning's names."""
+    num_workers: int = 1
+    """Threads that read images ahead in each process."""
+    logger: str = "csv"
+    """``csv``, ``tensorboard``, ``wandb``, ``mlflow`` or ``none``."""
+
+
+@dataclass
+class CacheConfig:
+    """Proposals and their pooled features on disk, for sweeps."""
+
+    enabled: bool = False
+    folder: str = "cache/proposals"
+
+
+@dataclass
+class BenchConfig(Config):
+    """A benchmark run: the method's settings, and what it is run on."""
+
+    benchmark: BenchmarkConfig = field(default_factory=BenchmarkConfig)
+    evaluator: EvaluatorConfig = field(default_factory=EvaluatorConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    shots: int = 10
+    """References per category."""
+    seed: int = 33
+    """Of the drawing of references."""
+    runs: str = "runs"
+    """Folder of all runs; this one's lies below it, by benchmark, models, shots and seed."""
+
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mask_model.decoder": ("folded", "plain"),
-    "proposals.name": ("point_grid",),
+    "proposals.name": ("point_grid", "semantic_clusters", "automatic_masks", "boxes", "union"),
+    "proposals.consistency": ("none", "drop", "weigh"),
     "proposals.prefilter": ("none", "semantic"),
     "matching.name": ("class_mean", "nearest_centres", "nearest_instances"),
     "merging.name": ("hard", "soft", "semantic_soft", "graph_diffusion", "none"),
     "output.box_convention": ("half_open", "inclusive"),
     "precision": ("auto", "float32", "bfloat16", "float16"),
+}
+_BENCH_CHOICES: dict[str, tuple[str, ...]] = {
+    "benchmark.name": ("demo", "coco_fsod", "pascal_voc", "cd_fsod", "coco_20i", "lvis", "custom"),
+    "benchmark.domain": ("artaxor", "clipart1k", "dior", "deepfish", "neu_det", "uodd"),
+    "benchmark.subset": ("all", "rare", "common", "frequent"),
+    "benchmark.sampler": ("default", "paper", "tfa", "released", "all"),
+    "evaluator.name": ("default", "coco", "voc", "lvis", "semantic", "episodes"),
+    "evaluator.engine": ("pycocotools", "faster-coco-eval"),
+    "trainer.logger": ("csv", "tensorboard", "wandb", "mlflow", "none"),
+}
+_BENCH_RANGES: dict[str, tuple[float, float]] = {
+    "benchmark.split": (1, 3),
+    "benchmark.fold": (0, 3),
+    "benchmark.limit": (1, 1 << 30),
+    "evaluator.min_score": (0, 1),
+    "evaluator.num_episodes": (1, 1 << 30),
+    "trainer.devices": (1, 4096),
+    "trainer.num_nodes": (1, 65536),
+    "trainer.num_workers": (0, 1024),
+    "shots": (1, 1 << 20),
 }
 _RANGES: dict[str, tuple[float, float]] = {
     "features.image_size": (8, 8192),
@@ -155,6 +308,21 @@ _RANGES: dict[str, tuple[float, float]] = {
     "proposals.min_predicted_iou": (-1e9, 1),
     "proposals.prefilter_min_similarity": (-1, 1),
     "proposals.prefilter_top_k": (1, 1 << 20),
+    "proposals.n_pca_components": (1, 8192),
+    "proposals.min_cluster_patches": (1, 1 << 20),
+    "proposals.box_padding_patches": (0, 1000),
+    "proposals.pred_iou_thresh": (-1e9, 1),
+    "proposals.stability_score_thresh": (0, 1),
+    "proposals.stability_score_offset": (0, 1e9),
+    "proposals.box_nms_thresh": (0, 1),
+    "proposals.crop_n_layers": (0, 4),
+    "proposals.crop_nms_thresh": (0, 1),
+    "proposals.crop_overlap_ratio": (0, 1),
+    "proposals.crop_n_points_downscale_factor": (1, 1024),
+    "proposals.min_mask_region_area": (0, 1 << 30),
+    "proposals.min_box_score": (0, 1),
+    "proposals.max_boxes": (1, 1 << 20),
+    "proposals.min_consistency": (-1, 1),
     "matching.labels_per_mask": (1, 65536),
     "matching.num_centres": (1, 65536),
     "matching.num_neighbours": (1, 65536),
@@ -173,16 +341,23 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-def validate(config: Config) -> Config:
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
+def validate(config: AnyConfig) -> AnyConfig:
     """Check choices and ranges; returns the same config. Raises InputError naming the key."""
-    for key, choices in _CHOICES.items():
+    is_bench = isinstance(config, BenchConfig)
+    for key, choices in (_CHOICES | _BENCH_CHOICES if is_bench else _CHOICES).items():
         value = _lookup(config, key)
         if value not in choices:
             raise InputError(f"{key}={value} is not a choice. Use one of: {', '.join(choices)}.")
-    for key, (low, high) in _RANGES.items():
+    for key, (low, high) in (_RANGES | _BENCH_RANGES if is_bench else _RANGES).items():
         value = _lookup(config, key)
         if value is not None and not low <= value <= high:
             raise InputError(f"{key}={value} is out of range: it must be between {low:g} and {high:g}.")
+    if any(k < 1 for k in config.proposals.n_clusters):
+        came = f"[{','.join(map(str, config.proposals.n_clusters))}]"
+        raise InputError(f"proposals.n_clusters={came} is out of range: every number must be at least 1.")
     if config.proposals.prefilter == "semantic" and (
         (config.proposals.prefilter_min_similarity is None) == (config.proposals.prefilter_top_k is None)
     ):
@@ -190,14 +365,17 @@ def validate(config: Config) -> Config:
             "proposals.prefilter=semantic needs one of proposals.prefilter_min_similarity and "
             "proposals.prefilter_top_k, not none and not both."
         )
+    sources = config.proposals.sources if config.proposals.name == "union" else [config.proposals.name]
+    if "boxes" in sources and (config.proposals.boxes_file is None) == (config.proposals.detector is None):
+        raise InputError(
+            "proposals=boxes needs one of proposals.boxes_file and proposals.detector, not none and not both."
+        )
     return config
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Nested plain dict of a config dataclass (for hashes and run.json)."""
-    return {
-        f.name: to_dict(value) if is_dataclass(value := getattr(config, f.name)) else value for f in fields(config)
-    }
+    return {f.name: to_dict(value) if is_dataclass(value := getattr(config, f.name)) else value for f in fields(config)}
 
 
 def _lookup(config: Config, key: str) -> Any:

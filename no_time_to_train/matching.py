@@ -6,7 +6,7 @@ nearest reference instances is an alternative to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -92,6 +92,10 @@ class Matches:
     category_indices: Tensor
     mask_indices: Tensor
     normalised_features: Tensor
+
+    def weighted(self, mask_weights: Tensor) -> Matches:
+        """The same with every score times its mask's weight; mask_weights (N,) in 0..1."""
+        return replace(self, scores=self.scores * mask_weights[self.mask_indices])
 
 
 def match(mask_features: Tensor, prototypes: Prototypes, labels_per_mask: int = 1) -> Matches:

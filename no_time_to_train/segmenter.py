@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +16,12 @@ from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match,
 from no_time_to_train.memory_bank import MemoryBank, build_memory_bank
 from no_time_to_train.merging import decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
-from no_time_to_train.ops.boxes import boxes_from_masks
-from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.nms import class_aware_nms
-from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy
+from no_time_to_train.prompting import Numbers, PromptableImage, PromptedMasks, segment_prompts
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
-from no_time_to_train.structures import Detections, MaskProposals, ReferenceSet, as_image_tensor
-
-
-@dataclass(frozen=True, eq=False)
-class PooledProposals:
-    """Candidate masks of one image with the mean feature under each.
-
-    Attributes:
-        proposals: N masks on the mask grid.
-        features: (N, D) mean patch features, not normalised (equation 3).
-        image_size_hw: (height, width) of the image.
-    """
-
-    proposals: MaskProposals
-    features: Tensor
-    image_size_hw: tuple[int, int]
+from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
+from no_time_to_train.structures import Detections, ReferenceSet, TargetImage, as_image_tensor
 
 
 class Segmenter:
@@ -83,7 +66,7 @@ class Segmenter:
             mask_model=self.mask_model,
             config=self.config.references,
             batch_size=self.config.features.batch_size,
-            keep_instances=self.config.references.keep_instances or self.config.matching.name != "class_mean",
+            keep_instances=self.config.keeps_instances,
             on_progress=on_progress,
         )
 
@@ -96,13 +79,47 @@ class Segmenter:
         """
         return self.segment_batch([image], memory)[0]
 
-    def segment_batch(self, images: Sequence[np.ndarray | str | Path], memory: MemoryBank) -> list[Detections]:
-        """The same for several images; the two image encoders see them as one batch."""
+    def segment_batch(
+        self,
+        images: Sequence[np.ndarray | str | Path],
+        memory: MemoryBank,
+        targets: Sequence[TargetImage] | None = None,
+    ) -> list[Detections]:
+        """The same for several images; the two image encoders see them as one batch.
+
+        Args:
+            images: as for ``segment``.
+            memory: as for ``segment``.
+            targets: which images they are, for sources of proposals that need to know it (``proposals=boxes``).
+        """
         memory.check_encoder(self.encoder)
-        return [self.label(self.propose(encoded, memory), memory) for encoded in self.encode(images)]
+        return [self.label(self.propose(encoded, memory), memory) for encoded in self.encode(images, targets)]
+
+    def segment_prompts(
+        self,
+        image: np.ndarray | str | Path | PromptableImage,
+        points_xy: Numbers | None = None,
+        point_labels: Numbers | None = None,
+        boxes_xyxy: Numbers | None = None,
+        mask: Numbers | None = None,
+        multimask: bool = True,
+    ) -> PromptedMasks:
+        """Masks for a user's own clicks, boxes or earlier masks, without references: see
+        ``prompting.segment_prompts``."""
+        return segment_prompts(
+            self.mask_model,
+            image,
+            points_xy=points_xy,
+            point_labels=point_labels,
+            boxes_xyxy=boxes_xyxy,
+            mask=mask,
+            multimask=multimask,
+        )
 
     @torch.inference_mode()
-    def encode(self, images: Sequence[np.ndarray | str | Path]) -> list[EncodedImage]:
+    def encode(
+        self, images: Sequence[np.ndarray | str | Path], targets: Sequence[TargetImage] | None = None
+    ) -> list[EncodedImage]:
         """Both networks' view of every image: the whole picture squashed to each one's square input."""
         arrays = [image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images]
         if not arrays:
@@ -116,24 +133,30 @@ class Segmenter:
         features = self.encoder.encode(smaller.to(self.encoder.device)).to(self.device)
         embeddings = self.mask_model.encode_images(squares)
         return [
-            EncodedImage(image_size_hw=(array.shape[0], array.shape[1]), features=feature, embedding=embedding)
-            for array, feature, embedding in zip(arrays, features, embeddings, strict=True)
+            EncodedImage((array.shape[0], array.shape[1]), feature, embedding, pixels=array, target=target)
+            for array, feature, embedding, target in zip(
+                arrays, features, embeddings, targets or [None] * len(arrays), strict=True
+            )
         ]
 
     @torch.inference_mode()
     def propose(self, image: EncodedImage, memory: MemoryBank | None = None) -> PooledProposals:
         """Candidate masks and their features. They depend on the references only where the source looks at them
         (``proposals.prefilter=semantic``), so one result serves any number of memory banks."""
-        prototypes = None if memory is None else memory.class_means()[0].to(self.device)
+        prototypes = None
+        if memory is not None and self.proposals.depends_on_references:
+            prototypes = memory.class_means()[0].to(self.device)
+        settings = self.config.proposals
         proposals = self.proposals.propose(image, self.mask_model, prototypes)
-        features = pool_mask_features(proposals.logits > 0, image.features)
-        return PooledProposals(proposals, features, image.image_size_hw)
+        return pool_proposals(proposals, image, settings.consistency, settings.min_consistency)
 
     @torch.inference_mode()
     def label(self, pooled: PooledProposals, memory: MemoryBank) -> Detections:
         """Matching, NMS, merging (sections 1 and 2 of the method) for the candidate masks of one image."""
         matches = self._match(pooled.features, memory)
-        kept = self._suppress(pooled.proposals, matches)
+        if pooled.score_weights is not None:
+            matches = matches.weighted(pooled.score_weights)
+        kept = self._suppress(pooled, matches)
         return self._merge(pooled, matches, kept, memory)
 
     def _match(self, mask_features: Tensor, memory: MemoryBank) -> Matches:
@@ -158,11 +181,12 @@ class Segmenter:
             vectors, category_indices = memory.class_means()
         return Prototypes(vectors.to(self.device), category_indices.to(self.device), num_categories)
 
-    def _suppress(self, proposals: MaskProposals, matches: Matches) -> Tensor:
+    def _suppress(self, pooled: PooledProposals, matches: Matches) -> Tensor:
         """Positions in ``matches`` that survive the class-aware NMS on the mask grid, best predicted IoU first."""
-        half_open = self.config.output.box_convention == "half_open"
-        boxes = boxes_from_masks(proposals.logits > 0, half_open=half_open)[matches.mask_indices]
-        ranking = proposals.predicted_ious[matches.mask_indices]
+        boxes = pooled.grid_boxes_xyxy[matches.mask_indices]
+        if self.config.output.box_convention == "inclusive":
+            boxes = torch.cat([boxes[:, :2], (boxes[:, 2:] - 1).clamp(min=0)], dim=1)
+        ranking = pooled.predicted_ious[matches.mask_indices]
         settings = self.config.merging
         kept = class_aware_nms(boxes, ranking, matches.category_indices, settings.nms_iou_threshold)
         kept = kept[: settings.max_masks]
@@ -170,9 +194,8 @@ class Segmenter:
 
     def _merge(self, pooled: PooledProposals, matches: Matches, kept: Tensor, memory: MemoryBank) -> Detections:
         """Full-resolution masks of the survivors, their scores decayed by overlap, the best ones as detections."""
-        proposals = pooled.proposals
         mask_indices, rows = torch.unique(matches.mask_indices[kept], return_inverse=True)
-        unique_rles = encode_mask_logits(proposals.logits[mask_indices], pooled.image_size_hw)
+        unique_rles = pooled.rles(mask_indices)
         rles = [unique_rles[row] for row in rows.tolist()]
         # A mask can vanish when a picture is smaller than the mask grid.
         visible = [position for position, rle in enumerate(rles) if rle_area(rle) > 0]
@@ -197,7 +220,7 @@ class Segmenter:
             boxes_xyxy=boxes,
             scores=scores[order].float().cpu().numpy(),
             category_ids=ids[matches.category_indices[best].cpu().numpy()],
-            predicted_ious=proposals.predicted_ious[matches.mask_indices[best]].float().cpu().numpy(),
+            predicted_ious=pooled.predicted_ious[matches.mask_indices[best]].float().cpu().numpy(),
             image_size_hw=pooled.image_size_hw,
             categories=tuple(category for category in memory.categories if not category.is_background),
         )

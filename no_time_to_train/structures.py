@@ -85,6 +85,15 @@ class ReferenceSet:
         return counts
 
 
+@dataclass(frozen=True)
+class TargetImage:
+    """An image to label: where it is, its name relative to the images folder, its id in the COCO files."""
+
+    path: Path
+    file_name: str
+    id: int | str
+
+
 @dataclass(frozen=True, eq=False)
 class MaskProposals:
     """Candidate masks of one image on the mask model's low-resolution grid.
@@ -92,10 +101,13 @@ class MaskProposals:
     Attributes:
         logits: (N, m, m) mask logits over the whole (squashed) image; a pixel belongs to the mask where > 0.
         predicted_ious: (N,) the mask model's own estimate of each mask's IoU, about 0..1.
+        rles: the masks in the image's own size, where the source knows them finer than the grid does (crops of the
+            image); None: they are the logits made larger.
     """
 
     logits: Tensor
     predicted_ious: Tensor
+    rles: tuple[Rle, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 3 or self.predicted_ious.shape != self.logits.shape[:1]:
@@ -103,12 +115,17 @@ class MaskProposals:
                 "logits must be (N, m, m) and predicted_ious (N,), got "
                 f"{tuple(self.logits.shape)} and {tuple(self.predicted_ious.shape)}"
             )
+        if self.rles is not None and len(self.rles) != len(self):
+            raise ValueError(f"there must be one RLE for each of the {len(self)} masks, got {len(self.rles)}")
 
     def __len__(self) -> int:
         return self.logits.shape[0]
 
     def __getitem__(self, index: Tensor | slice) -> MaskProposals:
-        return MaskProposals(self.logits[index], self.predicted_ious[index])
+        rles = self.rles
+        if rles is not None:
+            rles = tuple(rles[i] for i in torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()])
+        return MaskProposals(self.logits[index], self.predicted_ious[index], rles)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,18 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.catalog import CATALOG
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml"))
+BENCH_GROUPS = ("benchmark", "experiment")
+OPTIONS = sorted(
+    f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in BENCH_GROUPS
+)
+NEEDED = {"proposals=boxes": ["proposals.detector=a/b"], "preset=fsod_vfm": ["proposals.detector=a/b"]}
+"""What an option asks for besides itself."""
 MODELS = [f"{spec.kind}={spec.name}" for spec in CATALOG.values()]
 
 
 @pytest.mark.parametrize("override", OPTIONS + MODELS)
 def test_every_option_composes(override: str) -> None:
-    config = compose_config([override])
+    config = compose_config([override, *NEEDED.get(override, [])])
     group, option = override.split("=")
     if group != "preset":
         assert getattr(config, group).name == option
@@ -40,6 +45,23 @@ def test_paper_preset_is_the_published_table() -> None:
     assert (config.references.context_ratio, config.output.box_convention) == (0.2, "inclusive")
 
 
+def test_fsod_vfm_preset_is_the_published_recipe() -> None:
+    config = compose_config(["preset=fsod_vfm", "proposals.boxes_file=boxes.json"])
+    assert (config.features.name, config.mask_model.name) == ("dinov2_large", "sam2.1_large")
+    assert (config.proposals.name, config.merging.name) == ("boxes", "graph_diffusion")
+    assert (config.merging.diffusion_alpha, config.merging.exponent, config.merging.diffusion_steps) == (0.3, 0.5, 30)
+    assert not config.merging.normalise_rows
+
+
+def test_boxes_come_from_one_place() -> None:
+    both = ["proposals.boxes_file=boxes.json", "proposals.detector=a/b"]
+    for source in (["proposals=boxes"], ["proposals=union", "proposals.sources=[point_grid,boxes]"]):
+        with pytest.raises(InputError, match="not none and not both"):
+            compose_config([*source, *both])
+        assert compose_config([*source, both[0]]).proposals.boxes_file == "boxes.json"
+    compose_config(both)  # not used by the point grid
+
+
 def test_command_line_wins_over_the_preset() -> None:
     config = compose_config(["preset=paper", "features=dinov2_small", "merging.exponent=0.7", "merging=soft"])
     assert (config.features.name, config.merging.name, config.merging.exponent) == ("dinov2_small", "soft", 0.7)
@@ -56,6 +78,7 @@ def test_command_line_wins_over_the_preset() -> None:
         ("merging.nms_iou_threshold=1.5", "merging.nms_iou_threshold=1.5 is out of range.*between 0 and 1"),
         ("mask_model.decoder=quick", "mask_model.decoder=quick is not a choice.*folded, plain"),
         ("proposals.prefilter=semantic", "needs one of proposals.prefilter_min_similarity"),
+        ("proposals=boxes", "needs one of proposals.boxes_file and proposals.detector"),
         ("precision=double", "precision=double is not a choice"),
     ],
 )

@@ -12,6 +12,7 @@ way's multiplications would take at this machine's measured rate of large matrix
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from benchmark_stages import (
     MODEL_NAMES,
@@ -32,9 +34,11 @@ from benchmark_stages import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
+from no_time_to_train.data.images import resize_for_model
 from no_time_to_train.matching import InstanceIndex, Prototypes, match, match_nearest_instances
+from no_time_to_train.models.allocator import keep_freed_memory
+from no_time_to_train.models.cpu_linear import use_onednn_linear
 from no_time_to_train.models.precision import resolve_device, resolve_precision
-from no_time_to_train.ops.masks import encode_mask_logits
 
 SCALINGS = ("points", "categories", "references", "image_size", "batch", "threads")
 
@@ -42,6 +46,17 @@ SCALINGS = ("points", "categories", "references", "image_size", "batch", "thread
 def _count_in_place_product(added: list[int], left: list[int], right: list[int], **_: Any) -> int:
     """Operations of ``added.baddbmm_(left, right)`` by shapes, which torch's counter does not know by itself."""
     return 2 * left[0] * left[1] * left[2] * right[2]
+
+
+def _count_onednn_linear(inputs: list[int], weight: list[int], *_: Any, **__: Any) -> int:
+    """The same for a linear layer that ``models/cpu_linear.py`` has replaced."""
+    return 2 * math.prod(inputs) * weight[0]
+
+
+_UNCOUNTED = {
+    torch.ops.aten.baddbmm_: _count_in_place_product,
+    torch.ops.mkldnn._linear_pointwise: _count_onednn_linear,
+}
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,8 @@ class Timing:
 def main() -> None:
     options = _parse_arguments()
     device = resolve_device(options.device)
+    if device.type == "cpu":
+        keep_freed_memory()  # as the package does; the plain way gains by it too
     if options.threads:
         torch.set_num_threads(options.threads)
     print(f"{_machine(device)}; models {options.models}, torch {torch.__version__}")
@@ -90,9 +107,15 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
         "difference",
     )
     _print_row(*["---"] * 9)
+    plain_seconds, fast_seconds = 0.0, 0.0
     for stage in stages:
-        difference = _difference(stage)  # also the first, slow run of both
+        first_fast, fast_peak = _with_peak_megabytes(stage.fast, device)  # also the first, slow run of both
+        first_plain, plain_peak = _with_peak_megabytes(stage.plain, device) if stage.plain else (None, "")
+        difference = stage.compare(first_plain, first_fast) if stage.compare else ""
+        del first_fast, first_plain
         fast, plain = _measure_pair(stage, device, repeats)
+        fast_seconds += fast.median
+        plain_seconds += (plain or fast).median
         floor = _operations(stage.fast) / rate
         if floor < fast.median / 100:  # the stage is no matter of matrix products
             floor = 0
@@ -104,17 +127,11 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
             f"{plain.median / fast.median:.1f}" if plain else "",
             f"{floor:.3g}" if floor else "",
             f"{fast.median / floor:.1f}" if floor else "",
-            " / ".join(_peak_megabytes(run, device) for run in (stage.plain, stage.fast) if run),
+            f"{plain_peak} / {fast_peak}" if plain_peak else fast_peak,
             difference,
         )
-
-
-def _difference(stage: Stage) -> str:
-    fast = stage.fast()
-    if stage.plain is None:
-        return ""
-    plain = stage.plain()
-    return stage.compare(plain, fast) if stage.compare else ""
+    total = f"{plain_seconds:.4g}", f"{fast_seconds:.4g}", "", f"{plain_seconds / fast_seconds:.1f}"
+    _print_row("whole image (sum)", *total, *[""] * 4)
 
 
 def _measure_pair(stage: Stage, device: torch.device, repeats: int) -> tuple[Timing, Timing | None]:
@@ -147,35 +164,36 @@ def _synchronise(device: torch.device) -> None:
 
 def _operations(run: Callable[[], Any]) -> int:
     """Floating-point operations of matrix products, convolutions and attention."""
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: _count_in_place_product}) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
         run()
     return counter.get_total_flops()
 
 
 def _matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of large matrix products; on a CPU the best of this format and float32."""
+    """Operations per second of large matrix products; on a CPU the best of what the package can use."""
     side = 8192 if device.type == "cuda" else 2048
-    rates = []
+    layers = []
     for candidate in {dtype, torch.float32} if device.type == "cpu" else {dtype}:
-        left = torch.randn(side, side, device=device).to(candidate)
-        out = torch.empty_like(left)
-        rates.append(2 * side**3 / min(_measure(lambda a=left, o=out: torch.mm(a, a, out=o), device, 5).seconds))
-    return max(rates)
+        layer = torch.nn.Sequential(torch.nn.Linear(side, side, bias=False)).to(device, candidate)
+        use_onednn_linear(layer, device, candidate)
+        layers.append((layer, torch.randn(side, side, device=device).to(candidate)))
+    with torch.inference_mode():
+        fastest = min(min(_measure(lambda p=pair: p[0](p[1]), device, 5).seconds) for pair in layers)
+    return 2 * side**3 / fastest
 
 
-def _peak_megabytes(run: Callable[[], Any], device: torch.device) -> str:
-    """The most memory while it runs: of the GPU, or of the whole process (Linux)."""
+def _with_peak_megabytes(run: Callable[[], Any], device: torch.device) -> tuple[Any, str]:
+    """The result, and the most memory while it was made: of the GPU, or of the whole process (Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        run()
-        return f"{torch.cuda.max_memory_allocated(device) / 1e6:.0f}"
-    clear, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+        result = run()
+        return result, f"{torch.cuda.max_memory_allocated(device) / 1e6:.0f}"
+    clear = Path("/proc/self/clear_refs")
     if not clear.exists():
-        return ""
+        return run(), ""
     clear.write_text("5")  # resets the high-water mark
-    run()
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return f"{int(line.split()[1]) / 1e3:.0f}"
+    result = run()
+    return result, f"{_process_megabytes('VmHWM'):.0f}"
 
 
 def _scale_points(models: Models, options: argparse.Namespace) -> None:
@@ -207,15 +225,29 @@ def _scale_references(models: Models, options: argparse.Namespace) -> None:
 
 
 def _scale_image_size(models: Models, options: argparse.Namespace) -> None:
-    _start_table("Photo size (encoding 100 masks)", "height x width", "RLE ms", "peak MB")
-    for size in ((480, 640), (1000, 1500), (3000, 4000), (4000, 6000))[: 2 if options.quick else 4]:
-        logits = BlobProposals(models, 100, 1, size).logits
+    _start_table(
+        f"Photo size ({options.points} masks, all but the networks)",
+        *("height x width", "squashing s", "NMS + merging s", "RLE s", "peak MB above the models"),
+    )
+    sizes = ((480, 640), (1000, 1500), (3000, 4000), (4284, 5712))
+    for size in sizes[: 2 if options.quick else 4]:
+        before = _process_megabytes("VmRSS")
+        photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        *_, merging, encoding = mask_stages(BlobProposals(models, options.points, options.categories, size))
+        runs = (lambda p=photo: resize_for_model(p, models.fast_sam.image_size), merging.fast, encoding.fast)
+        seconds = [f"{_measure(run, models.device, options.repeats).median:.4g}" for run in runs]
+        peaks = [_with_peak_megabytes(run, models.device)[1] for run in runs]
+        above = max(map(float, peaks)) - before if all(peaks) else None
+        _print_row(f"{size[0]} x {size[1]}", *seconds, "" if above is None else f"{above:.0f}")
 
-        def encode(logits: torch.Tensor = logits, size: tuple[int, int] = size) -> Any:
-            return encode_mask_logits(logits, size)
 
-        timing = _measure(encode, models.device, options.repeats)
-        _print_row(f"{size[0]} x {size[1]}", f"{timing.median * 1e3:.4g}", _peak_megabytes(encode, models.device))
+def _process_megabytes(field: str) -> float:
+    """``VmRSS``, what the process holds now, or ``VmHWM``, the most it has held (Linux; 0 elsewhere)."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 1e3
 
 
 def _scale_batch(models: Models, options: argparse.Namespace) -> None:

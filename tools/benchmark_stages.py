@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from no_time_to_train.config import MergingConfig
 from no_time_to_train.matching import Prototypes, match
 from no_time_to_train.merging import decay_scores
 from no_time_to_train.models.catalog import get_spec
+from no_time_to_train.models.cpu_linear import use_onednn_linear
 from no_time_to_train.models.dino import DinoEncoder, load_dino
 from no_time_to_train.models.interfaces import ImageEmbedding, PromptBatch
 from no_time_to_train.models.sam2 import Sam2MaskModel, build_sam2, load_sam2
@@ -55,7 +57,7 @@ class Stage:
 
 
 class Models:
-    """Both networks in float32 and in one more precision, sharing their weights."""
+    """Both networks twice, with the same weights: as they come, in float32, and as the package runs them."""
 
     def __init__(self, name: str, device: torch.device, dtype: torch.dtype, plain_batch: int, seed: int = 0) -> None:
         torch.manual_seed(seed)
@@ -67,10 +69,9 @@ class Models:
 
             sam = build_sam2(sam_spec)
             dino = Dinov2Model(Dinov2Config(**dino_spec.architecture))
-        build_sam = partial(Sam2MaskModel, sam, model_id=sam_spec.name, device=device)
+        build_sam = partial(Sam2MaskModel, model_id=sam_spec.name, device=device)
         build_dino = partial(
             DinoEncoder,
-            dino,
             model_id=dino_spec.name,
             patch_size=dino.config.patch_size,
             feature_dim=dino.config.hidden_size,
@@ -78,9 +79,12 @@ class Models:
             device=device,
         )
         self.device = device
-        self.plain_sam = build_sam(decoder="plain", prompts_per_batch=plain_batch)
-        self.fast_sam = build_sam(decoder="folded", dtype=dtype)
-        self.plain_dino, self.fast_dino = build_dino(), build_dino(dtype=dtype)
+        fast_sam, fast_dino = copy.deepcopy(sam), copy.deepcopy(dino)
+        use_onednn_linear(fast_sam.image_encoder, device, dtype)
+        use_onednn_linear(fast_dino, device, dtype)
+        self.plain_sam = build_sam(sam, decoder="plain", prompts_per_batch=plain_batch)
+        self.fast_sam = build_sam(fast_sam, decoder="folded", dtype=dtype)
+        self.plain_dino, self.fast_dino = build_dino(dino), build_dino(fast_dino, dtype=dtype)
 
     def images(self, side: int, count: int = 1) -> Tensor:
         """(count, 3, side, side) noise in 0..1."""

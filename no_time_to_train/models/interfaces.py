@@ -31,6 +31,11 @@ class PromptBatch:
         if self.points_xy is None and self.boxes_xyxy is None and self.mask_logits is None:
             raise ValueError("a prompt needs points, a box or a mask")
 
+    @classmethod
+    def of_clicks(cls, points_xy: Tensor) -> PromptBatch:
+        """One foreground point (N, 2) for each prompt."""
+        return cls(points_xy[:, None], torch.ones(len(points_xy), 1, dtype=torch.int32, device=points_xy.device))
+
     def __len__(self) -> int:
         for tensor in (self.points_xy, self.boxes_xyxy, self.mask_logits):
             if tensor is not None:
@@ -41,9 +46,7 @@ class PromptBatch:
         def take(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[index]
 
-        return PromptBatch(
-            take(self.points_xy), take(self.point_labels), take(self.boxes_xyxy), take(self.mask_logits)
-        )
+        return PromptBatch(take(self.points_xy), take(self.point_labels), take(self.boxes_xyxy), take(self.mask_logits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,8 @@ class MaskPrediction:
 
 @dataclass(frozen=True, eq=False)
 class BestMasks:
-    """The best mask of every kept prompt.
+    """The masks that are kept of many prompts: the best one of each (``predict_best``), or up to three
+    (``predict_above``).
 
     Attributes:
         logits: (K, m, m) float32.
@@ -118,10 +122,10 @@ class MaskModel(Protocol):
         """Masks for N prompts of one image, in batches inside: all three multimask outputs, or the single one."""
         ...
 
-    def predict_best(
-        self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float
-    ) -> BestMasks:
+    def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
         """Per prompt the multimask output with the highest predicted IoU, where that is > ``min_predicted_iou``."""
         ...
 
-
+    def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
+        """Per prompt all of the three multimask outputs, in their order, whose predicted IoU is above the minimum."""
+        ...

@@ -20,6 +20,8 @@ class PromptDecoder(Protocol):
 
     def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks: ...
 
+    def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks: ...
+
 
 class PlainDecoder:
     """The sam2 package's own prompt encoder and mask decoder, called as its ``SAM2ImagePredictor`` does."""
@@ -52,6 +54,12 @@ class PlainDecoder:
         predicted_ious = prediction.predicted_ious.gather(1, best[:, None])[:, 0]
         kept = torch.nonzero(predicted_ious > min_predicted_iou)[:, 0]
         return BestMasks(prediction.logits[kept, best[kept]], predicted_ious[kept], kept)
+
+    def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
+        """Per prompt those of the three whose predicted IoU is above the minimum."""
+        prediction = self.predict(embedding, prompts, True)
+        kept = prediction.predicted_ious > min_predicted_iou
+        return BestMasks(prediction.logits[kept], prediction.predicted_ious[kept], torch.nonzero(kept)[:, 0])
 
 
 def points_with_boxes(prompts: PromptBatch) -> tuple[Tensor, Tensor] | None:

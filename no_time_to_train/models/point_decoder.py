@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.errors import InputError
+from no_time_to_train.models.cpu_linear import is_amd_processor
 from no_time_to_train.models.factored_tokens import FactoredTokens
 from no_time_to_train.models.folded_transformer import FoldedTransformer, ImageTerms
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
 
 
 def arithmetic_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """The format for a decoder's image side where ``dtype`` is allowed: float32 on a CPU without matrix tiles (AMX).
+    """The format for a decoder's image side where ``dtype`` is allowed: float32 on CPUs that gain nothing from less.
 
-    There, products of half-precision numbers are slower than those of float32 numbers (half the rate was measured with
-    AVX512-BF16), and less exact.
+    Matrix tiles (AMX) and AMD's AVX512-BF16 multiply bfloat16 two to four times as fast as float32. Other processors
+    were measured at half the rate of float32, and the result is less exact.
     """
-    if device.type == "cpu" and not torch.cpu.get_capabilities().get("amx_tile"):
-        return torch.float32
-    return dtype
+    if device.type != "cpu":
+        return dtype
+    capabilities = torch.cpu.get_capabilities()
+    is_fast = capabilities.get("amx_tile") or (capabilities.get("avx512_bf16") and is_amd_processor())
+    return dtype if is_fast and dtype == torch.bfloat16 else torch.float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +130,19 @@ class PointDecoder:
             logits = self._chosen_masks(decoded, kept, best[kept] + 1)
             return BestMasks(logits, best_ious[kept], kept)
 
+    def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
+        """Per prompt all of the three masks whose predicted IoU is > ``min_predicted_iou``.
+
+        Prompts without any are not upscaled. Arguments as in ``predict``.
+        """
+        with forward_precision(embedding.embedding.device, torch.float32):
+            decoded = self._decode(embedding, prompts)
+            above, outputs = torch.nonzero(decoded.predicted_ious[:, 1:] > min_predicted_iou, as_tuple=True)
+            upscaled, rows = torch.unique_consecutive(above, return_inverse=True)
+            vectors = self._hyper_vectors(decoded, slice(1, None))[upscaled]
+            logits = self._upscale(decoded, upscaled, vectors)[rows, outputs]
+            return BestMasks(logits, decoded.predicted_ious[above, outputs + 1], above)
+
     def _decode(self, embedding: ImageEmbedding, prompts: PromptBatch) -> _Decoded:
         sparse, dense = self._prompt_encoder(
             points=points_with_boxes(prompts),
@@ -162,26 +178,27 @@ class PointDecoder:
             transformer, self._upscaling.project_image(transformer.final_base, embedding.high_res_features)
         )
 
-    def _masks(self, decoded: _Decoded, tokens: slice) -> Tensor:
-        """(N, M, m, m) logits of the mask tokens in the slice."""
+    def _hyper_vectors(self, decoded: _Decoded, tokens: slice) -> Tensor:
+        """(N, M, C/8) of the mask tokens in the slice: what an upscaled pixel is multiplied with to give a logit."""
         mlps = list(self._heads.output_hypernetworks_mlps)[tokens]
         vectors = [mlp(token) for mlp, token in zip(mlps, decoded.mask_tokens[:, tokens].unbind(1), strict=True)]
-        return self._upscaling(decoded.shared.upscaling, decoded.image_tokens, torch.stack(vectors, dim=1))
+        return torch.stack(vectors, dim=1)
 
-    def _chosen_masks(self, decoded: _Decoded, prompts: Tensor, tokens: Tensor) -> Tensor:
-        """(K, m, m) logits: of every listed prompt the mask of one token."""
-        vectors = [
-            mlp(token)
-            for mlp, token in zip(
-                self._heads.output_hypernetworks_mlps, decoded.mask_tokens[prompts].unbind(1), strict=True
-            )
-        ]
-        positions = torch.arange(len(prompts), device=prompts.device)
-        chosen = torch.stack(vectors, dim=1)[positions, tokens][:, None]
+    def _upscale(self, decoded: _Decoded, prompts: Tensor, vectors: Tensor) -> Tensor:
+        """(K, M, m, m) logits of the listed prompts, each listed once, with their (K, M, C/8) hyper vectors."""
         shared, image_tokens = decoded.shared.upscaling, decoded.image_tokens
         if len(prompts) < len(decoded.mask_tokens):
             shared, image_tokens = shared[prompts], image_tokens[prompts]
-        return self._upscaling(shared, image_tokens, chosen)[:, 0]
+        return self._upscaling(shared, image_tokens, vectors)
+
+    def _masks(self, decoded: _Decoded, tokens: slice) -> Tensor:
+        """(N, M, m, m) logits of the mask tokens in the slice."""
+        return self._upscaling(decoded.shared.upscaling, decoded.image_tokens, self._hyper_vectors(decoded, tokens))
+
+    def _chosen_masks(self, decoded: _Decoded, prompts: Tensor, tokens: Tensor) -> Tensor:
+        """(K, m, m) logits: of every listed prompt the mask of one token."""
+        vectors = self._hyper_vectors(decoded, slice(None))[prompts, tokens]
+        return self._upscale(decoded, prompts, vectors[:, None])[:, 0]
 
     def _single_mask(self, decoded: _Decoded) -> MaskPrediction:
         """The single-mask token's output, or the best of the three where that one is unstable."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from no_time_to_train.locations import demo_data_folder
 from no_time_to_train.models.batching import PromptBatcher, default_prompts_per_batch
 from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, get_spec
 from no_time_to_train.models.checkpoints import check_names_and_shapes, read_state_dict
+from no_time_to_train.models.cpu_linear import use_onednn_linear
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.models.plain_decoder import PlainDecoder, PromptDecoder
 from no_time_to_train.models.precision import forward_precision
@@ -128,14 +129,22 @@ class Sam2MaskModel:
 
         Arguments and errors as in ``predict``. Masks below the minimum never take memory beyond their batch.
         """
+        return self._keep_masks(lambda batch: self._decoder.predict_best(embedding, batch, min_predicted_iou), prompts)
+
+    def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
+        """Per prompt all of the three multimask outputs, in their order, whose predicted IoU is above the minimum.
+
+        Arguments, memory and errors as in ``predict_best``.
+        """
+        return self._keep_masks(lambda batch: self._decoder.predict_above(embedding, batch, min_predicted_iou), prompts)
+
+    def _keep_masks(self, decode: Callable[[PromptBatch], BestMasks], prompts: PromptBatch) -> BestMasks:
         if not len(prompts):
             no_index = torch.zeros(0, dtype=torch.int64, device=self.device)
             return BestMasks(self._no_masks(0), torch.zeros(0, device=self.device), no_index)
         prompts = self._on_device(prompts)
         with forward_precision(self.device, self.dtype):
-            parts = self._batcher.run(
-                lambda batch: self._decoder.predict_best(embedding, batch, min_predicted_iou), prompts
-            )
+            parts = self._batcher.run(decode, prompts)
         return BestMasks(
             logits=torch.cat([part.logits for _, part in parts]),
             predicted_ious=torch.cat([part.predicted_ious for _, part in parts]),
@@ -188,6 +197,7 @@ def load_sam2(
     module = build_sam2(spec)
     check_names_and_shapes(module.state_dict(), state_dict, source=source, model=spec.name)
     module.load_state_dict(state_dict)
+    use_onednn_linear(module.image_encoder, torch.device(device), dtype)
     if compile:
         module.image_encoder.compile()
     return Sam2MaskModel(

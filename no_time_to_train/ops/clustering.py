@@ -1,10 +1,52 @@
-"""K-means, for several prototypes per category."""
+"""Principal components, K-means and connected parts: clusters of vectors, and of the patches of a feature map."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_ROWS_PER_CHUNK = 1024  # of the M x M distances of the silhouette
+
+
+@dataclass(frozen=True, eq=False)
+class PrincipalComponents:
+    """The directions in which vectors vary most.
+
+    Attributes:
+        mean: (D,) float32 of the vectors.
+        axes: (K, D) float32 orthonormal, largest variance first.
+    """
+
+    mean: Tensor
+    axes: Tensor
+
+    def project(self, vectors: Tensor) -> Tensor:
+        """(M, D) -> (M, K) float32 coordinates along the axes."""
+        return (vectors.float() - self.mean) @ self.axes.T
+
+
+def principal_components(vectors: Tensor, num_components: int) -> PrincipalComponents:
+    """Principal component analysis by the eigenvectors of the covariance matrix.
+
+    Args:
+        vectors: (M, D) float, M >= 1.
+        num_components: axes wanted.
+
+    Returns:
+        K axes: ``num_components``, or min(M, D) where that is less. The entry of the largest magnitude of each is
+        positive, so that equal vectors give equal axes on every machine.
+    """
+    vectors = vectors.float()
+    mean = vectors.mean(dim=0)
+    centred = vectors - mean
+    _, eigenvectors = torch.linalg.eigh(centred.T @ centred)  # ascending
+    axes = eigenvectors.T.flip(0)[: min(num_components, *vectors.shape)]
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+    return PrincipalComponents(mean, axes * largest.sign())
 
 
 def kmeans_centres(vectors: Tensor, k: int, seed: int) -> Tensor:
@@ -23,6 +65,75 @@ def kmeans_centres(vectors: Tensor, k: int, seed: int) -> Tensor:
     distinct = np.unique(points, axis=0)
     centres = distinct if len(distinct) <= k else _faiss_centres(points, k, seed)
     return torch.from_numpy(centres).to(vectors.device)
+
+
+def nearest_centres(vectors: Tensor, centres: Tensor) -> Tensor:
+    """(M, D) and (K, D) -> (M,) int64: which centre is nearest, the first of equally near ones."""
+    return torch.cdist(vectors, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
+
+
+def silhouette(vectors: Tensor, labels: Tensor) -> float:
+    """How well clusters are separated: mean over the vectors of (b - a) / max(a, b).
+
+    a is the mean distance to the other vectors of the own cluster, b that to the nearest other cluster (Rousseeuw
+    1987). Vectors alone in their cluster count 0.
+
+    Args:
+        vectors: (M, D) float.
+        labels: (M,) int64, at least 0.
+
+    Returns:
+        -1..1; 0 where there is only one cluster.
+    """
+    members = torch.nn.functional.one_hot(labels).to(vectors.dtype)
+    members = members[:, members.any(dim=0)]
+    if members.shape[1] < 2:
+        return 0.0
+    sizes = members.sum(dim=0)
+    rows = zip(vectors.split(_ROWS_PER_CHUNK), members.bool().split(_ROWS_PER_CHUNK), strict=True)
+    return float(sum(_silhouettes(chunk, own, vectors, members, sizes).sum() for chunk, own in rows)) / len(vectors)
+
+
+def _silhouettes(chunk: Tensor, own: Tensor, vectors: Tensor, members: Tensor, sizes: Tensor) -> Tensor:
+    """Of some of the vectors; ``own`` (m, K) bool marks their clusters, ``members`` (M, K) those of all."""
+    sums = torch.cdist(chunk, vectors, compute_mode="donot_use_mm_for_euclid_dist") @ members
+    inside = sums[own] / (sizes - 1).clamp(min=1).expand_as(sums)[own]
+    outside = (sums / sizes).masked_fill(own, torch.inf).amin(dim=1)
+    larger = torch.maximum(inside, outside)
+    is_alone = sizes.expand_as(sums)[own] == 1
+    return ((outside - inside) / larger.where(larger > 0, 1.0)).masked_fill(is_alone, 0.0)
+
+
+def best_num_clusters(vectors: Tensor, candidates: Sequence[int], seed: int) -> int:
+    """The number of clusters, among the candidates, whose K-means has the best silhouette; the least of equal ones."""
+    scores = {k: silhouette(vectors, nearest_centres(vectors, kmeans_centres(vectors, k, seed))) for k in candidates}
+    return max(candidates, key=lambda k: (scores[k], -k))
+
+
+def connected_parts(labels: Tensor) -> Tensor:
+    """Parts of a label map whose cells hang together over a common edge and have the same label.
+
+    Args:
+        labels: (h, w) int.
+
+    Returns:
+        (h, w) int64 on the CPU: a number for every part, 0.. in the order of their first cells, row by row.
+    """
+    labels = labels.cpu()
+    same_beside, same_below = labels[:, 1:] == labels[:, :-1], labels[1:] == labels[:-1]
+    first = torch.arange(labels.numel()).view(labels.shape)  # of each part, as far as it is known yet
+    while True:
+        before = first.clone()
+        for one, other, same in (
+            (first[:, :-1], first[:, 1:], same_beside),
+            (first[:-1], first[1:], same_below),
+        ):
+            least = torch.minimum(one, other)[same]
+            one[same] = least
+            other[same] = torch.minimum(other[same], least)  # `one` and `other` share cells
+        first = first.flatten()[first]  # a cell's first cell may know an earlier one by now
+        if torch.equal(first, before):
+            return first.unique(return_inverse=True)[1]
 
 
 def _faiss_centres(points: np.ndarray, k: int, seed: int) -> np.ndarray:

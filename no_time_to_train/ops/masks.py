@@ -1,4 +1,4 @@
-"""From the mask model's low-resolution logits to run-length encoded masks of the image's size.
+"""Between the mask model's low-resolution logits and run-length encoded masks of the image's size.
 
 Defined by the plain way: upsample the logits to the image with ``interpolate(mode="bilinear", antialias=True)``, take
 what is > 0, encode. Done without the upsampled image: a mask's runs go down the columns, and along a column the
@@ -9,6 +9,8 @@ costs 256 values per image column rather than 4000, and memory does not grow wit
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,77 +20,175 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from no_time_to_train.ops.resize import interpolation_matrix
-from no_time_to_train.ops.rle import rle_from_toggles
+from no_time_to_train.ops.rle import decode_rle, rle_from_toggles, rle_to_box_xyxy
 from no_time_to_train.structures import Rle
 
 _VALUES_PER_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 25}  # resampled columns at once: one mask in cache; 128 MB
 
 
-def encode_mask_logits(logits: Tensor, image_size_hw: tuple[int, int]) -> list[Rle]:
+def encode_mask_logits(
+    logits: Tensor,
+    image_size_hw: tuple[int, int],
+    *,
+    crop_xyxy: tuple[int, int, int, int] | None = None,
+    antialias: bool = True,
+) -> list[Rle]:
     """Upsample mask logits to the image, threshold at 0 and encode.
 
     Args:
-        logits: (N, m, m) float over the whole (squashed) image, on any device.
+        logits: (N, m, m) float over the whole (squashed) image, or over one crop of it; on any device.
         image_size_hw: (height, width) of the image.
+        crop_xyxy: the whole-pixel box that the logits cover, inside the image; None: all of it. The masks are empty
+            outside.
+        antialias: as in ``interpolate``; matters only where the image, or the crop, is smaller than the grid.
 
     Returns:
         N masks of the image's size, equal to those of the upsampled logits pixel for pixel, except where an upsampled
         logit is 0 up to float rounding.
     """
-    if not len(logits):
-        return []
-    budget = _VALUES_PER_CHUNK.get(logits.device.type, _VALUES_PER_CHUNK["cpu"])
-    chunks = logits.split(max(1, budget // (logits.shape[1] * image_size_hw[1])))
-    return [rle for chunk in chunks for rle in _encode_chunk(chunk.float(), image_size_hw)]
-
-
-def _encode_chunk(logits: Tensor, image_size_hw: tuple[int, int]) -> list[Rle]:
-    """All masks of a chunk at once, inside the smallest rectangle of the grid that holds their positive logits."""
     height, width = image_size_hw
-    grid_rows, grid_columns = _extent(logits.amax(dim=(0, 2)) > 0), _extent(logits.amax(dim=(0, 1)) > 0)
+    left, top, right, bottom = crop_xyxy or (0, 0, width, height)
+    size_hw = (bottom - top, right - left)
+    rles = []
+    for chunk in _chunks(logits, size_hw):
+        masks, x, y = _toggles(chunk, size_hw, 0.0, antialias)
+        toggles = ((left + x) * height + top + y).cpu().numpy()
+        ends = torch.bincount(masks, minlength=len(chunk)).cumsum(0).tolist()
+        rles += [rle_from_toggles(part, image_size_hw) for part in np.split(toggles, ends[:-1])]
+    return rles
+
+
+def stability_scores(
+    logits: Tensor, image_size_hw: tuple[int, int], offset: float, *, antialias: bool = True
+) -> Tensor:
+    """How little each mask changes with its threshold: SAM's ``stability_score``, without the upsampled image.
+
+    Args:
+        logits: (N, m, m) float over an image, or a crop, of ``image_size_hw``.
+        image_size_hw: (height, width).
+        offset: half the distance of the two thresholds, -offset and +offset.
+        antialias: as in ``encode_mask_logits``.
+
+    Returns:
+        (N,) float32 in 0..1: pixels whose upsampled logit is above the high threshold by those above the low one, the
+        IoU of the two masks. NaN where both are empty.
+    """
+    high, low = (_areas(logits, image_size_hw, threshold, antialias) for threshold in (offset, -offset))
+    return high / low
+
+
+def grid_logits(rles: Sequence[Rle], mask_size: int) -> Tensor:
+    """Masks of the image's size on the mask model's grid: the covered share of every cell, less a half.
+
+    Args:
+        rles: N masks of one size.
+        mask_size: side m of the grid.
+
+    Returns:
+        (N, m, m) float32 in -0.5..0.5, on the CPU. A mask too small to fill half of any cell keeps the cell it covers
+        most, so that no mask but an empty one is empty on the grid.
+    """
+    logits = torch.full((len(rles), mask_size, mask_size), -0.5)
+    for grid, rle in zip(logits, rles, strict=True):
+        left, top, right, bottom = rle_to_box_xyxy(rle).astype(int).tolist()
+        if right <= left:
+            continue
+        pixels = torch.from_numpy(decode_rle(rle)[top:bottom, left:right].astype(np.float32))
+        rows, row_shares = _cell_shares(mask_size, rle["size"][0], top, bottom)
+        columns, column_shares = _cell_shares(mask_size, rle["size"][1], left, right)
+        coverage = row_shares @ pixels @ column_shares.T
+        grid[rows, columns] += coverage
+        if grid.max() <= 0:
+            strongest = coverage.argmax()
+            grid[rows, columns][strongest // coverage.shape[1], strongest % coverage.shape[1]] = coverage.max()
+    return logits
+
+
+def _cell_shares(num_cells: int, length: int, start: int, stop: int) -> tuple[slice, Tensor]:
+    """Of ``length`` pixels in ``num_cells`` equal cells: the cells that pixels start..stop touch, and the share
+    (cells, pixels) of each of them that each of these pixels covers."""
+    cells = slice(start * num_cells // length, math.ceil(stop * num_cells / length))
+    edges = torch.arange(cells.start, cells.stop + 1, dtype=torch.float64) * length / num_cells
+    pixels = torch.arange(start, stop, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
+    return cells, (overlap.clamp(min=0) * num_cells / length).float()
+
+
+def _chunks(logits: Tensor, image_size_hw: tuple[int, int]) -> Sequence[Tensor]:
+    """Float32 parts of the logits that fit the budget once their columns are resampled."""
+    if not len(logits):
+        return ()
+    budget = _VALUES_PER_CHUNK.get(logits.device.type, _VALUES_PER_CHUNK["cpu"])
+    return logits.float().split(max(1, budget // (logits.shape[1] * image_size_hw[1])))
+
+
+def _areas(logits: Tensor, image_size_hw: tuple[int, int], threshold: float, antialias: bool) -> Tensor:
+    """(N,) int64: pixels of the upsampled logits above the threshold."""
+    areas = [torch.zeros(0, dtype=torch.int64, device=logits.device)]
+    for chunk in _chunks(logits, image_size_hw):
+        masks, _, y = _toggles(chunk, image_size_hw, threshold, antialias)
+        run_lengths = y[1::2] - y[::2]  # down every column, begin and end of a run alternate
+        areas.append(torch.zeros(len(chunk), dtype=torch.int64, device=y.device).index_add_(0, masks[::2], run_lengths))
+    return torch.cat(areas)
+
+
+def _toggles(
+    logits: Tensor, image_size_hw: tuple[int, int], threshold: float, antialias: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the upsampled logits cross the threshold down the columns, for all masks of a chunk at once.
+
+    Inside the smallest rectangle of the grid that holds the logits above the threshold.
+
+    Returns:
+        Mask, column and row (0..height, before which the change is) of every change, each (T,) int64, in this order of
+        sorting.
+    """
+    height, width = image_size_hw
+    grid_rows, grid_columns = _extent(logits.amax(dim=(0, 2)) > threshold), _extent(logits.amax(dim=(0, 1)) > threshold)
     if grid_rows is None or grid_columns is None:
-        nothing = rle_from_toggles(np.zeros(0, np.int64), image_size_hw)
-        return [nothing.copy() for _ in logits]
-    left, right = _samples_touching(grid_columns, logits.shape[2], width)
+        nothing = torch.zeros(0, dtype=torch.int64, device=logits.device)
+        return nothing, nothing, nothing
+    left, right = _samples_touching(grid_columns, logits.shape[2], width, antialias)
     if _is_two_tap(logits.shape[1], height):
-        top = max(grid_rows[0] - 1, 0)  # with the rows next to the positive ones, for the sign changes between them
-        columns = _resample(logits[:, top : grid_rows[1] + 2].mT.contiguous(), width, left, right)
-        masks, x, y = _toggles_of_interpolated(columns, top, logits.shape[1], height)
+        top = max(grid_rows[0] - 1, 0)  # with the rows next to those above, for the changes between them
+        columns = _resample(logits[:, top : grid_rows[1] + 2].mT.contiguous(), width, left, right, antialias)
+        masks, x, y = _toggles_of_interpolated(columns, top, logits.shape[1], height, threshold, antialias)
     else:
-        top, bottom = _samples_touching(grid_rows, logits.shape[1], height)
-        columns = _resample(logits.mT.contiguous(), width, left, right)
-        masks, x, y = _sign_changes(_resample(columns.mT, height, top, bottom).mT)
+        top, bottom = _samples_touching(grid_rows, logits.shape[1], height, antialias)
+        columns = _resample(logits.mT.contiguous(), width, left, right, antialias)
+        masks, x, y = _crossings(_resample(columns.mT, height, top, bottom, antialias).mT, threshold)
         y = y + top
-    toggles = ((left + x) * height + y).cpu().numpy()
-    ends = torch.bincount(masks, minlength=len(logits)).cumsum(0).tolist()
-    return [rle_from_toggles(part, image_size_hw) for part in np.split(toggles, ends[:-1])]
+    return masks, left + x, y
 
 
 def _toggles_of_interpolated(
-    columns: Tensor, first_row: int, grid_height: int, image_height: int
+    columns: Tensor, first_row: int, grid_height: int, image_height: int, threshold: float, antialias: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the sign changes down columns that are resampled across the width but not yet down the height.
+    """Where the threshold is crossed down columns that are resampled across the width but not yet down the height.
 
     Args:
-        columns: (N, W, r) values on the grid rows from ``first_row`` on; rows left out have no positive value.
+        columns: (N, W, r) values on the grid rows from ``first_row`` on; rows left out have no value above the
+            threshold.
         first_row: grid row of ``columns[..., 0]``.
         grid_height: rows of the whole grid, not more than ``image_height``.
         image_height: rows of the image.
+        threshold: values above it are inside.
+        antialias: whose weights, to the last bit, the rows are made with.
 
     Returns:
         Mask, column and image row of every change, each (T,) int64, in this order of sorting.
     """
-    masks, x, below = _sign_changes(columns)
+    masks, x, below = _crossings(columns, threshold)
     value_above = columns[masks, x, (below - 1).clamp(min=0)]
     value_below = columns[masks, x, below.clamp(max=columns.shape[2] - 1)]
-    taps = _taps(grid_height, image_height).to(columns.device)
+    taps = _taps(grid_height, image_height, antialias).to(columns.device)
     starts, rows_per_cell = _cell_starts(grid_height, image_height)
     starts = starts.to(columns.device)
     cell_start, cell_end = starts[first_row + below, None], starts[first_row + below + 1, None]
     rows = cell_start + torch.arange(rows_per_cell, device=columns.device)
     in_image = rows.clamp(max=image_height - 1)
     values = value_above[:, None] * taps.first_weight[in_image] + value_below[:, None] * taps.last_weight[in_image]
-    not_yet_changed = ((values > 0) == (value_above[:, None] > 0)) & (rows < cell_end)
+    not_yet_changed = ((values > threshold) == (value_above[:, None] > threshold)) & (rows < cell_end)
     return masks, x, cell_start[:, 0] + not_yet_changed.sum(dim=1)
 
 
@@ -99,19 +199,19 @@ def _cell_starts(grid_height: int, image_height: int) -> tuple[Tensor, int]:
     Between grid rows g - 1 and g they are ``starts[g]`` .. ``starts[g + 1]``: none above the first grid row (g = 0) and
     below the last (g = grid_height), as the outermost image rows count to the cells inside.
     """
-    first = _taps(grid_height, image_height).first
+    first = _taps(grid_height, image_height, antialias=False).first
     inner = torch.searchsorted(first, torch.arange(grid_height - 1))
     starts = torch.cat([torch.tensor([0]), inner, torch.tensor([image_height, image_height])])
     return starts, int(starts.diff().max())
 
 
-def _sign_changes(columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, W, r) -> mask, column and row (0..r) before which "> 0" changes; outside the rows nothing is positive."""
+def _crossings(columns: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, W, r) -> mask, column and row (0..r) before which "> threshold" changes; outside the rows nothing is."""
     if columns.device.type == "cpu":  # NumPy compares and searches ten times as fast as torch here
-        flags = np.diff(columns.numpy() > 0, prepend=False, append=False)
+        flags = np.diff(columns.numpy() > threshold, prepend=False, append=False)
         masks, x, row = (torch.from_numpy(index) for index in np.unravel_index(np.flatnonzero(flags), flags.shape))
     else:
-        inside = pad(columns > 0, (1, 1))
+        inside = pad(columns > threshold, (1, 1))
         masks, x, row = (inside[..., 1:] ^ inside[..., :-1]).nonzero(as_tuple=True)
     return masks, x, row
 
@@ -134,8 +234,8 @@ def _is_two_tap(in_size: int, out_size: int) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _taps(in_size: int, out_size: int) -> _Taps:
-    matrix = interpolation_matrix(in_size, out_size, antialias=True)
+def _taps(in_size: int, out_size: int, antialias: bool) -> _Taps:
+    matrix = interpolation_matrix(in_size, out_size, antialias=antialias)
     used = (matrix != 0).to(torch.uint8)
     first, last = used.argmax(dim=1), in_size - 1 - used.flip(1).argmax(dim=1)
     if _is_two_tap(in_size, out_size):  # a sample that coincides with an input still gets its second, weight 0
@@ -145,20 +245,20 @@ def _taps(in_size: int, out_size: int) -> _Taps:
     return _Taps(first, last, matrix[samples, first], matrix[samples, last])
 
 
-def _samples_touching(extent: tuple[int, int], in_size: int, out_size: int) -> tuple[int, int]:
+def _samples_touching(extent: tuple[int, int], in_size: int, out_size: int, antialias: bool) -> tuple[int, int]:
     """Range of the output samples that use any of the inputs ``extent`` (first, last)."""
-    taps = _taps(in_size, out_size)
+    taps = _taps(in_size, out_size, antialias)
     start = torch.searchsorted(taps.last, extent[0])
     stop = torch.searchsorted(taps.first, extent[1], right=True)
     return int(start), int(stop)
 
 
-def _resample(values: Tensor, out_size: int, start: int, stop: int) -> Tensor:
+def _resample(values: Tensor, out_size: int, start: int, stop: int, antialias: bool) -> Tensor:
     """Samples ``start`` .. ``stop`` of the second axis of (N, in, k), resampled to ``out_size``."""
     in_size = values.shape[1]
     if not _is_two_tap(in_size, out_size):
-        return interpolation_matrix(in_size, out_size, antialias=True)[start:stop].to(values.device) @ values
-    taps = _Taps(*(tensor[start:stop] for tensor in _taps(in_size, out_size))).to(values.device)
+        return interpolation_matrix(in_size, out_size, antialias=antialias)[start:stop].to(values.device) @ values
+    taps = _Taps(*(tensor[start:stop] for tensor in _taps(in_size, out_size, antialias))).to(values.device)
     first = values.index_select(1, taps.first).mul_(taps.first_weight[:, None])
     return first.addcmul_(values.index_select(1, taps.last), taps.last_weight[:, None])
 

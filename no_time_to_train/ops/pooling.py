@@ -1,9 +1,10 @@
-"""Mean features under masks: equations 1 and 3 of "No time to train!" (arXiv 2507.02798)."""
+"""Mean features under masks: equations 1 and 3 of "No time to train!" (arXiv 2507.02798); how alike they are."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from no_time_to_train.ops.resize import interpolation_matrix
 
@@ -23,13 +24,25 @@ def pool_mask_features(masks: Tensor, features: Tensor) -> Tensor:
     Returns:
         (N, D) float32, not normalised; zeros for an empty mask.
     """
+    return pool_weighted_features(pull_back_masks(masks, features), features)
+
+
+def pull_back_masks(masks: Tensor, features: Tensor) -> Tensor:
+    """The weight that each patch has in the masks' sums over the feature map upsampled to their grid.
+
+    Args:
+        masks: (N, H, W) bool.
+        features: (h, w, D) feature map covering the same image area; only its size and device matter.
+
+    Returns:
+        (N, h, w) float32, at least 0; the sum over the patches is the mask's number of pixels.
+    """
     (height, width), (rows, columns) = masks.shape[1:], features.shape[:2]
     up_rows = interpolation_matrix(rows, height).to(features.device)
     up_columns = interpolation_matrix(columns, width).to(features.device)
     pixels = _MASK_PIXELS_PER_CHUNK.get(features.device.type, _MASK_PIXELS_PER_CHUNK["cpu"])
     chunks = masks.split(max(1, pixels // (height * width)))
-    patch_weights = [up_rows.T @ (chunk.to(features.device, torch.float32) @ up_columns) for chunk in chunks]
-    return pool_weighted_features(torch.cat(patch_weights), features)
+    return torch.cat([up_rows.T @ (chunk.to(features.device, torch.float32) @ up_columns) for chunk in chunks])
 
 
 def pool_weighted_features(weights: Tensor, features: Tensor) -> Tensor:
@@ -46,3 +59,21 @@ def pool_weighted_features(weights: Tensor, features: Tensor) -> Tensor:
     totals = flat_weights.sum(dim=1, keepdim=True)
     shares = flat_weights / totals.where(totals > 0, 1.0)
     return shares @ features.flatten(0, 1).float()
+
+
+def mask_consistency(weights: Tensor, features: Tensor, means: Tensor) -> Tensor:
+    """Mean cosine of the patch features under each mask to the mask's own mean feature.
+
+    The mean of cosines to one vector is the cosine-like product ``<mean of the unit features, unit mean feature>``: one
+    more pooled product, and no tensor of masks x patches x D.
+
+    Args:
+        weights: (N, h, w), at least 0: of the patches in each mask (``pull_back_masks``).
+        features: (h, w, D).
+        means: (N, D) ``pool_weighted_features(weights, features)``.
+
+    Returns:
+        (N,) float32 up to 1, where all features point the same way; 0 where all weights are 0.
+    """
+    mean_directions = pool_weighted_features(weights, normalize(features.float(), dim=-1))
+    return (mean_directions * normalize(means, dim=-1)).sum(dim=-1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from torch import Tensor
 
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel
-from no_time_to_train.structures import MaskProposals
+from no_time_to_train.structures import MaskProposals, TargetImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +20,26 @@ class EncodedImage:
         image_size_hw: (height, width) of the original image.
         features: (h, w, D) patch features of the whole image, squashed to the encoder's square.
         embedding: the mask model's view of the same image.
+        pixels: (H, W, 3) uint8, the image itself, for sources that look closer at parts of it.
+        target: which image it is, where that is known (for sources that read boxes from a file).
     """
 
     image_size_hw: tuple[int, int]
     features: Tensor
     embedding: ImageEmbedding
+    pixels: np.ndarray | None = None
+    target: TargetImage | None = None
 
 
 class ProposalSource(Protocol):
-    """Where candidate masks come from."""
+    """Where candidate masks come from.
+
+    Attributes:
+        depends_on_references: whether the masks change with ``prototypes``, so that they serve one memory bank only.
+    """
+
+    @property
+    def depends_on_references(self) -> bool: ...
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         """Candidate masks of one image; ``prototypes`` (P, D) lets a source look only where a category may be."""

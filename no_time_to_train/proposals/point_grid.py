@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from no_time_to_train.config import ProposalsConfig
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
 from no_time_to_train.proposals.interfaces import EncodedImage
 from no_time_to_train.structures import MaskProposals
@@ -60,6 +61,17 @@ class PointGrid:
     points_per_side: int = 32
     min_predicted_iou: float = 0.4
     prefilter: SemanticPrefilter | None = None
+
+    @classmethod
+    def from_config(cls, settings: ProposalsConfig) -> PointGrid:
+        prefilter = None
+        if settings.prefilter == "semantic":
+            prefilter = SemanticPrefilter(settings.prefilter_min_similarity, settings.prefilter_top_k)
+        return cls(settings.points_per_side, settings.min_predicted_iou, prefilter)
+
+    @property
+    def depends_on_references(self) -> bool:
+        return self.prefilter is not None
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         points_xy = point_grid_xy(mask_model.image_size, self.points_per_side).to(mask_model.device)

@@ -143,6 +143,25 @@ def test_best_masks_are_those_of_predict(network: Network, embedding: ImageEmbed
     torch.testing.assert_close(masks.logits, three.logits[expected, best[expected]], atol=5e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["point", "box+mask"])
+@pytest.mark.parametrize("kept", ["all", "some", "none"])
+def test_masks_above_are_those_of_the_plain_decoder(
+    network: Network, embedding: ImageEmbedding, kind: str, kept: str
+) -> None:
+    prompts = random_prompts(kind, count=9)
+    plain = PlainDecoder(network)
+    ious = plain.predict(embedding, prompts, True).predicted_ious
+    threshold = {"all": -torch.inf, "some": ious.quantile(0.7).item(), "none": 1.0}[kept]
+
+    masks = PointDecoder(network).predict_above(embedding, prompts, threshold)
+
+    expected = plain.predict_above(embedding, prompts, threshold)
+    assert len(expected.logits) == {"all": 27, "some": 8, "none": 0}[kept]
+    assert torch.equal(masks.prompt_indices, expected.prompt_indices)
+    torch.testing.assert_close(masks.predicted_ious, expected.predicted_ious, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(masks.logits, expected.logits, atol=5e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["point", "mask"])
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_prompts(network: Network, embedding: ImageEmbedding, kind: str, count: int) -> None:
@@ -152,6 +171,7 @@ def test_few_prompts(network: Network, embedding: ImageEmbedding, kind: str, cou
     assert decoder.predict(embedding, prompts, True).logits.shape == (count, 3, side, side)
     assert decoder.predict(embedding, prompts, False).logits.shape == (count, 1, side, side)
     assert decoder.predict_best(embedding, prompts, -1.0).logits.shape == (count, side, side)
+    assert decoder.predict_above(embedding, prompts, -1.0).logits.shape == (3 * count, side, side)
 
 
 def test_batches_do_not_change_the_result(network: Network, embedding: ImageEmbedding) -> None:
@@ -224,20 +244,24 @@ def test_a_network_without_high_resolution_features_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("amx", "device", "expected"),
+    ("amx", "processor", "device", "expected"),
     [
-        (False, "cpu", torch.float32),
-        (True, "cpu", torch.bfloat16),
-        (False, "cuda", torch.bfloat16),
+        (False, "Intel Xeon", "cpu", torch.float32),
+        (False, "AMD EPYC", "cpu", torch.bfloat16),
+        (True, "Intel Xeon", "cpu", torch.bfloat16),
+        (False, "Intel Xeon", "cuda", torch.bfloat16),
     ],
 )
 def test_half_precision_is_used_where_it_is_faster(
-    monkeypatch: pytest.MonkeyPatch, amx: bool, device: str, expected: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, amx: bool, processor: str, device: str, expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_tile": amx, "avx512_bf16": True})
+    capabilities = {"amx_tile": amx, "avx512_bf16": True, "cpu_name": processor}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
 
     assert arithmetic_dtype(torch.bfloat16, torch.device(device)) == expected
     assert arithmetic_dtype(torch.float32, torch.device(device)) == torch.float32
+    if device == "cpu":
+        assert arithmetic_dtype(torch.float16, torch.device(device)) == torch.float32
 
 
 @pytest.mark.slow

@@ -103,6 +103,20 @@ def test_predict_best_picks_by_predicted_iou_above_the_minimum(model: Sam2MaskMo
     assert torch.equal(best.logits, three.logits[kept, best_outputs[kept]])
 
 
+@pytest.mark.parametrize("decoder", ["plain", "folded"])
+def test_predict_above_takes_every_output_above_the_minimum(tiny_sam2, decoder: str) -> None:
+    model = load_sam2(tiny_sam2[0], weights=tiny_sam2[1], decoder=decoder, prompts_per_batch=2)
+    embedding = model.encode_images(PIXELS)[0]
+    prompts = PromptBatch.of_clicks(POINTS[:, 0])
+    three = model.predict(embedding, prompts, multimask=True)
+    minimum = three.predicted_ious.median().item()  # itself not above the minimum: 7 of 15 are kept
+    above = model.predict_above(embedding, prompts, min_predicted_iou=minimum)
+    kept = three.predicted_ious > minimum
+    assert above.prompt_indices.tolist() == kept.nonzero()[:, 0].tolist() and len(above.logits) == 7
+    torch.testing.assert_close(above.predicted_ious, three.predicted_ious[kept])
+    torch.testing.assert_close(above.logits, three.logits[kept], atol=1e-4, rtol=1e-5)
+
+
 @pytest.mark.parametrize("multimask", [True, False])
 def test_the_folded_decoder_gives_the_same_masks(tiny_sam2, model: Sam2MaskModel, multimask: bool) -> None:
     folded = load_sam2(tiny_sam2[0], weights=tiny_sam2[1])
@@ -119,6 +133,7 @@ def test_no_prompts_give_no_masks(model: Sam2MaskModel) -> None:
     none = PromptBatch(points_xy=POINTS[:0], point_labels=LABELS[:0])
     assert model.predict(embedding, none, multimask=True).logits.shape == (0, 3, 32, 32)
     assert model.predict_best(embedding, none, min_predicted_iou=0.0).logits.shape == (0, 32, 32)
+    assert model.predict_above(embedding, none, min_predicted_iou=0.0).logits.shape == (0, 32, 32)
 
 
 def test_bfloat16_is_close_and_comes_back_as_float32(tiny_sam2, model: Sam2MaskModel) -> None:

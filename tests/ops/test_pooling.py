@@ -5,7 +5,12 @@ import torch
 from torch.nn.functional import interpolate
 
 from no_time_to_train.ops import pooling
-from no_time_to_train.ops.pooling import pool_mask_features, pool_weighted_features
+from no_time_to_train.ops.pooling import (
+    mask_consistency,
+    pool_mask_features,
+    pool_weighted_features,
+    pull_back_masks,
+)
 
 
 @pytest.mark.parametrize(("grid_hw", "mask_hw"), [((3, 5), (16, 16)), ((7, 7), (32, 24)), ((9, 9), (4, 4))])
@@ -41,3 +46,38 @@ def test_soft_weights() -> None:
 def test_half_precision_features_are_pooled_in_float32() -> None:
     pooled = pool_mask_features(torch.ones(1, 8, 8, dtype=torch.bool), torch.ones(3, 3, 4, dtype=torch.bfloat16))
     torch.testing.assert_close(pooled, torch.ones(1, 4))
+
+
+def test_pulled_back_masks_count_every_pixel_once() -> None:
+    generator = torch.Generator().manual_seed(3)
+    masks = torch.rand(3, 16, 12, generator=generator) < 0.4
+    weights = pull_back_masks(masks, torch.zeros(4, 5, 2))
+    assert weights.shape == (3, 4, 5) and (weights >= 0).all()
+    torch.testing.assert_close(weights.sum(dim=(1, 2)), masks.sum(dim=(1, 2)).float())
+
+
+def test_consistency_is_the_mean_cosine_to_the_own_mean() -> None:
+    generator = torch.Generator().manual_seed(4)
+    features, weights = torch.randn(4, 5, 6, generator=generator), torch.rand(3, 4, 5, generator=generator)
+    means = pool_weighted_features(weights, features)
+    expected = []
+    for weight, mean in zip(weights, means, strict=True):
+        cosines = torch.cosine_similarity(features, mean, dim=-1)
+        expected.append((weight * cosines).sum() / weight.sum())
+    torch.testing.assert_close(mask_consistency(weights, features, means), torch.stack(expected))
+
+
+def test_consistency_of_known_masks() -> None:
+    # Two patches of one direction and different lengths, one at right angles, one opposite.
+    features = torch.tensor([[[2.0, 0.0], [4.0, 0.0]], [[0.0, 3.0], [-3.0, 0.0]]])
+    weights = torch.tensor(
+        [
+            [[1.0, 1.0], [0.0, 0.0]],  # alike
+            [[0.5, 0.0], [0.0, 0.0]],  # a single patch
+            [[0.0, 1.0], [0.0, 1.0]],  # the mean keeps the longer one's direction: 1 and -1
+            [[0.0, 0.0], [0.0, 0.0]],  # no patch
+            [[0.0, 0.0], [1.0, 1.0]],  # at right angles and equally long: 45 degrees each
+        ]
+    )
+    found = mask_consistency(weights, features, pool_weighted_features(weights, features))
+    torch.testing.assert_close(found, torch.tensor([1.0, 1.0, 0.0, 0.0, 0.5**0.5]))

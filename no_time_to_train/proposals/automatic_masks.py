@@ -1,0 +1,249 @@
+"""SAM's automatic mask generator: every mask of a grid of points, in the image and in crops of it, that is sure enough.
+
+The masks are those of ``sam2.automatic_mask_generator.SAM2AutomaticMaskGenerator``. What makes it faster: the decoder
+shares its image side between the points and upscales nothing below the predicted IoU; stability scores, boxes and
+run-length encodings come from the low-resolution logits, without a mask of the image's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+from no_time_to_train.config import ProposalsConfig
+from no_time_to_train.errors import InputError
+from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel, PromptBatch
+from no_time_to_train.ops.masks import encode_mask_logits, grid_logits, stability_scores
+from no_time_to_train.ops.regions import remove_small_regions
+from no_time_to_train.ops.rle import decode_rle, rle_to_box_xyxy
+from no_time_to_train.prompting import embed_image, to_square_xy
+from no_time_to_train.proposals.crop_layers import Crop, crop_points_xy, image_crops, is_cut_off
+from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.structures import MaskProposals, Rle
+
+_POINTS_AT_ONCE = 256
+"""So many points' masks above the predicted IoU are held at once, 256 KB each for SAM 2, until the unstable ones go."""
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedMasks:
+    """K masks of one image.
+
+    Attributes:
+        rles: run-length encoded masks of the image's size.
+        boxes_xyxy: (K, 4) float32 half-open pixels.
+        predicted_ious: (K,) float32, the mask model's own estimate of each mask's IoU.
+        stability_scores: (K,) float32 in 0..1, see ``ops.masks.stability_scores``.
+        points_xy: (K, 2) float32, the point that each mask comes from, in pixels of the image.
+        crop_boxes_xyxy: (K, 4) int64, the part of the image that it was found in.
+        logits: (K, m, m) float32 on the mask model's grid over that part, before small regions were removed.
+    """
+
+    rles: tuple[Rle, ...]
+    boxes_xyxy: np.ndarray
+    predicted_ious: np.ndarray
+    stability_scores: np.ndarray
+    points_xy: np.ndarray
+    crop_boxes_xyxy: np.ndarray
+    logits: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> GeneratedMasks:
+        """Select by slice, list of positions or boolean array of length K."""
+        positions = np.arange(len(self))[index]
+        chosen = {f.name: getattr(self, f.name)[positions] for f in fields(self) if f.name != "rles"}
+        return GeneratedMasks(rles=tuple(self.rles[i] for i in positions), **chosen)
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(K, H, W) bool. Decoded on every call: keep the slice small on large photos. At least one mask."""
+        return np.stack([decode_rle(rle) for rle in self.rles])
+
+
+def _concatenate(parts: Sequence[GeneratedMasks]) -> GeneratedMasks:
+    arrays = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts])
+        for f in fields(GeneratedMasks)
+        if f.name not in ("rles", "logits")
+    }
+    rles = tuple(rle for part in parts for rle in part.rles)
+    return GeneratedMasks(rles=rles, **arrays, logits=torch.cat([part.logits for part in parts]))
+
+
+@dataclass(frozen=True)
+class AutomaticMasks:
+    """SAM's automatic mask generator, by itself (``generate``) or as a source of proposals (``propose``).
+
+    All three multimask outputs of every point are candidates; empty masks are left out. The names are SAM's own.
+
+    Attributes:
+        points_per_side: points on each axis of the image.
+        pred_iou_thresh: masks whose predicted IoU is not above this are dropped; 0 or less: none is.
+        stability_score_thresh: masks whose stability score is below this are dropped; 0: none is.
+        stability_score_offset: half the distance of the two thresholds that the stability score compares.
+        box_nms_thresh: of two masks of one crop whose boxes' IoU is above this, the one of the higher predicted IoU
+            stays.
+        crop_n_layers: layers of crops besides the whole image; layer i has 2^i x 2^i.
+        crop_nms_thresh: the same between crops, where the mask of the smaller crop stays.
+        crop_overlap_ratio: overlap of crops as a share of the image's shorter side (layer 1; half in every further).
+        crop_n_points_downscale_factor: layer i has points_per_side / this^i points on each axis.
+        min_mask_region_area: smaller holes are filled and smaller islands dropped, in pixels of the image; 0: none.
+            As in the first SAM's generator: SAM 2's does it on the low-resolution mask, and only where its CUDA
+            extension was compiled.
+
+    Raises:
+        InputError: no point is left on some layer of crops.
+    """
+
+    points_per_side: int = 32
+    pred_iou_thresh: float = 0.8
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    min_mask_region_area: int = 0
+
+    def __post_init__(self) -> None:
+        if self._points_per_side_of(self.crop_n_layers) < 1:
+            raise InputError(
+                f"points_per_side={self.points_per_side} with "
+                f"crop_n_points_downscale_factor={self.crop_n_points_downscale_factor} leaves no point in the crops of "
+                f"layer {self.crop_n_layers}: use more points, a smaller factor or fewer layers."
+            )
+
+    @classmethod
+    def from_config(cls, settings: ProposalsConfig) -> AutomaticMasks:
+        return cls(**{f.name: getattr(settings, f.name) for f in fields(cls)})
+
+    @property
+    def depends_on_references(self) -> bool:
+        return False
+
+    @torch.inference_mode()
+    def generate(self, pixels: np.ndarray, mask_model: MaskModel) -> GeneratedMasks:
+        """All masks of (H, W, 3) uint8 RGB, as ``SAM2AutomaticMaskGenerator.generate`` finds them.
+
+        Example:
+            >>> masks = AutomaticMasks(points_per_side=16).generate(read_image("photo.jpg"), load_sam2("sam2.1_large"))
+        """
+
+        def embed(crop: Crop) -> ImageEmbedding:
+            return embed_image(mask_model, crop.cut(pixels)).embedding
+
+        return self._generate((pixels.shape[0], pixels.shape[1]), embed, mask_model)
+
+    @torch.inference_mode()
+    def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
+        """The masks as candidates for labelling.
+
+        The whole image is not encoded again: ``image`` has it in the labelling method's own (bicubic) resampling, so
+        that the masks found there can differ by a few pixels from those of ``generate``. Crops are encoded as there.
+
+        Raises:
+            InputError: there are layers of crops, but ``image`` does not hold its pixels.
+        """
+        pixels = image.pixels
+        if self.crop_n_layers and pixels is None:
+            raise InputError("proposals.crop_n_layers needs the image's pixels: make it with Segmenter.encode.")
+
+        def embed(crop: Crop) -> ImageEmbedding:
+            if crop.layer == 0 or pixels is None:
+                return image.embedding
+            return embed_image(mask_model, crop.cut(pixels)).embedding
+
+        masks = self._generate(image.image_size_hw, embed, mask_model)
+        logits = masks.logits
+        height, width = image.image_size_hw
+        is_whole = (masks.crop_boxes_xyxy == (0, 0, width, height)).all(axis=1)
+        from_pixels = np.flatnonzero(~is_whole | (self.min_mask_region_area > 0))
+        logits[from_pixels] = grid_logits([masks.rles[i] for i in from_pixels], mask_model.mask_size).to(logits.device)
+        return MaskProposals(logits, torch.from_numpy(masks.predicted_ious).to(logits.device), masks.rles)
+
+    def _generate(
+        self, image_size_hw: tuple[int, int], embed: Callable[[Crop], ImageEmbedding], mask_model: MaskModel
+    ) -> GeneratedMasks:
+        crops = image_crops(image_size_hw, self.crop_n_layers, self.crop_overlap_ratio)
+        masks = _concatenate([self._masks_of_crop(crop, embed(crop), image_size_hw, mask_model) for crop in crops])
+        if len(crops) > 1:
+            sides = masks.crop_boxes_xyxy[:, 2:] - masks.crop_boxes_xyxy[:, :2]
+            masks = _suppress(masks, 1 / sides.prod(axis=1), self.crop_nms_thresh)
+        return self._without_small_regions(masks) if self.min_mask_region_area else masks
+
+    def _masks_of_crop(
+        self, crop: Crop, embedding: ImageEmbedding, image_size_hw: tuple[int, int], mask_model: MaskModel
+    ) -> GeneratedMasks:
+        """The masks of one crop that are sure enough, best predicted IoU first."""
+        points_xy = crop_points_xy(crop.size_hw, self._points_per_side_of(crop.layer))
+        masks = _concatenate(
+            [
+                self._masks_at(points, crop, embedding, image_size_hw, mask_model)
+                for points in points_xy.split(_POINTS_AT_ONCE)
+            ]
+        )
+        return _suppress(masks, masks.predicted_ious, self.box_nms_thresh)
+
+    def _masks_at(
+        self,
+        points_xy: Tensor,
+        crop: Crop,
+        embedding: ImageEmbedding,
+        image_size_hw: tuple[int, int],
+        mask_model: MaskModel,
+    ) -> GeneratedMasks:
+        """The masks of some points (P, 2) of a crop that pass all thresholds and are not cut off by its edges."""
+        found = mask_model.predict_above(
+            embedding,
+            PromptBatch.of_clicks(to_square_xy(points_xy, crop.size_hw, mask_model.image_size)),
+            min_predicted_iou=self.pred_iou_thresh if self.pred_iou_thresh > 0 else -torch.inf,
+        )
+        stability = stability_scores(found.logits, crop.size_hw, self.stability_score_offset, antialias=False)
+        is_stable = stability >= self.stability_score_thresh
+        if self.stability_score_thresh <= 0:
+            is_stable = torch.ones_like(is_stable)
+        logits = found.logits[is_stable]
+        rles = encode_mask_logits(logits, image_size_hw, crop_xyxy=crop.box_xyxy, antialias=False)
+        points_in_image = points_xy[found.prompt_indices[is_stable].cpu()] + torch.tensor(crop.box_xyxy[:2])
+        masks = GeneratedMasks(
+            rles=tuple(rles),
+            boxes_xyxy=_boxes_xyxy(rles),
+            predicted_ious=found.predicted_ious[is_stable].cpu().numpy(),
+            stability_scores=stability[is_stable].cpu().numpy(),
+            points_xy=points_in_image.numpy(),
+            crop_boxes_xyxy=np.tile(np.array(crop.box_xyxy), (len(rles), 1)),
+            logits=logits,
+        )
+        is_empty = masks.boxes_xyxy[:, 2] == 0
+        return masks[~is_empty & ~is_cut_off(masks.boxes_xyxy, crop, image_size_hw)]
+
+    def _without_small_regions(self, masks: GeneratedMasks) -> GeneratedMasks:
+        """Small regions removed; then, of masks that have become alike, one that needed no change stays."""
+        rles = tuple(remove_small_regions(rle, self.min_mask_region_area) for rle in masks.rles)
+        is_unchanged = np.array([new is old for new, old in zip(rles, masks.rles, strict=True)], np.float32)
+        masks = replace(masks, rles=rles, boxes_xyxy=_boxes_xyxy(rles))
+        return _suppress(masks, is_unchanged, max(self.box_nms_thresh, self.crop_nms_thresh))
+
+    def _points_per_side_of(self, layer: int) -> int:
+        return int(self.points_per_side / self.crop_n_points_downscale_factor**layer)
+
+
+def _boxes_xyxy(rles: Sequence[Rle]) -> np.ndarray:
+    return np.array([rle_to_box_xyxy(rle) for rle in rles], np.float32).reshape(-1, 4)
+
+
+def _suppress(masks: GeneratedMasks, ranking: np.ndarray, iou_threshold: float) -> GeneratedMasks:
+    """Greedy NMS of boxes, best ranking first; equal rankings in their order.
+
+    On boxes that end on the last pixel's index, in float32: so SAM computes it.
+    """
+    boxes = torch.from_numpy(masks.boxes_xyxy - np.array([0, 0, 1, 1], np.float32))
+    return masks[nms(boxes, torch.from_numpy(ranking.astype(np.float32)), iou_threshold).numpy()]

@@ -1,0 +1,134 @@
+"""Candidate masks and their features on disk, so that a sweep over references or merging runs both networks once.
+
+One safetensors file per image: every run with the same models and the same ``proposals`` settings finds it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from no_time_to_train.config import Config, FeaturesConfig, MaskModelConfig, to_dict
+from no_time_to_train.errors import InputError
+from no_time_to_train.models.checkpoints import sha256_of_file
+from no_time_to_train.models.precision import resolve_device, resolve_precision
+from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.structures import Rle, TargetImage
+from no_time_to_train.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
+
+
+class ProposalCache:
+    """The candidate masks of images, by image; any number of processes may use one folder at the same time.
+
+    Args:
+        folder: holds one folder per fingerprint; may be deleted at any time.
+        fingerprint: of everything that can change the entries, see :func:`proposal_fingerprint`.
+        device: where loaded tensors are put; the segmenter's, to label them there.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, device: torch.device | str = "cpu") -> None:
+        self._entries = TensorCache(folder, fingerprint)
+        self._device = torch.device(device)
+
+    def path(self, image_key: str) -> Path:
+        """The file of an image."""
+        return self._entries.path(image_key)
+
+    def load(self, image_key: str) -> PooledProposals | None:
+        """What was stored for an image; None if nothing was, or if it cannot be used (this is logged).
+
+        Labelling it gives exactly the detections that labelling the original gives.
+        """
+        entry = self._entries.load(image_key)
+        return None if entry is None else _from_entry(entry, self._device)
+
+    def store(self, image_key: str, pooled: PooledProposals) -> None:
+        """Keep the candidate masks of an image, in place of what was there."""
+        self._entries.store(image_key, _to_entry(pooled))
+
+
+def image_key(target: TargetImage) -> str:
+    """The key of an image: its id (sources that read boxes from a file go by it) and the contents of its file."""
+    return f"{target.id} {sha256_of_file(target.path)}"
+
+
+def proposal_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]]) -> str:
+    """16 hex digits that change with whatever can change candidate masks or their features.
+
+    These are the settings of both models and of the proposals, the number format, the weights and this program's
+    version; not the references, matching, merging and output, and neither the device, the decoder nor batch sizes,
+    which give the same up to rounding.
+
+    Args:
+        config: the settings of the run.
+        weights: SHA-256 of the weights files by model name and file name, of the models whose files are known.
+
+    Raises:
+        InputError: the proposals depend on the references (``proposals.prefilter=semantic``), so that another run has
+            no use for them.
+    """
+    if config.proposals.prefilter == "semantic":
+        raise InputError(
+            "proposals.prefilter=semantic looks for masks where the references would match, so masks cannot be kept "
+            "for other references. Use cache.enabled=false or proposals.prefilter=none."
+        )
+    return cache_fingerprint(models_identity(config, weights) | {"proposals": _proposals_identity(config)})
+
+
+def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """What can change the outputs of both models; arguments as for :func:`proposal_fingerprint`."""
+
+    def identity(settings: FeaturesConfig | MaskModelConfig) -> list[Any]:
+        files = weights.get(settings.name)
+        return [settings.name, settings.weights if files is None else dict(files)]
+
+    return {
+        "features": [*identity(config.features), config.features.image_size],
+        "mask_model": identity(config.mask_model),
+        "precision": str(resolve_precision(config.precision, resolve_device(config.device))),
+    }
+
+
+def _proposals_identity(config: Config) -> dict[str, Any]:
+    identity = to_dict(config.proposals)
+    for key in ("boxes_file", "detector"):
+        identity[key] = _contents(identity[key])
+    return identity
+
+
+def _contents(name: str | None) -> str | dict[str, str] | None:
+    """SHA-256 of a file, or of every file of a folder; anything else (the id of a hub) is what it is called."""
+    if name is None or not Path(name).exists():
+        return name
+    path = Path(name)
+    if path.is_file():
+        return sha256_of_file(path)
+    return {file.relative_to(path).as_posix(): sha256_of_file(file) for file in path.rglob("*") if file.is_file()}
+
+
+def _to_entry(pooled: PooledProposals) -> CacheEntry:
+    rles = pooled.rles()
+    counts = bytearray(b"".join(rle["counts"] for rle in rles))
+    tensors = {
+        "predicted_ious": pooled.predicted_ious,
+        "grid_boxes_xyxy": pooled.grid_boxes_xyxy,
+        "features": pooled.features,
+        "rle_counts": torch.frombuffer(counts, dtype=torch.uint8) if counts else torch.zeros(0, dtype=torch.uint8),
+        "rle_lengths": torch.tensor([len(rle["counts"]) for rle in rles], dtype=torch.int64),
+    }
+    if pooled.score_weights is not None:
+        tensors["score_weights"] = pooled.score_weights
+    return CacheEntry(tensors, {"image_size_hw": list(pooled.image_size_hw)})
+
+
+def _from_entry(entry: CacheEntry, device: torch.device) -> PooledProposals:
+    on_device = {name: tensor.to(device) for name, tensor in entry.tensors.items() if not name.startswith("rle_")}
+    height, width = entry.facts["image_size_hw"]
+    counts = entry.tensors["rle_counts"].numpy().tobytes()
+    ends = entry.tensors["rle_lengths"].cumsum(0).tolist()
+    masks = tuple(Rle(size=[height, width], counts=counts[start:end]) for start, end in pairwise([0, *ends]))
+    return PooledProposals(**on_device, masks=masks, image_size_hw=(height, width))

@@ -1,0 +1,82 @@
+"""Candidate masks with the mean feature under each: all that matching and merging need of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from no_time_to_train.ops.boxes import boxes_from_masks
+from no_time_to_train.ops.masks import encode_mask_logits
+from no_time_to_train.ops.pooling import mask_consistency, pool_weighted_features, pull_back_masks
+from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.structures import MaskProposals, Rle
+
+
+@dataclass(frozen=True, eq=False)
+class PooledProposals:
+    """N candidate masks of one image. They do not depend on the references, so that they can be kept and used again.
+
+    Attributes:
+        predicted_ious: (N,) the mask model's own estimate of each mask's quality.
+        grid_boxes_xyxy: (N, 4) float half-open boxes of the masks on the mask grid.
+        features: (N, D) float32 mean patch features, not normalised (equation 3 of arXiv 2507.02798).
+        masks: (N, m, m) logits on the mask grid, or N run-length encoded masks of the image's size.
+        image_size_hw: (height, width) of the image.
+        score_weights: (N,) factors in 0..1 that multiply the scores of matching; None: all 1.
+    """
+
+    predicted_ious: Tensor
+    grid_boxes_xyxy: Tensor
+    features: Tensor
+    masks: Tensor | tuple[Rle, ...]
+    image_size_hw: tuple[int, int]
+    score_weights: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        counts = {len(self.predicted_ious), len(self.grid_boxes_xyxy), len(self.features), len(self.masks)}
+        if len(counts) != 1:
+            raise ValueError(f"every field needs one entry per mask, got lengths {sorted(counts)}")
+
+    def __len__(self) -> int:
+        return len(self.predicted_ious)
+
+    def rles(self, indices: Tensor | None = None) -> list[Rle]:
+        """The masks of the image's size with these indices (None: all), run-length encoded."""
+        if isinstance(self.masks, Tensor):
+            return encode_mask_logits(self.masks if indices is None else self.masks[indices], self.image_size_hw)
+        return list(self.masks) if indices is None else [self.masks[i] for i in indices.tolist()]
+
+
+def pool_proposals(
+    proposals: MaskProposals, image: EncodedImage, consistency: str = "none", min_consistency: float = 0.5
+) -> PooledProposals:
+    """The mean patch feature under every candidate mask, and the mask's box on the grid.
+
+    Args:
+        proposals: of this image.
+        image: as both networks see it.
+        consistency: what becomes of masks whose patch features disagree, as a mask over two different things has:
+            ``drop`` leaves them out, ``weigh`` makes their consistency the factor of their scores, ``none`` keeps them.
+        min_consistency: ``drop`` leaves out masks with a lower mean cosine to their own mean feature.
+    """
+    masks = proposals.logits > 0
+    weights = pull_back_masks(masks, image.features)
+    features = pool_weighted_features(weights, image.features)
+    score_weights = None
+    if consistency != "none":
+        consistencies = mask_consistency(weights, image.features, features)
+        if consistency == "weigh":
+            score_weights = consistencies.clamp(0, 1)
+        else:
+            kept = torch.nonzero(consistencies >= min_consistency).flatten()
+            proposals, masks, features = proposals[kept], masks[kept], features[kept]
+    return PooledProposals(
+        predicted_ious=proposals.predicted_ious,
+        grid_boxes_xyxy=boxes_from_masks(masks),
+        features=features,
+        masks=proposals.logits if proposals.rles is None else proposals.rles,
+        image_size_hw=image.image_size_hw,
+        score_weights=score_weights,
+    )

@@ -1,0 +1,137 @@
+"""Candidate masks from what belongs together by meaning: clusters of patch features, whose boxes are prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from no_time_to_train.config import ProposalsConfig
+from no_time_to_train.errors import InputError
+from no_time_to_train.models.interfaces import MaskModel, PromptBatch
+from no_time_to_train.ops.boxes import boxes_from_masks, clip_boxes
+from no_time_to_train.ops.clustering import (
+    best_num_clusters,
+    connected_parts,
+    kmeans_centres,
+    nearest_centres,
+    principal_components,
+)
+from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.structures import MaskProposals
+
+AUTOMATIC_NUM_CLUSTERS = range(2, 17)
+"""The numbers of clusters that are tried where none is given."""
+
+_MAX_BORDER_SHARE = 0.5
+"""A part with more than this share of the image's border patches is background."""
+
+
+@dataclass(frozen=True)
+class SemanticClusters:
+    """Boxes around the connected parts of K-means clusters of the patch features; the best of three masks of each.
+
+    The features are made unit length, reduced by PCA and clustered once for every number of clusters: few clusters find
+    whole objects, many find parts and objects like their surroundings. Two zebras are one cluster and, where they do
+    not touch, two parts with a box each.
+
+    Attributes:
+        n_clusters: numbers of clusters, one K-means each. Empty: one number, of 2 to 16, chosen by the silhouette (how
+            well the clusters are separated).
+        n_pca_components: dimensions the features are reduced to.
+        min_cluster_patches: smaller parts give no box.
+        box_padding_patches: a box is widened by this many patches on every side.
+        min_predicted_iou: masks whose predicted IoU is not above this are dropped.
+        seed: of K-means.
+    """
+
+    n_clusters: tuple[int, ...] = (4, 8, 16)
+    n_pca_components: int = 8
+    min_cluster_patches: int = 2
+    box_padding_patches: float = 0.5
+    min_predicted_iou: float = 0.4
+    seed: int = 0
+
+    @classmethod
+    def from_config(cls, settings: ProposalsConfig) -> SemanticClusters:
+        return cls(
+            n_clusters=tuple(settings.n_clusters),
+            n_pca_components=settings.n_pca_components,
+            min_cluster_patches=settings.min_cluster_patches,
+            box_padding_patches=settings.box_padding_patches,
+            min_predicted_iou=settings.min_predicted_iou,
+            seed=settings.seed,
+        )
+
+    @property
+    def depends_on_references(self) -> bool:
+        return False
+
+    def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
+        """Candidate masks of one image; ``prototypes`` are not looked at.
+
+        Raises:
+            InputError: more clusters are wanted than there are patches.
+        """
+        boxes_xyxy = self.boxes_xyxy(image.features, mask_model.image_size).to(mask_model.device)
+        best = mask_model.predict_best(
+            image.embedding, PromptBatch(boxes_xyxy=boxes_xyxy), min_predicted_iou=self.min_predicted_iou
+        )
+        return MaskProposals(best.logits, best.predicted_ious)
+
+    def boxes_xyxy(self, features: Tensor, image_size: int) -> Tensor:
+        """The boxes that become prompts.
+
+        Args:
+            features: (h, w, D) patch features of the whole image.
+            image_size: side of the mask model's square in pixels.
+
+        Returns:
+            (N, 4) float32 on the CPU, pixels of the mask model's square; each is there once.
+
+        Raises:
+            InputError: see ``propose``.
+        """
+        rows, columns, _ = features.shape
+        parts = [
+            box for labels in self.label_maps(features) for box in self._part_boxes(connected_parts(labels)).unbind()
+        ]
+        if not parts:
+            return torch.zeros(0, 4)
+        patches = torch.stack(parts).unique(dim=0)
+        padding = self.box_padding_patches
+        padded = clip_boxes(patches + patches.new_tensor([-padding, -padding, padding, padding]), (rows, columns))
+        return padded * image_size / padded.new_tensor([columns, rows, columns, rows])
+
+    def label_maps(self, features: Tensor) -> list[Tensor]:
+        """One (h, w) int64 map of cluster numbers, on the CPU, for every number of clusters; ``features`` (h, w, D).
+
+        Raises:
+            InputError: see ``propose``.
+        """
+        rows, columns, _ = features.shape
+        num_patches = rows * columns
+        if max(self.n_clusters, default=0) > num_patches:
+            raise InputError(
+                f"proposals.n_clusters has {max(self.n_clusters)}, but there are only {num_patches} patches "
+                f"({rows} x {columns}) to be clustered. Ask for fewer clusters, or set a larger features.image_size."
+            )
+        # Directions alone: a few patches of DINO have features many times as long, which K-means would set apart.
+        directions = normalize(features.detach().cpu().flatten(0, 1).float(), dim=-1)
+        points = principal_components(directions, self.n_pca_components).project(directions)
+        candidates = [k for k in AUTOMATIC_NUM_CLUSTERS if k <= num_patches] or [1]
+        numbers = self.n_clusters or (best_num_clusters(points, candidates, self.seed),)
+        return [
+            nearest_centres(points, kmeans_centres(points, k, self.seed)).view(rows, columns) for k in sorted(numbers)
+        ]
+
+    def _part_boxes(self, parts: Tensor) -> Tensor:
+        """(K, 4) float boxes, in patches, of the connected parts (h, w) that are neither tiny nor background."""
+        sizes = parts.flatten().bincount()
+        masks = parts == torch.nonzero(sizes >= self.min_cluster_patches)[..., None]
+        border = torch.ones_like(parts, dtype=torch.bool)
+        border[1:-1, 1:-1] = False
+        border_share = (masks & border).flatten(1).sum(dim=1) / border.sum()
+        return boxes_from_masks(masks[border_share <= _MAX_BORDER_SHARE])

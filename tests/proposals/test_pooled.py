@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from no_time_to_train.models.interfaces import ImageEmbedding
+from no_time_to_train.ops.boxes import boxes_from_masks
+from no_time_to_train.ops.pooling import pool_mask_features
+from no_time_to_train.ops.rle import encode_mask
+from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
+from no_time_to_train.structures import MaskProposals
+from tests.test_segmenter import FixedProposals, make_segmenter
+
+
+def halves() -> EncodedImage:
+    """Features that point one way on the left half, and the opposite way but shorter on the right."""
+    features = torch.zeros(4, 4, 2)
+    features[:, :2, 0] = 1
+    features[:, 2:, 0] = -0.5
+    blank = torch.zeros(1, 1, 1, 1)
+    return EncodedImage((16, 16), features, ImageEmbedding(blank, (blank, blank)))
+
+
+def three_masks() -> MaskProposals:
+    """Columns of the left half, of both halves, and of nothing."""
+    logits = torch.full((3, 16, 16), -1.0)
+    logits[0, :, :4] = 1
+    logits[1] = 1
+    rles = tuple(encode_mask((mask > 0).numpy()) for mask in logits)
+    return MaskProposals(logits, torch.tensor([0.9, 0.8, 0.7]), rles)
+
+
+def test_without_consistency_every_mask_stays_and_weighs_nothing() -> None:
+    proposals, image = three_masks(), halves()
+    pooled = pool_proposals(proposals, image)
+    assert len(pooled) == 3 and pooled.score_weights is None
+    torch.testing.assert_close(pooled.features, pool_mask_features(proposals.logits > 0, image.features))
+    torch.testing.assert_close(pooled.grid_boxes_xyxy, boxes_from_masks(proposals.logits > 0))
+    assert pooled.rles(torch.tensor([1])) == [proposals.rles[1]]
+
+
+def test_masks_whose_features_disagree_are_dropped() -> None:
+    proposals = three_masks()
+    pooled = pool_proposals(proposals, halves(), "drop", min_consistency=0.5)
+    assert pooled.predicted_ious.tolist() == pytest.approx([0.9])
+    assert pooled.features.tolist() == [[1, 0]]
+    assert pooled.grid_boxes_xyxy.tolist() == [[0, 0, 4, 16]]
+    assert pooled.rles() == [proposals.rles[0]]
+    everything = pool_proposals(proposals, halves(), "drop", min_consistency=-1)
+    assert len(everything) == 3
+
+
+def test_weights_of_scores_are_the_consistencies() -> None:
+    weighed = pool_proposals(three_masks(), halves(), "weigh")
+    # Half of the patches point to the mean, half of them away from it: 0. So does the empty mask count.
+    assert weighed.score_weights is not None
+    torch.testing.assert_close(weighed.score_weights, torch.tensor([1.0, 0.0, 0.0]))
+    assert len(weighed) == 3
+
+
+def test_weights_are_never_negative() -> None:
+    # Three patches point one way, one points the other way and is ten times as long: the mean cosine is negative.
+    image = EncodedImage((8, 8), torch.tensor([[[1.0], [1.0]], [[1.0], [-10.0]]]), halves().embedding)
+    weighed = pool_proposals(MaskProposals(torch.ones(1, 8, 8), torch.ones(1)), image, "weigh")
+    assert weighed.score_weights is not None and weighed.score_weights.tolist() == [0]
+
+
+def test_no_mask_at_all() -> None:
+    nothing = three_masks()[torch.zeros(0, dtype=torch.long)]
+    for consistency in ("none", "drop", "weigh"):
+        assert len(pool_proposals(nothing, halves(), consistency)) == 0
+
+
+def test_every_field_has_one_entry_per_mask() -> None:
+    with pytest.raises(ValueError, match=r"one entry per mask, got lengths \[1, 2\]"):
+        PooledProposals(torch.ones(2), torch.zeros(2, 4), torch.zeros(1, 3), torch.zeros(2, 8, 8), (8, 8))
+
+
+@pytest.mark.parametrize(("settings", "num_masks"), [([], 3), (["min_consistency=0.9"], 3), (["consistency=drop"], 2)])
+def test_settings_reach_the_pooling_of_every_source(settings: list[str], num_masks: int) -> None:
+    logits = torch.full((3, 16, 16), -1.0)
+    logits[0, :, :6] = logits[1, :, 10:] = logits[2] = 1.0  # the black half, the white half, both
+    fixed = FixedProposals(logits, torch.ones(3))
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture[:, 16:] = 255
+    # The fake encoder gives black patches the feature 0, which agrees with nothing.
+    segmenter = make_segmenter(*(f"proposals.{setting}" for setting in settings), proposals=fixed)
+    [encoded] = segmenter.encode([picture])
+    assert len(segmenter.propose(encoded)) == num_masks
