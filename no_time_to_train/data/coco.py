@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from no_time_to_train.atomic_writes import replacing
 from no_time_to_train.structures import Category
 
 Segmentation = list[list[float]] | dict[str, Any]
@@ -138,6 +139,5 @@ def _annotation_to_dict(annotation: CocoAnnotation) -> dict[str, Any]:
 
 def write_coco(dataset: CocoDataset, path: Path) -> None:
     """Write a data set as COCO JSON: the same data give the same bytes."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dataset.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(Path(path)) as unfinished:
+        unfinished.write_text(json.dumps(dataset.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -41,7 +41,13 @@ def read_coco(path: Path, images: Path | None = None, *, ignore_as_crowd: bool =
         InputError: not JSON, not COCO, or contradictory (duplicate image ids, RLEs of another size ...).
     """
     path = Path(path)
-    data = _load(path)
+    return parse_coco(load_coco(path), path, images, ignore_as_crowd=ignore_as_crowd)
+
+
+def parse_coco(
+    data: dict[str, list[dict[str, Any]]], path: Path, images: Path | None = None, *, ignore_as_crowd: bool = False
+) -> CocoDataset:
+    """The same for what :func:`load_coco` gave; ``path`` is what messages name."""
     coco_images = _read_images(data["images"], path, images)
     categories = _read_categories(data["categories"], path)
     reader = _AnnotationReader(path, coco_images, categories, ignore_as_crowd)
@@ -55,7 +61,8 @@ def read_coco(path: Path, images: Path | None = None, *, ignore_as_crowd: bool =
     )
 
 
-def _load(path: Path) -> dict[str, list[dict[str, Any]]]:
+def load_coco(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The raw entries of a COCO file, checked only for being lists of objects; raises like :func:`read_coco`."""
     if not path.is_file():
         raise InputFileNotFoundError(f"{path}: no such annotation file.")
     try:
@@ -292,14 +299,15 @@ def _is_number(value: Any) -> bool:
 
 def _refuse(path: Path, cases: Sequence[str], problem: str) -> None:
     if cases:
-        raise InputError(f"{path}: {len(cases)} {problem}: {_first_few(cases)}")
+        raise InputError(f"{path}: {len(cases)} {problem}: {first_few(cases)}")
 
 
 def _warn(path: Path, cases: Sequence[str], problem: str) -> None:
     if cases:
-        logger.warning("%s: %d %s: %s", path, len(cases), problem, _first_few(cases))
+        logger.warning("%s: %d %s: %s", path, len(cases), problem, first_few(cases))
 
 
-def _first_few(cases: Sequence[str]) -> str:
+def first_few(cases: Sequence[str]) -> str:
+    """The first five, and how many more there are."""
     more = len(cases) - _NUM_SHOWN
     return "; ".join(cases[:_NUM_SHOWN]) + (f"; and {more} more" if more > 0 else "")

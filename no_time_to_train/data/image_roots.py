@@ -28,7 +28,12 @@ def normalise_file_name(file_name: str) -> str:
 
 
 def locate_images(
-    file_names: Sequence[str], annotations: Path, images: Path | None = None, *, what: str = "images"
+    file_names: Sequence[str],
+    annotations: Path,
+    images: Path | None = None,
+    *,
+    what: str = "images",
+    setting: str = "--ref-images ",
 ) -> Path:
     """The folder below which all these images are.
 
@@ -37,6 +42,8 @@ def locate_images(
         annotations: the annotation file that names them.
         images: the folder to use; None: the annotation file's own folder, its parent, or an ``images`` folder in one
             of the two, whichever holds them all.
+        what: they are, for messages.
+        setting: how the folder is named on the command line, for messages.
 
     Raises:
         InputFileNotFoundError: some are in none of these; the message says where a file of that name is.
@@ -50,7 +57,7 @@ def locate_images(
     root, missing = min(missing_by_root.items(), key=lambda item: len(item[1]))
     raise InputFileNotFoundError(
         f"{len(missing)} of {len(file_names)} {what} not found under {root} (first: {missing[0]})."
-        f"{_suggestion(missing[0], annotations, images)}"
+        f"{_suggestion(missing[0], annotations, images, setting)}"
     )
 
 
@@ -60,12 +67,12 @@ def _usual_roots(annotations: Path) -> list[Path]:
     return [folder, folder / "images", parent / "images", parent]
 
 
-def _suggestion(file_name: str, annotations: Path, images: Path | None) -> str:
+def _suggestion(file_name: str, annotations: Path, images: Path | None, setting: str) -> str:
     for folder in _likely_folders(annotations, images):
         for name in (file_name, posixpath.basename(file_name)):
             if (folder / name).is_file():
-                return f" Found a file of that name in {folder}. Did you mean --ref-images {folder}?"
-    return " Give the folder that holds them: --ref-images FOLDER."
+                return f" Found a file of that name in {folder}. Did you mean {setting}{folder}?"
+    return f" Give the folder that holds them: {setting}FOLDER."
 
 
 def _likely_folders(annotations: Path, images: Path | None) -> Iterator[Path]:

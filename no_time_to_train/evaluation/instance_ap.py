@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +22,10 @@ from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFi
 IouType = Literal["bbox", "segm"]
 Engine = Literal["pycocotools", "faster-coco-eval"]
 
+METRIC_KINDS: dict[IouType, str] = {"bbox": "box", "segm": "mask"}
+"""The names of COCO's IoU types in ``metrics.json``."""
+
 _AREA_LABELS = ("all", "small", "medium", "large")
-_METRIC_NAMES: dict[IouType, str] = {"bbox": "box", "segm": "mask"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class InstanceMetrics:
         nothing = asdict(AveragePrecision())
 
         def kinds(values: dict[str, AveragePrecision]) -> dict[str, Any]:
-            return {kind: asdict(values[kind]) if kind in values else nothing for kind in _METRIC_NAMES.values()}
+            return {kind: asdict(values[kind]) if kind in values else nothing for kind in METRIC_KINDS.values()}
 
         return {
             **kinds(self.overall),
@@ -110,21 +112,42 @@ def evaluate_instances(
     results = predictions if isinstance(predictions, list) else read_results(Path(predictions))
     if category_ids is not None:
         results = [result for result in results if result["category_id"] in dataset.categories_by_id]
+    return collect_metrics(dataset, results, iou_types, lambda iou_type: _precision(dataset, results, iou_type, engine))
+
+
+def collect_metrics(
+    dataset: CocoDataset,
+    results: list[dict[str, Any]],
+    iou_types: Sequence[IouType],
+    precision_of: Callable[[IouType], tuple[np.ndarray, Sequence[int]]],
+) -> InstanceMetrics:
+    """Check results and average the precision that an evaluator of COCO's form finds for them.
+
+    Args:
+        dataset: the ground truth.
+        results: COCO results.
+        iou_types: as for :func:`evaluate_instances`.
+        precision_of: gives (IoU thresholds, recalls, categories, areas) precision, -1 where there is no ground truth,
+            and the ids of the categories; called for the kinds that are not skipped.
+
+    Raises:
+        InputError: as for :func:`evaluate_instances`.
+    """
     _check_results(results, dataset)
     overall: dict[str, AveragePrecision] = {}
     per_category: dict[str, dict[str, AveragePrecision]] = {category.name: {} for category in dataset.categories}
     notes: list[str] = []
     for iou_type in iou_types:
-        kind = _METRIC_NAMES[iou_type]
+        kind = METRIC_KINDS[iou_type]
         reason = _reason_to_skip(iou_type, dataset, results)
         if reason:
             notes.append(f"{kind} metrics skipped: {reason}")
             continue
-        precision, evaluated_ids = _precision(dataset, results, iou_type, engine)
-        overall[kind] = _average(precision)
+        precision, evaluated_ids = precision_of(iou_type)
+        overall[kind] = average_precision(precision)
         for position, category_id in enumerate(evaluated_ids):
             name = dataset.categories_by_id[category_id].name
-            per_category[name][kind] = _average(precision[:, :, position : position + 1])
+            per_category[name][kind] = average_precision(precision[:, :, position : position + 1])
     return InstanceMetrics(
         overall=overall,
         per_category=per_category,
@@ -259,8 +282,9 @@ def _as_annotations(results: list[dict[str, Any]], iou_type: IouType) -> list[di
     return annotations
 
 
-def _average(precision: np.ndarray) -> AveragePrecision:
-    """Means over the entries that exist: COCOeval marks a category without ground truth by -1."""
+def average_precision(precision: np.ndarray) -> AveragePrecision:
+    """Means over the entries of (IoU thresholds, recalls, categories, areas) that exist: -1 marks a category without
+    ground truth."""
 
     def mean(values: np.ndarray) -> float | None:
         existing = values[values > -1]

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
-from no_time_to_train.evaluation.instance_ap import AveragePrecision, InstanceMetrics
+from no_time_to_train.evaluation.instance_ap import InstanceMetrics
 
 _SHOWN = ("nAP", "nAP50", "nAP75")
+_NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 
 
 def format_table(metrics: InstanceMetrics, *, markdown: bool = False) -> str:
     """One row over all categories and one per category; per cent, "-" where a metric does not apply."""
-    kinds = list(metrics.overall)
-    header = ["category", *(f"{kind} {name}" for kind in kinds for name in _SHOWN)]
-    rows = [["all", *_cells(metrics.overall, kinds)]]
-    rows += [[name, *_cells(values, kinds)] for name, values in metrics.per_category.items()]
+    return format_metrics_table(metrics.to_json(), kinds=tuple(metrics.overall), markdown=markdown)
+
+
+def format_metrics_table(
+    content: Mapping[str, Any],
+    *,
+    kinds: Sequence[str],
+    others: Mapping[str, str] = _NO_OTHERS,
+    markdown: bool = False,
+) -> str:
+    """The same for the content of a ``metrics.json``.
+
+    Args:
+        content: see :meth:`InstanceMetrics.to_json`.
+        kinds: ``box``, ``mask`` or both, whose AP is shown.
+        others: headings of further numbers to show, by their keys in ``content`` and in its ``per_category``.
+        markdown: as Markdown rather than aligned text.
+    """
+    header = ["category", *(f"{kind} {name}" for kind in kinds for name in _SHOWN), *others.values()]
+    rows = [["all", *_cells(content, kinds, others)]]
+    rows += [[name, *_cells(values, kinds, others)] for name, values in content["per_category"].items()]
     return align_columns(header, rows, markdown=markdown)
 
 
@@ -35,8 +55,9 @@ def align_columns(
     return "\n".join([line(header), "-" * (sum(widths) + 2 * (len(widths) - 1)), *map(line, rows)])
 
 
-def _cells(values: dict[str, AveragePrecision], kinds: Sequence[str]) -> list[str]:
-    return [_format(getattr(values[kind], name)) if kind in values else "-" for kind in kinds for name in _SHOWN]
+def _cells(values: Mapping[str, Any], kinds: Sequence[str], others: Mapping[str, str]) -> list[str]:
+    precisions = [values[kind][name] for kind in kinds for name in _SHOWN]
+    return [_format(value) for value in (*precisions, *(values.get(key) for key in others))]
 
 
 def _format(value: float | None) -> str:

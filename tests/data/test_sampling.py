@@ -141,3 +141,29 @@ def test_same_seed_gives_the_same_bytes_and_references(tmp_path):
     references = sampled_references(dataset, drawn, tmp_path)
     assert references.counts() == {"bird": 3, "boat": 3}
     assert {r.annotation_id for r in references.instances} == {i for ids in drawn.values() for i in ids}
+
+
+def test_invalid_annotations_where_there_is_no_valid_one(tmp_path):
+    small = (20, 20, 9, 9)
+    boats = [entry(i, i, 7, small) for i in (1, 2, 3)] + [entry(4, 3, 7, small), entry(5, 5, 7, small, iscrowd=1)]
+    birds = [entry(11, 1, 3), entry(12, 2, 3, small)]
+    dataset = dataset_of(tmp_path, boats + birds)
+    with pytest.raises(InputError, match="'boat' has 0"):
+        sample_references(dataset, 1, seed=0)
+    drawn = sample_references(dataset, 1, seed=0, allow_invalid=True)
+    assert drawn[3] == [11] and drawn[7][0] in (1, 2, 3, 4)
+    with pytest.raises(InputError, match="'bird' has 1"):
+        sample_references(dataset, 2, seed=0, allow_invalid=True)
+
+
+def test_too_few_are_repeated_from_the_first(tmp_path):
+    dataset = dataset_of(tmp_path, [entry(1, 0, 7), entry(2, 1, 7), entry(3, 2, 3)])
+    drawn = sample_references(dataset, 5, seed=0, allow_duplicates=True)
+    first, second = sample_references(dataset, 2, seed=0, categories=["boat"])[7]
+    assert drawn == {7: [first, second, first, second, first], 3: [3] * 5}
+    sampled = sampled_dataset(dataset, drawn)
+    assert sorted(a.id for a in sampled.annotations) == list(range(1, 11))
+    assert sorted(a.image_id for a in sampled.annotations if a.category_id == 3) == [2] * 5
+    write_coco(sampled, tmp_path / "references.json")
+    again = read_coco(tmp_path / "references.json")
+    assert again.annotations == sampled.annotations and again.images == sampled.images

@@ -1,0 +1,66 @@
+"""Read a data set of the CD-FSOD benchmark in the layouts that it is handed around in.
+
+- released: ``annotations/{train,test}.json`` with the images in ``train/`` and ``test/``; where a ``val.json`` is
+  beside them (the original UODD), its images in ``val/`` belong to the training set, as the benchmark counts them;
+- VOC's: ``JPEGImages``, ``Annotations``, ``ImageSets/Main/{train,test}.txt`` (the original Clipart1k).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from no_time_to_train.data.coco import CocoDataset
+from no_time_to_train.data.coco_reader import read_coco
+from no_time_to_train.data.combining import combine, with_category_names, with_file_names
+from no_time_to_train.data.voc import read_voc
+
+
+def cd_fsod_annotations(folder: Path, split: str) -> Path:
+    """The file with the annotations of ``train`` or ``test``; it need not be there."""
+    voc_list = folder / "ImageSets" / "Main" / f"{split}.txt"
+    return voc_list if voc_list.is_file() else folder / "annotations" / f"{split}.json"
+
+
+def read_cd_fsod(
+    folder: Path, split: str, category_names: Sequence[str], also_called: dict[str, str] | None = None
+) -> CocoDataset:
+    """Read ``train`` or ``test``; file names are relative to ``folder``.
+
+    Args:
+        folder: of one data set.
+        split: ``train`` or ``test``.
+        category_names: what the categories are called in the result, however the files spell them.
+        also_called: see :func:`~no_time_to_train.data.combining.with_category_names`.
+
+    Raises:
+        InputFileNotFoundError: the annotations are missing.
+        InputError: they are damaged, or have other categories.
+    """
+    if cd_fsod_annotations(folder, split).suffix == ".txt":
+        return read_voc(folder, [(".", split)], category_names=category_names)
+    dataset = read_annotations(folder, split, category_names, also_called)
+    if split != "train" or not (folder / "annotations" / "val.json").is_file():
+        return dataset
+    val = with_category_names(
+        read_coco(folder / "annotations" / "val.json", folder / "val"), category_names, also_called
+    )
+    val = with_file_names(val, lambda image: f"val/{image.file_name}")
+    new_ids = {image.id for image in val.images} - set(dataset.images_by_id)
+    new = replace(
+        val,
+        images=tuple(image for image in val.images if image.id in new_ids),
+        annotations=tuple(annotation for annotation in val.annotations if annotation.image_id in new_ids),
+    )
+    return combine([dataset, new])
+
+
+def read_annotations(
+    folder: Path, name: str, category_names: Sequence[str], also_called: dict[str, str] | None = None
+) -> CocoDataset:
+    """Read ``annotations/<name>.json``, for example ``5_shot``; images are in ``train`` or ``test``."""
+    split = "test" if name == "test" else "train"
+    dataset = read_coco(folder / "annotations" / f"{name}.json", folder / split)
+    dataset = with_category_names(dataset, category_names, also_called)
+    return with_file_names(dataset, lambda image: f"{split}/{image.file_name}")

@@ -1,0 +1,19 @@
+"""Whether image files are there, whole, and of the size that the annotations were made for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from no_time_to_train.data.images import describe_size_mismatch, open_image
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+
+
+def image_fault(path: Path, annotated_size_hw: tuple[int, int]) -> str | None:
+    """What is wrong with an image file, which is decoded for it; None: nothing."""
+    try:
+        with open_image(path) as image:
+            image.load()
+            actual_hw = (image.height, image.width)
+    except (InputError, InputFileNotFoundError) as error:
+        return str(error)
+    return describe_size_mismatch(annotated_size_hw, "size in the annotations", actual_hw, str(path))

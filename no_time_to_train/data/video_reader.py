@@ -1,0 +1,175 @@
+"""Videos as streams of RGB frames: files that PyAV (FFmpeg) decodes, and folders of frames."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from no_time_to_train.data.images import find_images, image_size_hw, read_image
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+
+try:
+    import av
+    import av.error
+except ImportError as error:
+    raise ImportError(f"{error}: videos need the packages of pip install 'no-time-to-train[video]'") from error
+
+logger = logging.getLogger(__name__)
+
+_DEFAULT_FRAME_RATE = Fraction(25)
+"""Of folders of frames, and of files that do not tell."""
+
+
+class TruncatedVideoError(InputError):
+    """The frames up to here are good, but there should be more."""
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video file.
+
+    Attributes:
+        path: the file.
+        frame_rate: frames per second.
+        num_announced_frames: as the file's header says, 0 where it does not; the file may hold fewer.
+    """
+
+    path: Path
+    frame_rate: Fraction
+    num_announced_frames: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes where it is another video."""
+        return f"{self.path.resolve().as_posix()} ({self.path.stat().st_size} bytes)"
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """(H, W, 3) uint8 RGB each, in the order they are shown, decoded as they are asked for.
+
+        A rotation written beside the frames is not applied, as for photos: masks refer to the stored pixels.
+
+        Raises:
+            TruncatedVideoError: after the last frame that can be decoded, where the file breaks off or is damaged.
+            InputError: not even the first frame can be decoded.
+        """
+        count = 0
+        try:
+            with _opened(self.path) as container:
+                for frame in container.decode(video=0):
+                    if count == 0 and frame.rotation:
+                        logger.warning("%s: players rotate it by %d degrees; frames are taken as stored.", self.path,
+                                       frame.rotation)  # fmt: skip
+                    count += 1
+                    yield frame.to_ndarray(format="rgb24")
+        except av.error.FFmpegError as error:
+            if not count:
+                raise _undecodable(self.path, error) from error
+            raise TruncatedVideoError(
+                f"{self.path} is damaged after frame {count} ({_reason(error)}); only the frames before can be used."
+            ) from error
+        if not count:
+            raise InputError(f"{self.path} holds no frames. Write the video again.")
+        if count < self.num_announced_frames:
+            raise TruncatedVideoError(
+                f"{self.path} ends after {count} of the {self.num_announced_frames} frames that its header announces: "
+                "it is cut off, or some frames are damaged."
+            )
+
+
+@dataclass(frozen=True)
+class FrameFolder:
+    """A folder of images of one size, shown in the order of their names (numbers by value: 9 before 10).
+
+    Attributes:
+        path: the folder.
+        frame_paths: its images.
+        frame_rate: frames per second they are shown with.
+    """
+
+    path: Path
+    frame_paths: tuple[Path, ...]
+    frame_rate: Fraction = _DEFAULT_FRAME_RATE
+
+    @property
+    def num_announced_frames(self) -> int:
+        return len(self.frame_paths)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes where it is another video."""
+        num_bytes = sum(path.stat().st_size for path in self.frame_paths)
+        return f"{self.path.resolve().as_posix()} ({len(self.frame_paths)} frames, {num_bytes} bytes)"
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """(H, W, 3) uint8 RGB each; raises like ``read_image`` at a file that cannot be read."""
+        return (read_image(path) for path in self.frame_paths)
+
+
+Video = VideoFile | FrameFolder
+
+
+def open_video(path: Path | str) -> Video:
+    """A video file or a folder of frames; nothing is decoded yet.
+
+    Raises:
+        InputFileNotFoundError: there is neither.
+        InputError: the file is no video, the folder has no images, or its images differ in size.
+    """
+    path = Path(path)
+    if path.is_dir():
+        paths = tuple(sorted(find_images(path), key=_natural_order))
+        _check_one_size(path, paths)
+        return FrameFolder(path, paths)
+    if not path.is_file():
+        raise InputFileNotFoundError(f"{path}: no such video file or folder of frames.")
+    try:
+        with _opened(path) as container:
+            if not container.streams.video:
+                raise InputError(f"{path} has no pictures, only {_kinds(container)}. Give a video, or its frames.")
+            stream = container.streams.video[0]
+            rate = stream.average_rate or stream.guessed_rate or _DEFAULT_FRAME_RATE
+            return VideoFile(path, Fraction(rate), stream.frames)
+    except av.error.FFmpegError as error:
+        raise _undecodable(path, error) from error
+
+
+def _opened(path: Path) -> av.container.InputContainer:
+    return av.open(str(path), metadata_errors="replace")
+
+
+def _kinds(container: av.container.InputContainer) -> str:
+    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing at all"
+
+
+def _undecodable(path: Path, error: av.error.FFmpegError) -> InputError:
+    return InputError(
+        f"{path} cannot be decoded as a video ({_reason(error)}, {path.stat().st_size:,} bytes). Give a file that "
+        "FFmpeg plays (mp4, mov, mkv, webm, avi ...), or a folder of its frames as jpg or png."
+    )
+
+
+def _reason(error: av.error.FFmpegError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts runs of digits by their value."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def _check_one_size(folder: Path, paths: tuple[Path, ...]) -> None:
+    first = image_size_hw(paths[0])
+    for path in paths[1:]:
+        size = image_size_hw(path)
+        if size != first:
+            raise InputError(
+                f"All frames of {folder} must have one size, but {paths[0].name} is {first[1]}x{first[0]} and "
+                f"{path.name} is {size[1]}x{size[0]} (width x height). Resize them, or give each size its own folder."
+            )

@@ -1,0 +1,155 @@
+"""The results of benchmark runs, read from the folders that ``nttt bench`` writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+
+_NOT_METRICS = frozenset({"per_category", "num_images", "num_objects", "num_episodes", "seconds_per_image"})
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """One finished run.
+
+    Attributes:
+        folder: ``.../<benchmark>/<part>/<models>/shots=K/seed=N``.
+        part: of the benchmark, as the folders name it (``split=1``); empty where it has none.
+        shots: references per category.
+        seed: of their drawing.
+        settings: every setting of the run, by its dotted name.
+        metrics: by name (``box nAP``), per cent; what does not apply is left out.
+        per_category: the same for every category.
+        seconds_per_image: None where it was not measured.
+    """
+
+    folder: Path
+    part: str
+    shots: int
+    seed: int
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    per_category: Mapping[str, Mapping[str, float]]
+    seconds_per_image: float | None = None
+
+    @property
+    def benchmark(self) -> str:
+        return str(self.settings["benchmark.name"])
+
+    @property
+    def models_folder(self) -> Path:
+        """The folder of all shots and seeds of the same models and settings."""
+        return self.folder.parents[1]
+
+
+def collect_runs(folder: Path) -> tuple[list[RunResult], list[tuple[Path, str]]]:
+    """The finished runs in or below a folder, and what is wrong with the others: (folder, reason).
+
+    Raises:
+        InputFileNotFoundError: there is no such folder.
+        InputError: no run is finished.
+    """
+    if not folder.is_dir():
+        raise InputFileNotFoundError(f"{folder}: no such folder. Give the folder of runs of nttt bench, e.g. runs/.")
+    folder = folder.resolve()
+    finished, problems = [], []
+    for path in sorted({folder, *folder.rglob("seed=*")}):
+        if not (_number(path, "seed") is not None and _number(path.parent, "shots") is not None and path.is_dir()):
+            continue
+        try:
+            finished.append(read_run_result(path))
+        except (InputError, OSError) as error:
+            problems.append((path, str(error)))
+    if not finished:
+        listed = "".join(f"\n  {path}: {reason}" for path, reason in problems)
+        raise InputError(
+            f"{folder} holds no finished run of nttt bench (.../shots=K/seed=N/metrics.json).{listed or ''} "
+            "Run e.g. nttt bench benchmark=demo preset=demo shots=3 seed=33 first."
+        )
+    return finished, problems
+
+
+def read_run_result(folder: Path) -> RunResult:
+    """Read one run's folder.
+
+    Raises:
+        InputError: it is unfinished, or a file cannot be read.
+    """
+    metrics_path, config_path = folder / "metrics.json", folder / "config.yaml"
+    if not metrics_path.is_file():
+        raise InputError("unfinished (no metrics.json); run its command again")
+    settings = _read_settings(config_path)
+    try:
+        content = json.loads(metrics_path.read_text(encoding="utf-8"))
+        per_category = content.get("per_category") or {}
+        shots, seed = _number(folder.parent, "shots"), _number(folder, "seed")
+        assert shots is not None and seed is not None
+        return RunResult(
+            folder=folder,
+            part=_part(folder, settings),
+            shots=shots,
+            seed=seed,
+            settings=settings,
+            metrics=_numbers(content),
+            per_category={name: _numbers(values) for name, values in per_category.items()},
+            seconds_per_image=content.get("seconds_per_image"),
+        )
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"metrics.json cannot be read ({error}); delete it and run the command again") from error
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"merging": {"name": "hard"}}`` -> ``{"merging.name": "hard"}``."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("config.yaml is missing, so what was run is not known") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"config.yaml cannot be read ({error})") from error
+    settings = flatten(content) if isinstance(content, Mapping) else {}
+    if "benchmark.name" not in settings:
+        raise InputError("config.yaml does not name a benchmark")
+    return settings
+
+
+def _part(folder: Path, settings: Mapping[str, Any]) -> str:
+    """The folders between the benchmark's and the models'."""
+    above = folder.parts[:-3]
+    name = settings["benchmark.name"]
+    if name not in above:
+        return ""
+    return "/".join(above[len(above) - above[::-1].index(name) :])
+
+
+def _number(path: Path, key: str) -> int | None:
+    found = re.fullmatch(rf"{key}=(-?\d+)", path.name)
+    return int(found.group(1)) if found else None
+
+
+def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of ``metrics.json``: ``{"box": {"nAP": 36.6}}`` -> ``{"box nAP": 36.6}``."""
+    numbers: dict[str, float] = {}
+    for key, value in content.items():
+        if key not in _NOT_METRICS:
+            named = {f"{key} {n}": v for n, v in value.items()} if isinstance(value, Mapping) else {key: value}
+            numbers |= {name: float(number) for name, number in named.items() if _is_number(number)}
+    return numbers
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
