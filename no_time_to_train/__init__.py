@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from no_time_to_train.data.references import load_references
     from no_time_to_train.evaluation.instance_ap import evaluate_instances
     from no_time_to_train.memory_bank import MemoryBank
+    from no_time_to_train.prompting import PromptedMasks
+    from no_time_to_train.proposals.automatic_masks import AutomaticMasks
     from no_time_to_train.segmenter import Segmenter
     from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
 
 _HOME = {
+    "AutomaticMasks": "proposals.automatic_masks",
     "Category": "structures",
     "Config": "config",
     "Detections": "structures",
     "MemoryBank": "memory_bank",
+    "PromptedMasks": "prompting",
     "ReferenceInstance": "structures",
     "ReferenceSet": "structures",
     "Segmenter": "segmenter",
@@ -37,10 +41,12 @@ _HOME = {
 }
 
 __all__ = [
+    "AutomaticMasks",
     "Category",
     "Config",
     "Detections",
     "MemoryBank",
+    "PromptedMasks",
     "ReferenceInstance",
     "ReferenceSet",
     "Segmenter",

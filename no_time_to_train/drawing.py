@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from no_time_to_train.ops.rle import decode_rle
+from no_time_to_train.ops.rle import decode_rle, rle_area
 from no_time_to_train.structures import Detections, Rle
 
 Colour = tuple[int, int, int]
@@ -35,12 +35,13 @@ def category_colour(category_id: int) -> Colour:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
+def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequence[int] | None = None) -> np.ndarray:
     """Masks with contours, and a label with name and score for each detection.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         detections: of this image; all are drawn, so select the confident ones first.
+        track_ids: of a video's objects: they choose the colours in place of the categories, and stand in the labels.
 
     Returns:
         A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
@@ -51,19 +52,38 @@ def draw_detections(image: np.ndarray, detections: Detections) -> np.ndarray:
     if detections.image_size_hw != image.shape[:2]:
         raise ValueError(f"detections are of a {detections.image_size_hw} image, but this one is {image.shape[:2]}")
     canvas, scale = _canvas(image)
+    names = detections.category_names
+    if track_ids is None:
+        colours = [category_colour(int(category_id)) for category_id in detections.category_ids]
+    else:
+        colours = [category_colour(int(track_id)) for track_id in track_ids]
+        names = [f"{name} #{track_id}" for name, track_id in zip(names, track_ids, strict=True)]
     # Large masks first, so that small objects in front of them stay visible.
     boxes = detections.boxes_xyxy * scale
     by_area = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
     for position in by_area:
-        colour = category_colour(int(detections.category_ids[position]))
-        _paint(canvas, decode_rle(detections.rles[position]), colour)
+        _paint(canvas, decode_rle(detections.rles[position]), colours[position])
     labels = [
-        (f"{name} {score:.2f}", category_colour(int(category_id)), box)
-        for name, score, category_id, box in zip(
-            detections.category_names, detections.scores, detections.category_ids, boxes, strict=True
-        )
+        (f"{name} {score:.2f}", colour, box)
+        for name, score, colour, box in zip(names, detections.scores, colours, boxes, strict=True)
     ]
     return _with_labels(canvas, labels)
+
+
+def draw_masks(image: np.ndarray, rles: Sequence[Rle]) -> np.ndarray:
+    """Masks with contours and no labels, each in a colour of its own: the small ones in front of the large ones.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        rles: masks of the image's size; their order chooses the colours.
+
+    Returns:
+        A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
+    """
+    canvas, _ = _canvas(image)
+    for number in sorted(range(len(rles)), key=lambda number: -rle_area(rles[number])):
+        _paint(canvas, decode_rle(rles[number]), category_colour(number))
+    return canvas
 
 
 def draw_reference(

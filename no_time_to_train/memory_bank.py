@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +19,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from no_time_to_train.atomic_writes import replacing
 from no_time_to_train.config import ReferencesConfig, to_dict
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.ops.clustering import kmeans_centres
 from no_time_to_train.ops.pooling import pool_weighted_features
 from no_time_to_train.reference_crops import ReferenceCrop, describe_reference, stream_reference_crops
-from no_time_to_train.structures import Category, ReferenceSet
+from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +87,8 @@ class MemoryBank:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file; an interrupted write leaves the old file as it was."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-        unfinished.write_bytes(save(self._tensors(), metadata={_METADATA_KEY: self._metadata_json()}))
-        unfinished.replace(path)
+        with replacing(Path(path), shared=True) as unfinished:
+            unfinished.write_bytes(save(self._tensors(), metadata={_METADATA_KEY: self._metadata_json()}))
 
     @classmethod
     def load(cls, path: str | Path) -> MemoryBank:
@@ -265,7 +262,24 @@ class MemoryBankBuilder:
         )
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False)
+class EncodedReference:
+    """What the encoder makes of one reference.
+
+    Attributes:
+        reference: whose it is.
+        prototype: (D,) float32 on the CPU, mean feature under the mask, not normalised (equation 1); None: the mask
+            covers no patch.
+        mask_area_px: pixels of the mask in the crop that the encoder sees.
+        crop_size_px: side of that crop.
+    """
+
+    reference: ReferenceInstance
+    prototype: Tensor | None
+    mask_area_px: int
+    crop_size_px: int
+
+
 def build_memory_bank(
     references: ReferenceSet,
     encoder: FeatureEncoder,
@@ -294,25 +308,70 @@ def build_memory_bank(
         InputError: no reference is usable, a mask has another size than its image, or there are boxes without masks
             and no mask model.
     """
-    boxes_only = any(reference.mask is None for reference in references.instances)
-    builder = MemoryBankBuilder(references.categories, encoder.feature_dim, keep_instances)
-    too_small: list[ReferenceCrop] = []
+    encoded = encode_references(
+        references, encoder, mask_model=mask_model, config=config, batch_size=batch_size, on_progress=on_progress
+    )
+    return combine_references(
+        references, encoded, encoder, mask_model=mask_model, config=config, keep_instances=keep_instances
+    )
+
+
+@torch.no_grad()
+def encode_references(
+    references: ReferenceSet,
+    encoder: FeatureEncoder,
+    *,
+    mask_model: MaskModel | None,
+    config: ReferencesConfig,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[EncodedReference]:
+    """The references image by image, encoded; those of images that cannot be read are left out with a warning.
+
+    Arguments and errors as for :func:`build_memory_bank`.
+    """
     for batch in _batches(stream_reference_crops(references, encoder.image_size, mask_model, config), batch_size):
         features = encoder.encode(torch.stack([crop.image for crop in batch]).to(encoder.device))
         for crop, feature_map in zip(batch, features, strict=True):
             weights = _to_patch_grid(crop.mask, feature_map)
-            if weights.any():
-                builder.add(crop.reference.category, pool_weighted_features(weights[None], feature_map)[0])
-            else:
-                too_small.append(crop)
+            prototype = pool_weighted_features(weights[None], feature_map)[0] if weights.any() else None
+            yield EncodedReference(
+                reference=crop.reference,
+                prototype=None if prototype is None else prototype.detach().to("cpu", torch.float32),
+                mask_area_px=int((crop.mask > 0.5).sum()),
+                crop_size_px=crop.mask.shape[0],
+            )
         if on_progress is not None:
             on_progress(batch[-1].number, len(references))
+
+
+def combine_references(
+    references: ReferenceSet,
+    encoded: Iterable[EncodedReference],
+    encoder: FeatureEncoder,
+    *,
+    mask_model: MaskModel | None,
+    config: ReferencesConfig,
+    keep_instances: bool,
+) -> MemoryBank:
+    """The memory bank of encoded references, added up in the order they come; those without a patch are reported.
+
+    Arguments and errors as for :func:`build_memory_bank`.
+    """
+    builder = MemoryBankBuilder(references.categories, encoder.feature_dim, keep_instances)
+    too_small: list[EncodedReference] = []
+    for item in encoded:
+        if item.prototype is None:
+            too_small.append(item)
+        else:
+            builder.add(item.reference.category, item.prototype)
     _report_too_small(too_small, builder)
     if not builder.num_instances:
         raise InputError(
             f"None of the {len(references)} references is usable: every image is unreadable or every mask covers no "
             "patch (see the warnings). Use larger examples."
         )
+    boxes_only = any(reference.mask is None for reference in references.instances)
     return builder.build(
         encoder_id=encoder.model_id,
         encoder_image_size=encoder.image_size,
@@ -338,15 +397,15 @@ def _to_patch_grid(mask: Tensor, feature_map: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(mask[None, None], tuple(size), mode="nearest")[0, 0].to(feature_map.device)
 
 
-def _report_too_small(crops: Sequence[ReferenceCrop], builder: MemoryBankBuilder) -> None:
-    for crop in crops:
-        category = crop.reference.category
+def _report_too_small(items: Sequence[EncodedReference], builder: MemoryBankBuilder) -> None:
+    for item in items:
+        category = item.reference.category
         logger.warning(
             "%s covers 0 patches (mask has %d px after resizing to %d). Skipped; class '%s' still has %d references. "
             "Use a larger example.",
-            describe_reference(crop.reference),
-            int((crop.mask > 0.5).sum()),
-            crop.mask.shape[0],
+            describe_reference(item.reference),
+            item.mask_area_px,
+            item.crop_size_px,
             category.name,
             builder.count(category),
         )

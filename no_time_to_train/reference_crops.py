@@ -57,7 +57,7 @@ def stream_reference_crops(
     if mask_model is None:
         _require_masks(references)
     number = 0
-    for image_path, of_image in _by_image(references).items():
+    for image_path, of_image in group_by_image(references).items():
         try:
             image = read_image(image_path)
         except (UnreadableImageError, InputFileNotFoundError) as error:
@@ -72,6 +72,14 @@ def stream_reference_crops(
             yield ReferenceCrop(number, reference, image_crop, mask_crop)
 
 
+def group_by_image(references: ReferenceSet) -> dict[Path, list[ReferenceInstance]]:
+    """The references of every image, in the order in which they are streamed."""
+    grouped: dict[Path, list[ReferenceInstance]] = {}
+    for reference in references.instances:
+        grouped.setdefault(reference.image_path, []).append(reference)
+    return grouped
+
+
 def describe_reference(reference: ReferenceInstance) -> str:
     """How a message names a reference."""
     return f"annotation {reference.annotation_id} ('{reference.category.name}', {reference.image_path.name})"
@@ -84,13 +92,6 @@ def _require_masks(references: ReferenceSet) -> None:
             f"{len(without_mask)} references have a box but no mask (first: {describe_reference(without_mask[0])}). "
             "Give a mask model to make the masks, or references with masks."
         )
-
-
-def _by_image(references: ReferenceSet) -> dict[Path, list[ReferenceInstance]]:
-    grouped: dict[Path, list[ReferenceInstance]] = {}
-    for reference in references.instances:
-        grouped.setdefault(reference.image_path, []).append(reference)
-    return grouped
 
 
 def _masks(

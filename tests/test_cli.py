@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from no_time_to_train import __version__, cli
+from no_time_to_train.cli import flags, labelling, machine
 from no_time_to_train.errors import EnvironmentProblemError, InputError, WeightsNotFoundError
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "sam2", "hydra", "omegaconf", "pycocotools", "huggingface_hub")
@@ -23,7 +24,8 @@ def replace_verb(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseExceptio
         if error is not None:
             raise error
 
-    monkeypatch.setattr(cli, f"_{name}", run)
+    module = next(module for module in (labelling, machine) if hasattr(module, f"_{name}"))
+    monkeypatch.setattr(module, f"_{name}", run)
     return seen
 
 
@@ -40,7 +42,16 @@ def test_help_imports_nothing_heavy() -> None:
 def test_version_and_usage(capsys) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"nttt {__version__}\n"
-    for arguments in ([], ["paint"], ["label"], ["weights"], ["demo", "--shots", "0"], ["demo", "--shot", "3"]):
+    for arguments in (
+        [],
+        ["paint"],
+        ["label"],
+        ["weights"],
+        ["refs"],
+        ["report"],
+        ["demo", "--shots", "0"],
+        ["demo", "--shot", "3"],
+    ):
         assert cli.main(arguments) == 2, arguments
         assert "usage: nttt" in capsys.readouterr().err
 
@@ -58,7 +69,7 @@ def test_flags_and_settings(monkeypatch) -> None:
     line = "label photos --refs refs --min-score 0.3 --device cpu --preset fast merging=hard ~x=1"
     assert cli.main(line.split()) == 0
     expected = ["preset=fast", "device=cpu", "output.draw_min_score=0.3", "merging=hard", "~x=1"]
-    assert cli._settings(seen[0]) == expected
+    assert flags.settings(seen[0]) == expected
     assert cli.main(["fit", "merging=hard", "-o", "x.safetensors"]) == 2  # a setting is not the path of references
 
 
@@ -126,7 +137,7 @@ def test_warnings_of_the_package_are_shown_once(monkeypatch, capsys) -> None:
     def warn(options: SimpleNamespace) -> None:
         logging.getLogger("no_time_to_train.data").warning("look at this")
 
-    monkeypatch.setattr(cli, "_doctor", warn)
+    monkeypatch.setattr(machine, "_doctor", warn)
     for _ in range(2):
         assert cli.main(["doctor"]) == 0
         assert capsys.readouterr().err == "look at this\n"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from no_time_to_train.drawing import category_colour, draw_detections, draw_reference, picture_sheet
+from no_time_to_train.drawing import category_colour, draw_detections, draw_masks, draw_reference, picture_sheet
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
 from no_time_to_train.structures import Category, Detections
 
@@ -102,3 +102,22 @@ def test_sheet() -> None:
     assert (sheet[20, 60] == 255).all()  # a wide picture leaves its square cell's top free
     with pytest.raises(ValueError, match="at least one picture"):
         picture_sheet([], columns=2)
+
+
+def test_class_free_masks_have_colours_of_their_own_and_small_ones_are_in_front() -> None:
+    image = np.full((800, 800, 3), 100, np.uint8)
+    small, large = (one_detection((800, 800), box).rles[0] for box in ((300, 300, 400, 400), (200, 200, 700, 700)))
+    drawn = draw_masks(image, [small, large])
+    assert (drawn[350, 300] == category_colour(0)).all()  # the small one's contour, on the large one
+    assert (drawn[450, 200] == category_colour(1)).all()
+    assert (drawn[100] == 100).all() and (image == 100).all()
+    assert (draw_masks(image, []) == image).all()
+
+
+def test_tracks_have_colours_and_numbers_of_their_own() -> None:
+    image = np.full((640, 640, 3), 100, np.uint8)
+    detection = one_detection((640, 640), (200, 200, 400, 400))
+    by_category, seventh, eighth = (draw_detections(image, detection, ids) for ids in (None, [7], [8]))
+    assert (by_category[300, 200] == category_colour(3)).all()
+    assert (seventh[300, 200] == category_colour(7)).all() and (eighth[300, 200] == category_colour(8)).all()
+    assert (draw_detections(image, detection, [3]) != by_category).any()  # the number in the label

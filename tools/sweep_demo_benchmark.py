@@ -28,11 +28,11 @@ from no_time_to_train.evaluation.instance_ap import evaluate_instances
 from no_time_to_train.locations import demo_data_folder
 from no_time_to_train.matching import Prototypes, match
 from no_time_to_train.memory_bank import MemoryBank
-from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import decode_rle, segmentation_to_rle
 from no_time_to_train.proposals.interfaces import EncodedImage
-from no_time_to_train.segmenter import PooledProposals, Segmenter
+from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Rle
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     started = time.perf_counter()
     encoded, pooled = encode_and_propose(segmenter, test, folder / "test")
     seconds = (time.perf_counter() - started) / len(pooled)
-    num_proposals = statistics.mean(len(p.proposals) for p in pooled.values())
+    num_proposals = statistics.mean(len(p) for p in pooled.values())
     print(f"{len(pooled)} images, {seconds:.2f} s each, {num_proposals:.0f} proposals each\n")
     print_proposal_oracle(pooled, test)
 
@@ -105,7 +105,7 @@ def print_proposal_oracle(pooled: dict[int | str, PooledProposals], test: CocoDa
     best = []
     for image_id, candidates in pooled.items():
         truth, _ = true_masks(test, image_id)
-        proposals = encode_mask_logits(candidates.proposals.logits, candidates.image_size_hw)
+        proposals = candidates.rles()
         if truth and proposals:
             best += coco_mask.iou(proposals, truth, [0] * len(truth)).max(0).tolist()
         else:

@@ -1,34 +1,20 @@
-"""Files that are either whole or not there: written under another name first, then moved into place."""
+"""Text, tables and pictures, each written as a whole or not at all."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from PIL import Image
 
-UNFINISHED_SUFFIX = ".part"
+from no_time_to_train.atomic_writes import replacing
+
 _JPEG_QUALITY = 88
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to in place of ``path``; moved there if the block succeeds, removed if it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}{UNFINISHED_SUFFIX}")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from no_time_to_train.atomic_writes import replacing
 from no_time_to_train.ops.rle import rle_area
-from no_time_to_train.outputs.atomic_files import replacing, write_json_list
+from no_time_to_train.outputs.atomic_files import write_json_list
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.structures import Category
 
@@ -18,8 +19,13 @@ NumberedRecords = Iterable[tuple[int | str, ImageRecord]]
 
 def write_results(path: Path, records: NumberedRecords) -> None:
     """``predictions.json``: a COCO results list of every detection kept."""
+    write_result_entries(path, _results(records))
+
+
+def write_result_entries(path: Path, entries: Iterable[dict[str, Any]]) -> None:
+    """A COCO results list of entries that are complete already."""
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        write_json_list(file, _results(records))
+        write_json_list(file, entries)
         file.write("\n")
 
 

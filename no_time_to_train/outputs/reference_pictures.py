@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from no_time_to_train.data.images import read_image
@@ -14,17 +15,24 @@ _MAX_PER_CATEGORY = 24
 _COLUMNS = 4
 
 
-def write_reference_pictures(references: ReferenceSet, folder: Path) -> None:
-    """One sheet per category with its first references, each cut out with its mask (or box) drawn."""
+def write_reference_pictures(references: ReferenceSet, folder: Path, captions: Sequence[str] | None = None) -> None:
+    """One sheet per category with its first references, each cut out with its mask (or box) drawn.
+
+    Args:
+        references: to draw, in their order.
+        folder: where the sheets go.
+        captions: what to write on each reference; None: the name of its category.
+    """
+    if captions is None:
+        captions = [instance.category.name for instance in references.instances]
+    captioned = list(zip(references.instances, captions, strict=True))
     for category in references.categories:
-        chosen = [i for i in references.instances if i.category == category][:_MAX_PER_CATEGORY]
+        chosen = [(i, caption) for i, caption in captioned if i.category == category][:_MAX_PER_CATEGORY]
         if not chosen:
             continue
         pictures = [
-            draw_reference(
-                read_image(instance.image_path), instance.box_xyxy, category.name, category.id, instance.mask
-            )
-            for instance in chosen
+            draw_reference(read_image(instance.image_path), instance.box_xyxy, caption, category.id, instance.mask)
+            for instance, caption in chosen
         ]
         write_jpeg(folder / _file_name(category), picture_sheet(pictures, _COLUMNS))
 

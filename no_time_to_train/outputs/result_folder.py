@@ -18,18 +18,9 @@ from no_time_to_train.outputs.coco_json import write_dataset, write_results
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.outputs.web_page import write_web_page
-from no_time_to_train.structures import Category, Detections
+from no_time_to_train.structures import Category, Detections, TargetImage
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
-
-
-@dataclass(frozen=True)
-class TargetImage:
-    """An image to label: where it is, its name relative to the images folder, its id in the COCO files."""
-
-    path: Path
-    file_name: str
-    id: int | str
 
 
 class ResultFolder:

@@ -87,4 +87,4 @@ def is_cut_off(boxes_xyxy: np.ndarray, crop: Crop, image_size_hw: tuple[int, int
     near_crop, near_image = (
         np.abs(ends_on_last_pixel - edges) <= _EDGE_MARGIN_PX for edges in (crop.box_xyxy, (0, 0, width, height))
     )
-    return (near_crop & ~near_image).any(axis=1)
+    return np.any(near_crop & ~near_image, axis=1)

@@ -10,15 +10,14 @@ import numpy as np
 from PIL import Image
 
 from no_time_to_train import build
+from no_time_to_train.benchmarks.registry import load_task
+from no_time_to_train.config import BenchConfig, BenchmarkConfig
 from no_time_to_train.data.coco import write_coco
-from no_time_to_train.data.coco_reader import read_coco
-from no_time_to_train.data.sampling import sample_references, sampled_dataset, sampled_references
 from no_time_to_train.drawing import picture_sheet
 from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances, read_results
-from no_time_to_train.locations import demo_data_folder
 from no_time_to_train.outputs.atomic_files import write_jpeg, write_json
-from no_time_to_train.outputs.result_folder import TargetImage
 from no_time_to_train.outputs.run_state import read_run
+from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks.evaluate import print_metrics
 from no_time_to_train.tasks.labelling import LabellingJob, label_into_folder
 from no_time_to_train.tasks.memory_source import MemorySource
@@ -51,17 +50,14 @@ class DemoOptions:
 
 def demo(options: DemoOptions) -> InstanceMetrics:
     """Draw references, label the test images, evaluate; print the table and where the pictures are."""
-    benchmark = demo_data_folder() / "benchmark"
     has_preset = any(override.split("=")[0] == "preset" for override in options.overrides)
     config = build.compose_config([*([] if has_preset else ["preset=demo"]), *options.overrides])
-    train = read_coco(benchmark / "annotations" / "train.json")
-    test = read_coco(benchmark / "annotations" / "test.json").first_images(options.limit)
-    drawn = sample_references(train, options.shots, options.seed)
-    targets = [TargetImage(benchmark / "test" / image.file_name, image.file_name, image.id) for image in test.images]
+    benchmark = BenchmarkConfig(name="demo", limit=options.limit)
+    task = load_task(BenchConfig(benchmark=benchmark, shots=options.shots, seed=options.seed))
     job = LabellingJob(
-        targets=targets,
-        images_folder=benchmark / "test",
-        source=MemorySource.from_references(sampled_references(train, drawn, benchmark / "train")),
+        targets=task.targets,
+        images_folder=task.targets[0].path.parent,
+        source=MemorySource.from_references(task.references),
         config=config,
         out=options.out,
         command=options.command,
@@ -69,11 +65,11 @@ def demo(options: DemoOptions) -> InstanceMetrics:
         details={"shots": options.shots, "seed": options.seed},
     )
     label_into_folder(job)
-    write_coco(sampled_dataset(train, drawn), options.out / "references.json")
-    metrics = evaluate_instances(test, read_results(options.out / "predictions.json"))
+    write_coco(task.reference_dataset, options.out / "references.json")
+    metrics = evaluate_instances(task.ground_truth, read_results(options.out / "predictions.json"))
     seconds = (read_run(options.out) or {}).get("timings", {}).get("seconds_per_image")
     write_json(options.out / "metrics.json", metrics.to_json(seconds))
-    _write_sheet(options.out, targets)
+    _write_sheet(options.out, task.targets)
     print()
     print_metrics(metrics)
     print(f"\nPictures: {options.out / 'sheet.jpg'} and {options.out / 'index.html'}; numbers: metrics.json there.")

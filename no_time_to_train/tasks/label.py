@@ -9,8 +9,8 @@ from pathlib import Path
 from no_time_to_train import build
 from no_time_to_train.data.images import find_images
 from no_time_to_train.errors import InputError
-from no_time_to_train.outputs.result_folder import TargetImage
 from no_time_to_train.outputs.summary import RunSummary
+from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks.labelling import LabellingJob, label_into_folder
 from no_time_to_train.tasks.memory_source import MemorySource, ReferenceOptions
 

@@ -18,11 +18,12 @@ from no_time_to_train.config import Config, to_dict
 from no_time_to_train.data.images import UnreadableImageError, read_image
 from no_time_to_train.memory_bank import MemoryBank
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
-from no_time_to_train.outputs.result_folder import ResultFolder, TargetImage
+from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.run_state import RunSettings, prepare_folder, write_run
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.progress import Progress
 from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks.memory_source import MemorySource
 from no_time_to_train.tasks.provenance import versions, weight_hashes
 
@@ -192,7 +193,9 @@ class _Run:
             else:
                 readable.append((target, image))
         if readable:
-            found = segmenter.segment_batch([image for _, image in readable], memory)
+            found = segmenter.segment_batch(
+                [image for _, image in readable], memory, targets=[target for target, _ in readable]
+            )
             for (target, image), detections in zip(readable, found, strict=True):
                 background.submit(self._folder.write_detections, target, image, detections)
         progress.advance(len(batch))

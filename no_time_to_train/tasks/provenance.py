@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from functools import lru_cache
 from pathlib import Path
 
 import no_time_to_train
@@ -30,7 +31,7 @@ def versions() -> dict[str, str | None]:
 
 
 def weight_hashes(config: Config) -> dict[str, dict[str, str]]:
-    """SHA-256 of every weights file of both models, by model name and file name; reads gigabytes, so in a thread."""
+    """SHA-256 of every weights file of both models, by model name and file name; reads gigabytes the first time."""
     hashes: dict[str, dict[str, str]] = {}
     for settings in (config.features, config.mask_model):
         explicit = settings.weights
@@ -38,5 +39,11 @@ def weight_hashes(config: Config) -> dict[str, dict[str, str]]:
         if location is None or not location.exists():  # a hub id: the hub's cache has its own hashes
             continue
         files = sorted(location.glob("*.safetensors")) if location.is_dir() else [location]
-        hashes[settings.name] = {file.name: sha256_of_file(file) for file in files}
+        hashes[settings.name] = {file.name: _sha256(file, file.stat().st_mtime_ns) for file in files}
     return hashes
+
+
+@lru_cache
+def _sha256(path: Path, modified_ns: int) -> str:
+    """A file that has not changed is read once by the runs of a sweep."""
+    return sha256_of_file(path)

@@ -124,8 +124,8 @@ def test_same_masks_as_a_full_size_sam2(crop_n_layers: int) -> None:
     torch.manual_seed(0)
     spec = get_spec("sam2.1_tiny")
     module = build_sam2(spec)
-    for seed, part in enumerate((module.sam_mask_decoder, module.sam_prompt_encoder)):
-        randomise(part, seed)
+    randomise(module.sam_mask_decoder, seed=4)
+    randomise(module.sam_prompt_encoder, seed=5)
     model = Sam2MaskModel(module, model_id=spec.name)
     settings = {
         "points_per_side": 4,
@@ -139,7 +139,7 @@ def test_same_masks_as_a_full_size_sam2(crop_n_layers: int) -> None:
     }
     pixels = demo_picture(5)
     theirs = [record for record in sams_generator(model, **settings).generate(pixels) if record["area"]]
-    assert len(theirs) >= 48
+    assert len(theirs) >= 32 and len({tuple(record["crop_box"]) for record in theirs}) > crop_n_layers
     assert_same_masks(AutomaticMasks(**settings).generate(pixels, model), theirs, pixels_may_differ=3)
 
 

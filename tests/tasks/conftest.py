@@ -18,7 +18,7 @@ from no_time_to_train.cli import main
 from no_time_to_train.config import Config
 from no_time_to_train.memory_bank import MemoryBank
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
-from no_time_to_train.structures import Detections, ReferenceSet
+from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
 from no_time_to_train.tasks import labelling
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -51,7 +51,9 @@ class ColourSegmenter:
             encoder_image_size=14,
         )
 
-    def segment_batch(self, images: Sequence[np.ndarray], memory: MemoryBank) -> list[Detections]:
+    def segment_batch(
+        self, images: Sequence[np.ndarray], memory: MemoryBank, targets: Sequence[TargetImage] | None = None
+    ) -> list[Detections]:
         return [self._segment(image, memory) for image in images]
 
     def _segment(self, image: np.ndarray, memory: MemoryBank) -> Detections:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_time_to_train.tasks import demo
+from no_time_to_train.benchmarks import demo as benchmark_module
 
 COLOURS = {1: (255, 0, 0), 2: (0, 0, 255)}
 BOX_XYWH = (20, 20, 60, 50)
@@ -41,7 +41,7 @@ def benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         dataset: dict[str, Any] = {"images": images, "annotations": annotations}
         dataset["categories"] = [{"id": 1, "name": "boat"}, {"id": 2, "name": "bird"}]
         (folder / "annotations" / f"{split}.json").write_text(json.dumps(dataset))
-    monkeypatch.setattr(demo, "demo_data_folder", lambda: folder.parent)
+    monkeypatch.setattr(benchmark_module, "demo_data_folder", lambda: folder.parent)
     return folder
 
 

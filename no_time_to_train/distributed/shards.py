@@ -1,0 +1,134 @@
+"""The images of a run dealt out to its processes, and what each of them found put together again.
+
+Every process appends to a file of its own, one JSON line per image. A line counts once it ends, so a process killed at
+any moment loses one image at most, and a later run of any number of processes does what is left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from no_time_to_train.errors import InputError
+from no_time_to_train.structures import Detections, TargetImage
+
+ImageId = int | str
+
+
+def split_batches(targets: Sequence[TargetImage], batch_size: int) -> list[tuple[TargetImage, ...]]:
+    """Consecutive batches of all images, the last one smaller where the size does not divide their number.
+
+    They are cut before they are dealt out: what is computed together, and with it every rounding, does not depend on
+    the number of processes or on where an earlier run stopped.
+
+    Raises:
+        InputError: two images have one id, so that their results could not be told apart.
+    """
+    repeated = [image_id for image_id, count in Counter(target.id for target in targets).items() if count > 1]
+    if repeated:
+        raise InputError(f"{len(repeated)} image ids are used more than once (first: {repeated[0]}). They must differ.")
+    return [tuple(targets[start : start + batch_size]) for start in range(0, len(targets), batch_size)]
+
+
+def open_batches(
+    batches: Sequence[Sequence[TargetImage]], labelled: Collection[ImageId], rank: int = 0, world_size: int = 1
+) -> list[Sequence[TargetImage]]:
+    """Every ``world_size``-th batch, beginning with number ``rank``, that has an image without result.
+
+    No batch goes to two processes and none is repeated to make their shares equal. Which batches are a process's own
+    does not depend on what is labelled: processes that look at different moments still agree.
+    """
+    own = batches[rank::world_size]
+    return [batch for batch in own if any(target.id not in labelled for target in batch)]
+
+
+class ShardWriter:
+    """Appends to the shard of one process; the torn last line of a killed one is cut off first.
+
+    Args:
+        folder: of all shards of the run.
+        rank: number of the process.
+        min_score: detections that score less are left out.
+    """
+
+    def __init__(self, folder: Path, rank: int, min_score: float) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"rank={rank}.jsonl"
+        self._min_score = min_score
+        self._file = path.open("ab")
+        self._file.truncate(sum(len(line) for _, line in _whole_lines(path)))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def write(self, target: TargetImage, detections: Detections) -> None:
+        kept = detections[detections.scores >= self._min_score]
+        line = {"image_id": target.id, "results": kept.to_coco_results(target.id)}
+        self._file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+        self._file.flush()
+
+
+def labelled_ids(folder: Path) -> set[ImageId]:
+    """Ids of the images that have a result in one of the shards.
+
+    Raises:
+        InputError: a shard is damaged, or an image has two results.
+    """
+    return set(_index(folder))
+
+
+def merged_results(folder: Path, targets: Sequence[TargetImage]) -> Iterator[dict[str, Any]]:
+    """The COCO results of all shards in the order of ``targets``; read image by image, never in memory as a whole.
+
+    Raises:
+        InputError: an image has no result, or two, or there is a result of no image.
+    """
+    index = _index(folder)
+    missing = [target.id for target in targets if target.id not in index]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(targets)} images have no result in {folder} (first: image {missing[0]}). The same "
+            "command labels them."
+        )
+    if len(index) > len(targets):
+        foreign = next(iter(index.keys() - {target.id for target in targets}))
+        raise InputError(f"{folder} holds results of other images (first: image {foreign}). {_REMOVE}")
+    for target in targets:
+        path, offset = index[target.id]
+        with path.open("rb") as file:
+            file.seek(offset)
+            yield from json.loads(file.readline())["results"]
+
+
+_REMOVE = "Remove this folder and run the same command again."
+
+
+def _index(folder: Path) -> dict[ImageId, tuple[Path, int]]:
+    """Shard and byte offset of every image's line."""
+    index: dict[ImageId, tuple[Path, int]] = {}
+    for path in sorted(folder.glob("rank=*.jsonl")):
+        for offset, line in _whole_lines(path):
+            try:
+                image_id = json.loads(line)["image_id"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path} is damaged at byte {offset} ({error}). {_REMOVE}") from error
+            if image_id in index:
+                raise InputError(
+                    f"image {image_id} has a result in {index[image_id][0].name} and in {path.name} of {folder}: two "
+                    f"runs wrote to it at the same time. {_REMOVE}"
+                )
+            index[image_id] = (path, offset)
+    return index
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Byte offset and content of every line that ends."""
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield offset, line
+            offset += len(line)

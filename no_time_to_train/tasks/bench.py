@@ -1,0 +1,181 @@
+"""``nttt bench``: one run of a benchmark, from its settings to ``metrics.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from no_time_to_train.benchmarks.registry import load_task
+from no_time_to_train.benchmarks.task import BenchmarkTask
+from no_time_to_train.config import BenchConfig, to_dict
+from no_time_to_train.data.coco import write_coco
+from no_time_to_train.distributed.launch import is_first_process, label_images, started_by_cluster
+from no_time_to_train.distributed.loggers import check_logger, log_metrics
+from no_time_to_train.distributed.plan import CachePlan, RunPlan
+from no_time_to_train.distributed.prototype_cache import prototype_fingerprint
+from no_time_to_train.distributed.shards import merged_results
+from no_time_to_train.distributed.shared_models import segmenter_with_shared_models
+from no_time_to_train.errors import InputError
+from no_time_to_train.evaluation.protocols import evaluate_predictions, format_metrics
+from no_time_to_train.outputs.atomic_files import write_json
+from no_time_to_train.outputs.coco_json import write_result_entries
+from no_time_to_train.progress import Progress
+from no_time_to_train.proposals.cache import proposal_fingerprint
+from no_time_to_train.tasks.episodes import run_episodes
+from no_time_to_train.tasks.memory_source import references_fingerprint
+from no_time_to_train.tasks.provenance import versions, weight_hashes
+from no_time_to_train.tasks.run_folder import FINISHED, RunFolder
+
+
+def run_benchmark(config: BenchConfig, command: Sequence[str] = ()) -> Path:
+    """Carry out a run, or the rest of it; a finished one is only named.
+
+    On several processes the predictions are the same to the byte. The process that runs this starts them, or is one of
+    those that ``torchrun`` or SLURM started; then only the first one writes and prints.
+
+    Args:
+        config: every setting of the run.
+        command: the command line that continues it.
+
+    Returns:
+        The folder with ``config.yaml``, ``references.json``, ``predictions.json``, ``metrics.json``, ``run.json``.
+
+    Raises:
+        InputError: data or settings that do not fit, or a folder with a run of other data.
+        EnvironmentProblemError: devices, packages or processes fail.
+    """
+    folder = RunFolder(config)
+    if folder.is_finished:
+        _say(f"{folder.path}: finished before, skipped.")
+        return folder.path
+    check_logger(config.trainer.logger)
+    if config.evaluator.name == "episodes":
+        run: _EpisodesRun | _LabellingRun = _EpisodesRun(config)
+    else:
+        run = _LabellingRun(config, load_task(config), folder)
+    if is_first_process():
+        _carry_out(run, config, folder, command)
+    else:
+        run.score()
+    return folder.path
+
+
+def _carry_out(
+    run: _EpisodesRun | _LabellingRun, config: BenchConfig, folder: RunFolder, command: Sequence[str]
+) -> None:
+    """A run with its files, in the first process."""
+    run.details |= {
+        "command": shlex.join(command),
+        "shots": config.shots,
+        "seed": config.seed,
+        "versions": versions(),
+        "weights": weight_hashes(config),
+    }
+    print(f"{folder.path}: {run.description}", flush=True)
+    folder.begin(run.references_fingerprint, run.images_fingerprint, run.details)
+    try:
+        metrics = run.score()
+    except KeyboardInterrupt:
+        folder.end(run.details, "interrupted")
+        print(f"\nInterrupted. Continue with:\n  {run.details['command']}", flush=True)
+        raise
+    write_json(folder.metrics, metrics)
+    log_metrics(config.trainer.logger, folder.path, Path(config.runs), to_dict(config), metrics)
+    folder.end(run.details, FINISHED)
+    print(format_metrics(metrics), flush=True)
+
+
+class _EpisodesRun:
+    """Episodes of COCO-20i: no predictions of images, only IoUs."""
+
+    references_fingerprint = "episodes"
+
+    def __init__(self, config: BenchConfig) -> None:
+        self._config = config
+        self.details: dict[str, Any] = {}
+        self.images_fingerprint = f"{config.evaluator.num_episodes} episodes of fold {config.benchmark.fold}"
+        self.description = self.images_fingerprint
+
+    def score(self) -> dict[str, Any]:
+        """The content of ``metrics.json``.
+
+        Raises:
+            InputError: more than one process: episodes run on one.
+        """
+        if self._config.trainer.devices * self._config.trainer.num_nodes > 1 or started_by_cluster():
+            raise InputError("evaluator.name=episodes runs in one process. Use trainer.devices=1, without torchrun.")
+        progress = Progress(self._config.evaluator.num_episodes, "episodes")
+        try:
+            return run_episodes(
+                self._config,
+                segmenter=segmenter_with_shared_models(self._config),
+                on_progress=lambda done, _: progress.advance(done - progress.done),
+            )
+        finally:
+            progress.end()
+
+
+class _LabellingRun:
+    """Target images labelled, merged and scored."""
+
+    def __init__(self, config: BenchConfig, task: BenchmarkTask, folder: RunFolder) -> None:
+        self._config = config
+        self._task = task
+        self._folder = folder
+        self.details: dict[str, Any] = {}
+        self.references_fingerprint = references_fingerprint(task.references)
+        names = json.dumps([[target.id, target.file_name] for target in task.targets])
+        self.images_fingerprint = f"{len(task.targets)} images {hashlib.sha256(names.encode()).hexdigest()[:12]}"
+        num_categories = len(task.references.categories)
+        self.description = (
+            f"{len(task.references)} references of {num_categories} categories, {len(task.targets)} images"
+        )
+
+    def score(self) -> dict[str, Any]:
+        """The content of ``metrics.json``; nothing in all processes but the first."""
+        plan = RunPlan(
+            config=self._config,
+            references=self._task.references,
+            targets=self._task.targets,
+            folder=self._folder.unfinished,
+            cache=self._cache(),
+        )
+        label_images(plan)
+        if not is_first_process():
+            return {}
+        report = json.loads(plan.report_file.read_text(encoding="utf-8"))
+        self.details |= report
+        write_coco(self._task.reference_dataset, self._folder.references)
+        write_result_entries(self._folder.predictions, merged_results(plan.shards, self._task.targets))
+        metrics = self._evaluate()
+        return metrics | {"seconds_per_image": report["timings"]["seconds_per_image"]}
+
+    def _cache(self) -> CachePlan | None:
+        """Raises InputError where candidate masks depend on the references and are of no use to other runs."""
+        if not self._config.cache.enabled:
+            return None
+        weights = weight_hashes(self._config)
+        return CachePlan(
+            folder=Path(self._config.cache.folder),
+            prototypes=prototype_fingerprint(self._config, weights),
+            proposals=proposal_fingerprint(self._config, weights),
+        )
+
+    def _evaluate(self) -> dict[str, Any]:
+        name = self._config.evaluator.name
+        return evaluate_predictions(
+            self._task.evaluator if name == "default" else name,
+            self._config.evaluator,
+            self._task.ground_truth,
+            self._folder.predictions,
+            ground_truth_file=self._task.ground_truth_file,
+        )
+
+
+def _say(line: str) -> None:
+    if is_first_process():
+        print(line, flush=True)

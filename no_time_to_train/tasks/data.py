@@ -1,0 +1,195 @@
+"""``nttt data``: what the benchmarks need on disk, getting it, and checking it to the last image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from no_time_to_train.background import read_ahead
+from no_time_to_train.benchmarks.benchmark import AnnotatedImages, Benchmark, RequiredData
+from no_time_to_train.benchmarks.registry import BENCHMARKS, reference_source
+from no_time_to_train.build import compose_bench_config
+from no_time_to_train.config import BenchConfig
+from no_time_to_train.data.coco import CocoImage
+from no_time_to_train.data.downloads import Download, fetch, file_fault, unpack
+from no_time_to_train.data.image_checks import image_fault
+from no_time_to_train.data.voc import VocAnnotationsError
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.evaluation.results_table import align_columns
+from no_time_to_train.progress import Progress
+
+_DOWNLOADS = "downloads"
+_NUM_THREADS = 4
+_MB = 1_000_000
+
+
+def list_data(overrides: Sequence[str] = ()) -> None:
+    """Print what every benchmark needs, its size and licence, and whether it is here."""
+    config = compose_bench_config(overrides)
+    root = Path(config.benchmark.root)
+    rows = []
+    for benchmark in BENCHMARKS.values():
+        required = _required_in_any_case(benchmark, config)
+        if not required:
+            rows.append((benchmark.name, benchmark.description, "-", "-", "nothing to get"))
+        for item in required:
+            state = "here" if _is_present(item, root) else "missing"
+            rows.append((benchmark.name, item.what, _size(item), item.licence, state))
+    print(align_columns(("benchmark", "needs", "size", "licence", "state"), rows, numbers=False))
+    print(f"\nLooked in {root.resolve()} (benchmark.root=...). Get it: nttt data prepare NAME")
+
+
+def prepare_data(name: str, overrides: Sequence[str] = ()) -> None:
+    """Download and unpack what a benchmark lacks. Archives stay in ``downloads`` below the root, also those put there.
+
+    Raises:
+        EnvironmentProblemError: a download failed; the same command continues it.
+        InputFileNotFoundError: something cannot be downloaded; the message says what to put where.
+    """
+    config = _config(name, overrides)
+    root = Path(config.benchmark.root)
+    by_hand = []
+    for item in BENCHMARKS[name].requires(config):
+        if _is_present(item, root):
+            print(f"{item.what}: here")
+        elif item.download is None:
+            by_hand.append(item)
+        else:
+            _get(item, item.download, root)
+    if by_hand:
+        steps = [f"{item.what}: {item.instructions} so that there is {_places(item, root)}." for item in by_hand]
+        raise InputFileNotFoundError("Cannot be downloaded from here:\n" + "\n".join(steps))
+    print(f"{name} is complete. `nttt data verify {name}` reads every image.")
+
+
+def verify_data(name: str, overrides: Sequence[str] = ()) -> None:
+    """Read everything a benchmark uses and print every problem.
+
+    Raises:
+        InputError: there are problems; raised after all have been printed.
+    """
+    config = _config(name, overrides)
+    num_problems = 0
+    for problem in _problems(config):
+        num_problems += 1
+        print(problem, flush=True)
+    if num_problems:
+        raise InputError(f"{name}: {num_problems} problems. `nttt data prepare {name}` gets what is missing.")
+    print(f"{name}: everything is here and can be read.")
+
+
+def _config(name: str, overrides: Sequence[str]) -> BenchConfig:
+    if name not in BENCHMARKS:
+        raise InputError(f"{name}: no such benchmark. Known: {', '.join(BENCHMARKS)}.")
+    return compose_bench_config([f"benchmark={name}", *overrides])
+
+
+def _required_in_any_case(benchmark: Benchmark, config: BenchConfig) -> list[RequiredData]:
+    """By all parts, with all samplers and evaluators."""
+    key, values = benchmark.part or ("name", (benchmark.name,))
+    cases = [_with_setting(config, f"benchmark.{key}", value) for value in values]
+    cases += [_with_setting(config, key, value) for key, value in benchmark.variants]
+    return list(dict.fromkeys(item for case in cases for item in benchmark.requires(case)))
+
+
+def _with_setting(config: BenchConfig, dotted_name: str, value: str | int) -> BenchConfig:
+    section, key = dotted_name.split(".")
+    return replace(config, **{section: replace(getattr(config, section), **{key: value})})
+
+
+def _is_present(item: RequiredData, root: Path) -> bool:
+    return not _unfinished_mark(item, root).exists() and all((root / path).exists() for path in item.provides)
+
+
+def _unfinished_mark(item: RequiredData, root: Path) -> Path:
+    """A file that is there while an archive is being unpacked."""
+    name = item.what if item.download is None else item.download.file_name
+    return root / _DOWNLOADS / f"{name}.unpacking"
+
+
+def _get(item: RequiredData, download: Download, root: Path) -> None:
+    print(f"{item.what}: {_size(item)} from {download.urls[0]}", flush=True)
+    progress: list[Progress] = []
+
+    def show(done: int, total: int | None) -> None:
+        if not progress:
+            progress.append(Progress((total or done) // _MB, "MB"))
+        progress[0].advance(done // _MB - progress[0].done)
+
+    archive = fetch(download, root / _DOWNLOADS / download.file_name, show)
+    if progress:
+        progress[0].end()
+    if item.unpack_into is not None:
+        print(f"Unpacking {archive}", flush=True)
+        mark = _unfinished_mark(item, root)
+        mark.touch()
+        unpack(archive, root / item.unpack_into)
+        mark.unlink()
+    missing = [path for path in item.provides if not (root / path).exists()]
+    if missing:
+        raise InputError(f"{archive} has been unpacked but has no {', '.join(missing)}: its layout has changed.")
+
+
+def _problems(config: BenchConfig) -> Iterator[str]:
+    root = Path(config.benchmark.root)
+    benchmark = BENCHMARKS[config.benchmark.name]
+    missing: set[Path] = set()
+    for item in benchmark.requires(config):
+        absent = [root / path for path in item.provides if not (root / path).exists()]
+        missing.update(absent)
+        yield from (f"{path}: missing ({item.what})" for path in absent)
+        yield from _faults_of_archive(item, root)
+    if config.evaluator.name == "episodes":  # these have neither training nor test images
+        return
+    for images in (reference_source(config), benchmark.test(config)):
+        if images.annotations.exists():
+            yield from _faults_of_images(images)
+        elif images.annotations not in missing:
+            yield f"{images.annotations}: missing ({images.what})"
+
+
+def _faults_of_archive(item: RequiredData, root: Path) -> Iterator[str]:
+    if item.download is None:
+        return
+    archive = root / _DOWNLOADS / item.download.file_name
+    fault = file_fault(archive, item.download) if archive.is_file() else None
+    if fault is not None:
+        yield f"{archive}: {fault}"
+    if _unfinished_mark(item, root).exists():
+        yield f"{archive}: was not unpacked to the end ({item.what})"
+
+
+def _faults_of_images(images: AnnotatedImages) -> Iterator[str]:
+    """Of the annotations and of every image that they name."""
+    try:
+        dataset = images.dataset
+        folder = images.images or images.images_folder([image.file_name for image in dataset.images])
+    except VocAnnotationsError as error:
+        yield from error.faults
+        return
+    except (InputError, InputFileNotFoundError) as error:
+        yield str(error)
+        return
+
+    def check(image: CocoImage) -> str | None:
+        return image_fault(folder / image.file_name, image.size_hw)
+
+    progress = Progress(len(dataset.images), "images")
+    for fault in read_ahead(check, dataset.images, num_threads=_NUM_THREADS, num_ahead=4 * _NUM_THREADS):
+        if fault is not None:
+            progress.end()
+            yield fault
+        progress.advance()
+    progress.end()
+
+
+def _places(item: RequiredData, root: Path) -> str:
+    return " and ".join(str((root / path).resolve()) for path in item.provides)
+
+
+def _size(item: RequiredData) -> str:
+    num_bytes = None if item.download is None else item.download.num_bytes
+    if num_bytes is None:
+        return item.size or "?"
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
