@@ -90,7 +90,7 @@ class ProposalsConfig:
     consistency: str = "none"
     """What becomes of masks whose inner features disagree: ``none`` (nothing), ``drop`` or ``weigh`` (their score is
     multiplied by the consistency). For every source."""
-    min_consistency: float = 0.5
+    min_consistency: float = 0.4
     """``drop`` leaves out masks whose features have a lower mean cosine to their own mean."""
 
 

@@ -20,6 +20,7 @@ _OWN_FILES = (
     "memory.safetensors",
     "metrics.json",
     "predictions.json",
+    "proposals.json",
     "references.json",
     "run.json",
     "sheet.jpg",

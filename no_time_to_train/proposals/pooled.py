@@ -50,7 +50,7 @@ class PooledProposals:
 
 
 def pool_proposals(
-    proposals: MaskProposals, image: EncodedImage, consistency: str = "none", min_consistency: float = 0.5
+    proposals: MaskProposals, image: EncodedImage, consistency: str = "none", min_consistency: float = 0.4
 ) -> PooledProposals:
     """The mean patch feature under every candidate mask, and the mask's box on the grid.
 

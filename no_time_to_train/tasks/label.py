@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from no_time_to_train import build
-from no_time_to_train.data.images import find_images
 from no_time_to_train.errors import InputError
 from no_time_to_train.outputs.summary import RunSummary
-from no_time_to_train.structures import TargetImage
+from no_time_to_train.tasks.image_folder import default_out, find_targets
 from no_time_to_train.tasks.labelling import LabellingJob, label_into_folder
 from no_time_to_train.tasks.memory_source import MemorySource, ReferenceOptions
 
@@ -45,8 +44,8 @@ class LabelOptions:
 def label(options: LabelOptions) -> None:
     """Label the images and say what was found where."""
     config = build.compose_config(options.overrides)
-    out = options.out or _default_folder(options.images)
-    targets = _targets(options.images, out, options.limit)
+    out = options.out or default_out(options.images, "labeled")
+    targets = find_targets(options.images, out, options.limit)
     if options.memory is not None:
         source = MemorySource.from_file(options.memory)
     else:
@@ -65,20 +64,6 @@ def label(options: LabelOptions) -> None:
     if not summary.images:
         raise InputError(f"none of the {len(targets)} images in {options.images} can be read; see {out}/errors.csv.")
     print(_conclusion(summary, len(targets), out))
-
-
-def _default_folder(images: Path) -> Path:
-    named = images if images.name not in ("", "..") else images.resolve()
-    return named.with_name(f"{named.name}_labeled")
-
-
-def _targets(folder: Path, out: Path, limit: int | None) -> list[TargetImage]:
-    """The images of the folder, the overlays of an earlier run inside it left out."""
-    own = out.resolve()
-    paths = [path for path in find_images(folder) if not path.resolve().is_relative_to(own)][:limit]
-    return [
-        TargetImage(path, path.relative_to(folder).as_posix(), number) for number, path in enumerate(paths, start=1)
-    ]
 
 
 def _conclusion(summary: RunSummary, num_targets: int, out: Path) -> str:

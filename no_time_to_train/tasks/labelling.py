@@ -24,6 +24,7 @@ from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.progress import Progress
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
+from no_time_to_train.tasks.image_folder import read_or_problem
 from no_time_to_train.tasks.memory_source import MemorySource
 from no_time_to_train.tasks.provenance import versions, weight_hashes
 
@@ -234,11 +235,4 @@ class _Run:
 
 
 def _read_batch(batch: Sequence[TargetImage]) -> list[np.ndarray | UnreadableImageError]:
-    """The images, and where one cannot be read, the problem: the others go on."""
-    images: list[np.ndarray | UnreadableImageError] = []
-    for target in batch:
-        try:
-            images.append(read_image(target.path))
-        except UnreadableImageError as error:
-            images.append(error)
-    return images
+    return [read_or_problem(target) for target in batch]
