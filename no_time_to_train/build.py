@@ -251,7 +251,10 @@ def config_hash(config: Config) -> str:
     The device, the decoder (same numbers) and batch sizes are left out, so that a folder begun on one machine can be
     continued on another.
     """
+    from no_time_to_train.proposals.cache import proposals_identity
+
     settings = to_dict(config)
+    settings["proposals"] = proposals_identity(config)
     settings.pop("device")
     for section, keys in {
         "features": ("batch_size", "compile"),

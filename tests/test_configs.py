@@ -94,3 +94,15 @@ def test_hash_follows_what_changes_results_and_nothing_else() -> None:
         assert config_hash(compose_config([override])) == base, override
     for override in ["merging=soft", "features=dinov2_small", "proposals.points_per_side=8", "precision=float32"]:
         assert config_hash(compose_config([override])) != base, override
+
+
+def test_hash_knows_the_contents_of_a_boxes_file(tmp_path: Path) -> None:
+    file = tmp_path / "boxes.json"
+    settings = ["proposals=boxes", f"proposals.boxes_file={file}"]
+    file.write_text("[]")
+    before = config_hash(compose_config(settings))
+    file.write_text("[ ]")
+    assert config_hash(compose_config(settings)) != before
+    moved = file.rename(tmp_path / "moved.json")
+    moved.write_text("[]")
+    assert config_hash(compose_config([settings[0], f"proposals.boxes_file={moved}"])) == before

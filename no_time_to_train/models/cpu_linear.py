@@ -42,4 +42,6 @@ class _OneDnnLinear(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if torch.is_autocast_enabled("cpu"):
+            return super().forward(inputs)
         return torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, "none", [], "")

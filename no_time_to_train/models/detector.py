@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, WeightsNotFoundError
-from no_time_to_train.models.dino import _quiet_transformers
+from no_time_to_train.models.dino import quiet_transformers
 
 
 class BoxDetector:
@@ -64,7 +64,7 @@ def load_detector(source: str, *, device: torch.device | str = "cpu") -> BoxDete
         )
     name = str(folder) if is_local else source
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             processor = AutoImageProcessor.from_pretrained(name, local_files_only=is_local)
             module, report = AutoModelForObjectDetection.from_pretrained(
                 name, local_files_only=is_local, dtype=torch.float32, output_loading_info=True

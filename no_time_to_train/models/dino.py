@@ -185,7 +185,7 @@ def _load_file(path: Path, spec: ModelSpec) -> PreTrainedModel:
 
 def _from_pretrained(config: PreTrainedConfig, spec: ModelSpec, *, source: Path, **arguments: Any) -> PreTrainedModel:
     """transformers' own loading, which maps the hub's names; anything that does not fit is an error."""
-    with _quiet_transformers():
+    with quiet_transformers():
         module, report = _model_classes()[config.model_type].from_pretrained(
             config=config,
             dtype=torch.float32,
@@ -211,7 +211,7 @@ def _model_classes() -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No progress bar and no report on loading: what matters becomes an error."""
     from transformers.utils import logging
 

@@ -76,7 +76,7 @@ def proposal_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]
             "proposals.prefilter=semantic looks for masks where the references would match, so masks cannot be kept "
             "for other references. Use cache.enabled=false or proposals.prefilter=none."
         )
-    return cache_fingerprint(models_identity(config, weights) | {"proposals": _proposals_identity(config)})
+    return cache_fingerprint(models_identity(config, weights) | {"proposals": proposals_identity(config)})
 
 
 def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
@@ -93,7 +93,8 @@ def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) ->
     }
 
 
-def _proposals_identity(config: Config) -> dict[str, Any]:
+def proposals_identity(config: Config) -> dict[str, Any]:
+    """The ``proposals`` settings, with the contents of the files they name in place of where these are."""
     identity = to_dict(config.proposals)
     for key in ("boxes_file", "detector"):
         identity[key] = _contents(identity[key])

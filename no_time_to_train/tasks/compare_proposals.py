@@ -77,7 +77,13 @@ class CompareOptions:
 
 @dataclass(frozen=True, eq=False)
 class ComparisonData:
-    """What sources are compared on; ``references`` is None where only recall is asked for."""
+    """What sources are compared on.
+
+    Attributes:
+        targets: the images, in the order of the ground truth.
+        ground_truth: their objects, with masks.
+        references: None where only recall is asked for.
+    """
 
     targets: Sequence[TargetImage]
     ground_truth: CocoDataset
@@ -87,6 +93,10 @@ class ComparisonData:
     def num_objects(self) -> int:
         """Crowds are no objects."""
         return sum(not annotation.is_crowd for annotation in self.ground_truth.annotations)
+
+    def first(self, num_images: int) -> ComparisonData:
+        """The same with only the first images."""
+        return replace(self, targets=self.targets[:num_images], ground_truth=self.ground_truth.first_images(num_images))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +160,16 @@ class _Candidate:
             self.predictions += self.segmenter.label(pooled, memory).to_coco_results(target.id)
 
     def result(self, data: ComparisonData) -> SourceResult:
+        """Over the images of ``data``, the first ones that were added."""
+        coverages = self.coverages[: len(data.targets)]
+        known = data.ground_truth.images_by_id
+        predictions = [prediction for prediction in self.predictions if prediction["image_id"] in known]
         return SourceResult(
             self.name,
-            summarise_coverage(self.coverages),
-            statistics.median(self.seconds),
-            recall_curve(self.coverages),
-            None if data.references is None else evaluate_instances(data.ground_truth, self.predictions),
+            summarise_coverage(coverages),
+            statistics.median(self.seconds[: len(data.targets)]),
+            recall_curve(coverages),
+            None if data.references is None else evaluate_instances(data.ground_truth, predictions),
         )
 
 
@@ -163,6 +177,7 @@ def compare_proposals(options: CompareOptions) -> list[SourceResult]:
     """Run every source over the same images, print the table and write it with the recall curves into ``out``.
 
     Both networks encode an image once for all sources. Files: ``comparison.csv``, ``comparison.json``, ``recall.png``.
+    Ctrl-C ends with the table over the images that are done.
 
     Raises:
         InputError: sources, settings or data are wrong; all are checked before the first image is encoded.
@@ -175,12 +190,14 @@ def compare_proposals(options: CompareOptions) -> list[SourceResult]:
     segmenter = candidates[0].segmenter
     print(f"{segmenter.device}: {len(sources)} sources, {len(data.targets)} images", flush=True)
     memory = None if data.references is None else build_memory(segmenter, data.references)
-    _cover(data, candidates, memory)
-    results = [candidate.result(data) for candidate in candidates]
-    _print_table(results, data, markdown=options.markdown)
-    _write(results, data, config, options)
-    print(f"\nWritten to {options.out}: comparison.csv, comparison.json, recall.png")
-    return results
+    try:
+        _cover(data, candidates, memory)
+    except KeyboardInterrupt:
+        num_done = len(candidates[-1].coverages)
+        if data.first(num_done).num_objects:
+            _report(candidates, data.first(num_done), config, options)
+        raise
+    return _report(candidates, data, config, options)
 
 
 def load_comparison_data(options: CompareOptions, config: BenchConfig) -> ComparisonData:
@@ -271,6 +288,16 @@ def _object_masks(truth: CocoDataset, target: TargetImage, pixels: np.ndarray) -
         raise InputError(mismatch)
     annotations = truth.annotations_by_image[target.id]
     return [segmentation_to_rle(a.segmentation, image.size_hw) for a in annotations if not a.is_crowd]
+
+
+def _report(
+    candidates: Sequence[_Candidate], data: ComparisonData, config: BenchConfig, options: CompareOptions
+) -> list[SourceResult]:
+    results = [candidate.result(data) for candidate in candidates]
+    _print_table(results, data, markdown=options.markdown)
+    _write(results, data, config, options)
+    print(f"\nWritten to {options.out}: comparison.csv, comparison.json, recall.png")
+    return results
 
 
 def _write(results: Sequence[SourceResult], data: ComparisonData, config: BenchConfig, options: CompareOptions) -> None:

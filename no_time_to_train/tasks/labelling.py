@@ -22,6 +22,7 @@ from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.run_state import RunSettings, prepare_folder, write_run
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.progress import Progress
+from no_time_to_train.proposals.union import check_targets
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks.image_folder import read_or_problem
@@ -126,6 +127,7 @@ class _Run:
     def _label(self) -> None:
         self._write_state("running")
         segmenter = build.build_segmenter(self._job.config)
+        check_targets(segmenter.proposals, self._job.targets)
         models = {"features": segmenter.encoder.model_id, "mask_model": segmenter.mask_model.model_id}
         self._details |= {"device": str(segmenter.device), "models": models}
         print(

@@ -46,6 +46,14 @@ def test_inputs_need_not_be_contiguous(amd: None) -> None:
     torch.testing.assert_close(module(inputs), expected, rtol=1e-6, atol=1e-6)
 
 
+@torch.no_grad()
+def test_autocast_works(amd: None) -> None:
+    inputs, module = torch.randn(3, 5), network()
+    use_onednn_linear(module, CPU, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module(inputs).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("device, dtype", [(CPU, torch.bfloat16), (torch.device("meta"), torch.float32)])
 def test_elsewhere_nothing_changes(amd: None, device: torch.device, dtype: torch.dtype) -> None:
     module = network()

@@ -17,6 +17,7 @@ from no_time_to_train.proposals.interfaces import EncodedImage
 from no_time_to_train.structures import TargetImage
 
 IMAGE_SIZE_HW = (50, 100)
+TARGET = TargetImage(Path("a.jpg"), "a.jpg", 1)
 
 
 class OneMaskPerBox:
@@ -31,7 +32,7 @@ class OneMaskPerBox:
         return MaskPrediction(torch.ones(len(prompts), 1, 8, 8), widths[:, None])
 
 
-def encoded(target: TargetImage | None = TargetImage(Path("a.jpg"), "a.jpg", 1)) -> EncodedImage:
+def encoded(target: TargetImage | None = TARGET) -> EncodedImage:
     blank = torch.zeros(1, 1, 1, 1)
     pixels = np.zeros((*IMAGE_SIZE_HW, 3), np.uint8)
     return EncodedImage(IMAGE_SIZE_HW, torch.zeros(2, 2, 1), ImageEmbedding(blank, (blank, blank)), pixels, target)
@@ -81,7 +82,7 @@ def test_an_image_without_boxes_has_no_proposal(tmp_path: Path) -> None:
     other = TargetImage(Path("b.jpg"), "b.jpg", 2)
     source = source_of(tmp_path, [[0, 0, 40, 50]], [0.9])
     assert len(source.propose(encoded(other), OneMaskPerBox())) == 0
-    source.check_targets([other, TargetImage(Path("a.jpg"), "a.jpg", 1)])
+    source.check_targets([other, TARGET])
     with pytest.raises(InputError, match="none of the 1 images"):
         source.check_targets([other])
 

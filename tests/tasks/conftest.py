@@ -18,6 +18,7 @@ from no_time_to_train.cli import main
 from no_time_to_train.config import Config
 from no_time_to_train.memory_bank import MemoryBank
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
+from no_time_to_train.proposals.point_grid import PointGrid
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
 from no_time_to_train.tasks import labelling
 
@@ -34,6 +35,7 @@ class ColourSegmenter:
         self.config = config
         self.encoder = SimpleNamespace(model_id=config.features.name, feature_dim=2)
         self.mask_model = SimpleNamespace(model_id=config.mask_model.name)
+        self.proposals = PointGrid()
         self.num_segmented = 0
         self.before_segmenting: Callable[[int], None] = lambda num_segmented: None
 

@@ -24,8 +24,11 @@ class BoxMaskModel(SquareMaskModel):
     """Points give blobs; a box gives the box, its predicted IoU the higher the wider it is."""
 
     num_encoded = 0
+    interrupted_after: int | None = None
 
     def encode_images(self, images: torch.Tensor) -> list[ImageEmbedding]:
+        if BoxMaskModel.num_encoded == BoxMaskModel.interrupted_after:
+            raise KeyboardInterrupt
         BoxMaskModel.num_encoded += len(images)
         return super().encode_images(images)
 
@@ -47,7 +50,7 @@ def compare(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         return Segmenter(ColourEncoder(), BoxMaskModel(), config, proposals=build.build_proposals(config))
 
     monkeypatch.setattr(build, "build_segmenter", build_segmenter)
-    BoxMaskModel.num_encoded = 0
+    monkeypatch.setattr(BoxMaskModel, "num_encoded", 0)
     settings = "proposals.points_per_side=5 features.image_size=32"
     return lambda line: main(f"compare-proposals {line} {settings}".split())
 
@@ -87,7 +90,7 @@ def test_table_files_and_picture(compare, exact_boxes: Path, capsys) -> None:
     assert (content["num_images"], content["num_objects"]) == (5, 5)
     assert content["command"].startswith("nttt compare-proposals --annotations gt.json")
 
-    rows = list(csv.DictReader(Path("result/comparison.csv").open()))
+    rows = list(csv.DictReader(Path("result/comparison.csv").read_text().splitlines()))
     assert [row["source"] for row in rows] == sources.split(",")
     assert float(rows[1]["recall@0.5"]) == 100 and float(rows[1]["s/image"]) > 0
     assert float(rows[1]["mask nAP"]) == pytest.approx(boxes["detections"]["mask"]["nAP"])
@@ -101,6 +104,24 @@ def test_recall_needs_no_references(compare, capsys) -> None:
     assert "| source | AR@10 |" in table and "nAP" not in table
     content = json.loads(Path("proposal_comparison/comparison.json").read_text())
     assert content["sources"]["point_grid"]["detections"] is None
+
+
+def test_interrupted_with_the_table_of_what_is_done(compare, monkeypatch, capsys) -> None:
+    line = "--annotations gt.json --images photos --refs refs/annotations.json --sources point_grid"
+    assert compare(f"{line} --limit 3 --out limited") == 0
+    monkeypatch.setattr(BoxMaskModel, "num_encoded", 0)
+    monkeypatch.setattr(BoxMaskModel, "interrupted_after", 3)
+    assert compare(f"{line} --out interrupted") == 130
+    assert "4 objects in 3 images" in capsys.readouterr().out
+    limited, interrupted = (
+        json.loads(Path(f"{folder}/comparison.json").read_text())["sources"]["point_grid"]
+        for folder in ("limited", "interrupted")
+    )
+    del limited["seconds_per_image"], interrupted["seconds_per_image"]
+    assert interrupted == limited
+    monkeypatch.setattr(BoxMaskModel, "interrupted_after", BoxMaskModel.num_encoded)
+    assert compare(f"{line} --out nothing") == 130
+    assert not Path("nothing").exists()
 
 
 def test_the_demo_benchmark_is_the_default(compare, capsys) -> None:

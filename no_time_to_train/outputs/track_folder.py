@@ -1,0 +1,155 @@
+"""The folder that tracking writes, and the rules by which a later run continues it.
+
+``chunks/`` is the truth: one whole file for each key frame and the frames up to the next. With the state that the
+tracker had before the last chunk's end, a run killed at any moment goes on at that key frame, and ends with the very
+files an undisturbed run writes. All other files are made from the chunks.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from no_time_to_train.outputs.atomic_files import write_text
+from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.outputs.track_state import read_tracker_state, write_tracker_state
+from no_time_to_train.structures import Category, Detections
+from no_time_to_train.video import TrackedDetections, TrackerState
+
+_OWN_FOLDERS = ("chunks", "state")
+_OWN_FILES = ("overlay.mp4", "tracks.txt")
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRecord:
+    """One frame: ``entries`` are COCO results without ``image_id``, with ``predicted_iou``; one per track id."""
+
+    image_size_hw: tuple[int, int]
+    is_key_frame: bool
+    track_ids: tuple[int, ...]
+    entries: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def of(cls, found: TrackedDetections) -> Self:
+        entries = ImageRecord.from_detections("", 0, found.detections, min_score=0.0).entries
+        size_hw = found.detections.image_size_hw
+        return cls(size_hw, found.is_key_frame, tuple(found.track_ids.tolist()), entries)
+
+    def to_detections(self, categories: Sequence[Category]) -> Detections:
+        return ImageRecord("", 0, self.image_size_hw, self.entries).to_detections(categories, min_score=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A key frame and the frames up to the next one.
+
+    Attributes:
+        first: index of the key frame.
+        frames: their records.
+        next_key_frame: index after the last frame, where the next chunk begins; None: the video ended before it, or
+            no more of it was wanted.
+        is_end: whether the video ended.
+    """
+
+    first: int
+    frames: tuple[FrameRecord, ...]
+    next_key_frame: int | None = None
+    is_end: bool = False
+
+    @property
+    def end(self) -> int:
+        """Index after the last frame."""
+        return self.first + len(self.frames)
+
+
+class TrackFolder:
+    """Paths, reading and writing of one folder; ``path`` is made when first written to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def overlay_path(self) -> Path:
+        return self.path / "overlay.mp4"
+
+    def write_chunk(self, chunk: Chunk, next_state: TrackerState | None = None) -> None:
+        """Record a chunk. The state at its end comes first: a chunk that is there can be continued.
+
+        Args:
+            chunk: it replaces one that begins at the same frame.
+            next_state: of the tracker before ``chunk.next_key_frame``; needed where there is one.
+        """
+        if chunk.next_key_frame is not None:
+            if next_state is None:
+                raise ValueError("a chunk that goes on needs the tracker's state at its end")
+            write_tracker_state(self._state_path(chunk.next_key_frame), next_state)
+        _write_chunk_file(self._chunk_path(chunk.first), chunk)
+        if chunk.next_key_frame is not None:
+            for path in (self.path / "state").glob("*.safetensors"):
+                if path != self._state_path(chunk.next_key_frame):
+                    path.unlink()
+
+    def chunks(self, firsts: Iterable[int] | None = None) -> Iterator[Chunk]:
+        """The chunks that begin at these frames; None: all, in order. One at a time is in memory."""
+        if firsts is not None:
+            yield from (_read_chunk_file(self._chunk_path(first)) for first in firsts)
+            return
+        next_first: int | None = 0
+        while next_first is not None and self._chunk_path(next_first).is_file():
+            chunk = _read_chunk_file(self._chunk_path(next_first))
+            yield chunk
+            next_first = chunk.next_key_frame
+
+    def last_chunk(self) -> Chunk | None:
+        """The one that a continued run goes on from, None where there is none yet."""
+        return next(iter(deque(self.chunks(), maxlen=1)), None)
+
+    def state_before(self, frame_index: int, device: torch.device) -> TrackerState | None:
+        """The tracker's state before a key frame; None before the first."""
+        return read_tracker_state(self._state_path(frame_index), device) if frame_index else None
+
+    def clear(self) -> None:
+        """Remove what only tracking writes; the rest is ``run_state``'s."""
+        for name in _OWN_FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in _OWN_FILES:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _chunk_path(self, first: int) -> Path:
+        return self.path / "chunks" / f"{first:08d}.json"
+
+    def _state_path(self, frame_index: int) -> Path:
+        return self.path / "state" / f"{frame_index:08d}.safetensors"
+
+
+def _write_chunk_file(path: Path, chunk: Chunk) -> None:
+    height, width = chunk.frames[0].image_size_hw
+    content = {
+        "first": chunk.first,
+        "next_key_frame": chunk.next_key_frame,
+        "is_end": chunk.is_end,
+        "height": height,
+        "width": width,
+        "frames": [
+            {"is_key_frame": frame.is_key_frame, "track_ids": frame.track_ids, "detections": frame.entries}
+            for frame in chunk.frames
+        ],
+    }
+    write_text(path, json.dumps(content) + "\n")
+
+
+def _read_chunk_file(path: Path) -> Chunk:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    size_hw = (content["height"], content["width"])
+    frames = tuple(
+        FrameRecord(size_hw, frame["is_key_frame"], tuple(frame["track_ids"]), tuple(frame["detections"]))
+        for frame in content["frames"]
+    )
+    return Chunk(content["first"], frames, content["next_key_frame"], content["is_end"])
