@@ -251,6 +251,11 @@ def config_hash(config: Config) -> str:
     The device, the decoder (same numbers) and batch sizes are left out, so that a folder begun on one machine can be
     continued on another.
     """
+    return hashlib.sha256(json.dumps(result_settings(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def result_settings(config: Config) -> dict[str, Any]:
+    """The settings that can change a result, nested."""
     from no_time_to_train.proposals.cache import proposals_identity
 
     settings = to_dict(config)
@@ -263,7 +268,7 @@ def config_hash(config: Config) -> str:
     }.items():
         for key in keys:
             settings[section].pop(key)
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return settings
 
 
 def _register_options() -> None:

@@ -29,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None: this process's own.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
     try:
-        options, rest = _parser().parse_known_args(arguments)
+        options, rest = parser.parse_known_args(arguments)
         options.overrides = _overrides(options.subparser, rest, accepted=options.takes_overrides)
         options.command = _continuing_command(arguments)
         _show_log(logging.DEBUG if options.debug else logging.WARNING)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from no_time_to_train.tasks.memory_source import ReferenceOptions
 
 OVERRIDES_HELP = "Further settings are key=value after the flags, e.g. merging=hard proposals.points_per_side=16"
 
@@ -41,6 +44,28 @@ def add_reference_flags(parser: argparse.ArgumentParser) -> None:
         help="a reference by its box in pixels; may be repeated",
     )
     parser.add_argument("--classes", type=names, metavar="A,B", help="only these categories of the references")
+
+
+def add_memory_flags(parser: argparse.ArgumentParser) -> None:
+    """What to look for: references of any kind, or the file that ``nttt fit`` made of some."""
+    parser.add_argument("--refs", type=Path, metavar="PATH", help="COCO file or folder of references")
+    add_reference_flags(parser)
+    parser.add_argument("--memory", type=Path, metavar="FILE", help="result of nttt fit, in place of references")
+
+
+def check_memory_flags(options: argparse.Namespace) -> None:
+    """Wrong usage where ``add_memory_flags``' flags do not name one thing to look for."""
+    if (options.refs is not None) + bool(options.ref) + (options.memory is not None) != 1:
+        options.subparser.error("give what to look for by exactly one of --refs, --ref and --memory")
+    if options.classes and options.refs is None:
+        options.subparser.error("--classes chooses among --refs, which is not given")
+
+
+def references(options: argparse.Namespace) -> ReferenceOptions:
+    """How the references were named by ``add_reference_flags``' flags and a path."""
+    from no_time_to_train.tasks.memory_source import ReferenceOptions
+
+    return ReferenceOptions(options.refs, options.ref_images, tuple(options.ref), options.classes)
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:

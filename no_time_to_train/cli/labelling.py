@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from no_time_to_train.cli.flags import (
     Verbs,
+    add_memory_flags,
     add_model_flags,
     add_reference_flags,
     add_verb,
+    check_memory_flags,
     names,
     positive,
+    references,
     settings,
 )
 
@@ -45,9 +47,7 @@ def _add_demo(verbs: Verbs) -> None:
 def _add_label(verbs: Verbs) -> None:
     parser = add_verb(verbs, "label", "label a folder of images", _label, takes_overrides=True)
     parser.add_argument("images", type=Path, help="folder of images, sub-folders included")
-    parser.add_argument("--refs", type=Path, metavar="PATH", help="COCO file or folder of references")
-    add_reference_flags(parser)
-    parser.add_argument("--memory", type=Path, metavar="FILE", help="result of nttt fit, in place of references")
+    add_memory_flags(parser)
     parser.add_argument("--min-score", type=float, metavar="S", help="lowest score drawn and annotated (0.4)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the images folder's name with _labeled")
     parser.add_argument("--overwrite", action="store_true", help="begin anew where --out holds other results")
@@ -90,12 +90,6 @@ def _add_config(verbs: Verbs) -> None:
     add_model_flags(parser)
 
 
-def _references(options: argparse.Namespace) -> Any:
-    from no_time_to_train.tasks.memory_source import ReferenceOptions
-
-    return ReferenceOptions(options.refs, options.ref_images, tuple(options.ref), options.classes)
-
-
 def _demo(options: argparse.Namespace) -> None:
     from no_time_to_train.tasks.demo import DemoOptions, demo
 
@@ -113,16 +107,13 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _label(options: argparse.Namespace) -> None:
-    if (options.refs is not None) + bool(options.ref) + (options.memory is not None) != 1:
-        options.subparser.error("give what to look for by exactly one of --refs, --ref and --memory")
-    if options.classes and options.refs is None:
-        options.subparser.error("--classes chooses among --refs, which is not given")
+    check_memory_flags(options)
     from no_time_to_train.tasks.label import LabelOptions, label
 
     label(
         LabelOptions(
             images=options.images,
-            references=_references(options),
+            references=references(options),
             memory=options.memory,
             out=options.out,
             overrides=settings(options),
@@ -149,14 +140,14 @@ def _fit(options: argparse.Namespace) -> None:
     _require_references(options)
     from no_time_to_train.tasks.fit import FitOptions, fit
 
-    fit(FitOptions(_references(options), options.output, settings(options)))
+    fit(FitOptions(references(options), options.output, settings(options)))
 
 
 def _refs_check(options: argparse.Namespace) -> None:
     _require_references(options)
     from no_time_to_train.tasks.check_references import CheckOptions, check_references
 
-    check_references(CheckOptions(_references(options), options.out, settings(options)))
+    check_references(CheckOptions(references(options), options.out, settings(options)))
 
 
 def _eval(options: argparse.Namespace) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from no_time_to_train.cli.flags import Verbs, add_model_flags, add_reference_flags, add_verb, positive, settings
+from no_time_to_train.cli.flags import (
+    Verbs,
+    add_memory_flags,
+    add_model_flags,
+    add_verb,
+    check_memory_flags,
+    positive,
+    references,
+    settings,
+)
 
 _METHODS = {"semantic": "semantic_clusters", "grid": "point_grid", "automatic": "automatic_masks"}
 """What ``--method`` may be, and the source of proposals that it stands for."""
@@ -67,9 +76,7 @@ def _add_track(verbs: Verbs) -> None:
         verbs, "track", "masks with identities through a video, from references", _track, takes_overrides=True
     )
     parser.add_argument("video", type=Path, help="video file, or folder of frames")
-    parser.add_argument("--refs", type=Path, metavar="PATH", help="COCO file or folder of references")
-    add_reference_flags(parser)
-    parser.add_argument("--memory", type=Path, metavar="FILE", help="result of nttt fit, in place of references")
+    add_memory_flags(parser)
     parser.add_argument("--min-score", type=float, metavar="S", help="lowest score of a detection (0.4)")
     parser.add_argument(
         "--every", type=positive, default=10, metavar="N", help="look for the references every N frames (10)"
@@ -125,17 +132,13 @@ def _compare_proposals(options: argparse.Namespace) -> None:
 
 
 def _track(options: argparse.Namespace) -> None:
-    if (options.refs is not None) + bool(options.ref) + (options.memory is not None) != 1:
-        options.subparser.error("give what to look for by exactly one of --refs, --ref and --memory")
-    if options.classes and options.refs is None:
-        options.subparser.error("--classes chooses among --refs, which is not given")
-    from no_time_to_train.tasks.memory_source import ReferenceOptions
+    check_memory_flags(options)
     from no_time_to_train.tasks.track import TrackOptions, track
 
     track(
         TrackOptions(
             video=options.video,
-            references=ReferenceOptions(options.refs, options.ref_images, tuple(options.ref), options.classes),
+            references=references(options),
             memory=options.memory,
             out=options.out,
             overrides=settings(options),

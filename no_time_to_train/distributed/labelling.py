@@ -71,14 +71,24 @@ def load_batch(targets: Sequence[TargetImage], cache: ProposalCache | None) -> L
 
 
 def label_batch(
-    batch: LoadedBatch, segmenter: Segmenter, memory: MemoryBank, cache: ProposalCache | None
+    batch: LoadedBatch,
+    segmenter: Segmenter,
+    memory: MemoryBank,
+    store: Callable[[str, PooledProposals], object] | None = None,
 ) -> list[Detections]:
-    """Detections of every image of the batch; candidate masks that were not in the cache are stored there."""
-    if cache is None:
+    """Detections of every image of the batch.
+
+    Args:
+        batch: from :func:`load_batch`.
+        segmenter: used as a whole where the batch has no candidate masks, else for labelling only.
+        memory: the references.
+        store: given the key and the candidate masks of every image that the cache does not have; None: no cache.
+    """
+    if store is None:
         return segmenter.segment_batch(batch.images, memory, batch.targets)
     pooled = batch.pooled
     if not pooled:
         pooled = [segmenter.propose(image) for image in segmenter.encode(batch.images, batch.targets)]
         for key, item in zip(batch.keys, pooled, strict=True):
-            cache.store(key, item)
+            store(key, item)
     return [segmenter.label(item, memory) for item in pooled]

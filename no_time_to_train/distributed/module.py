@@ -7,13 +7,16 @@ are dealt out here for the same reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 
+from no_time_to_train.background import BackgroundWork
 from no_time_to_train.distributed.labelling import BatchReader, LoadedBatch, label_batch
 from no_time_to_train.distributed.plan import RunPlan
 from no_time_to_train.distributed.prototype_cache import PrototypeCache
@@ -24,6 +27,7 @@ from no_time_to_train.memory_bank import MemoryBank, combine_references
 from no_time_to_train.outputs.atomic_files import write_json
 from no_time_to_train.progress import Progress
 from no_time_to_train.proposals.cache import ProposalCache
+from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
 
@@ -45,7 +49,9 @@ class LabellingModule(lightning.LightningModule):
         self._proposals: ProposalCache | None = None
         self._labelled: set[ImageId] = set()
         self._batches: list[Sequence[TargetImage]] = []
+        self._open = ExitStack()
         self._writer: ShardWriter
+        self._store: Callable[[str, PooledProposals], None] | None = None
         self._progress: Progress
         self._report: dict[str, Any] = {}
 
@@ -68,11 +74,15 @@ class LabellingModule(lightning.LightningModule):
         return batch
 
     def on_predict_start(self) -> None:
-        self._writer = ShardWriter(self._plan.shards, self.global_rank, self._plan.config.output.min_score)
+        min_score = self._plan.config.output.min_score
+        self._writer = self._open.enter_context(closing(ShardWriter(self._plan.shards, self.global_rank, min_score)))
+        if self._proposals is not None:
+            background = self._open.enter_context(BackgroundWork(max_pending=4))
+            self._store = partial(background.submit, self._proposals.store)
         self._progress = Progress(sum(map(len, self._batches)))
 
     def predict_step(self, batch: LoadedBatch, batch_idx: int) -> None:
-        found = label_batch(batch, self._segmenter, self._memory, self._proposals)
+        found = label_batch(batch, self._segmenter, self._memory, self._store)
         for target, detections in zip(batch.targets, found, strict=True):
             if target.id not in self._labelled:
                 self._writer.write(target, detections)
@@ -80,7 +90,7 @@ class LabellingModule(lightning.LightningModule):
             self._progress.advance(len(batch.targets))
 
     def on_predict_end(self) -> None:
-        self._writer.close()
+        self._open.close()
         self._progress.end()
         self.trainer.strategy.barrier()
         timings, seconds = self._report["timings"], self._progress.seconds

@@ -17,7 +17,6 @@ from no_time_to_train.background import BackgroundWork, read_ahead
 from no_time_to_train.config import Config, to_dict
 from no_time_to_train.data.images import UnreadableImageError, read_image
 from no_time_to_train.memory_bank import MemoryBank
-from no_time_to_train.outputs.reference_pictures import write_reference_pictures
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.run_state import RunSettings, prepare_folder, write_run
 from no_time_to_train.outputs.summary import RunSummary
@@ -26,7 +25,7 @@ from no_time_to_train.proposals.union import check_targets
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks.image_folder import read_or_problem
-from no_time_to_train.tasks.memory_source import MemorySource
+from no_time_to_train.tasks.memory_source import MemorySource, memory_in_folder
 from no_time_to_train.tasks.provenance import versions, weight_hashes
 
 
@@ -137,7 +136,7 @@ class _Run:
         )
         with ThreadPoolExecutor(1, thread_name_prefix="hashes") as executor:
             hashes = executor.submit(weight_hashes, self._job.config)
-            memory = self._memory(segmenter)
+            memory = memory_in_folder(self._job.source, segmenter, self._folder.path)
             self._label_batches(segmenter, memory, self._open_batches(segmenter))
             self._details["weights"] = hashes.result()
 
@@ -166,19 +165,6 @@ class _Run:
                 "seconds": round(progress.seconds, 3),
                 "seconds_per_image": round(progress.seconds / progress.done, 4) if progress.done else None,
             }
-
-    def _memory(self, segmenter: Segmenter) -> MemoryBank:
-        """A continued run takes the bank of its folder, so that all images are compared with the same numbers."""
-        path = self._folder.path / "memory.safetensors"
-        if path.is_file():
-            memory = MemoryBank.load(path)
-            memory.check_encoder(segmenter.encoder)
-            return memory
-        memory = self._job.source.memory(segmenter)
-        memory.save(path)
-        if self._job.source.references is not None:
-            write_reference_pictures(self._job.source.references, self._folder.path / "references")
-        return memory
 
     def _label_batch(
         self,

@@ -10,6 +10,7 @@ from pathlib import Path
 from no_time_to_train.data.references import inline_references, load_references
 from no_time_to_train.errors import InputError
 from no_time_to_train.memory_bank import MemoryBank
+from no_time_to_train.outputs.reference_pictures import write_reference_pictures
 from no_time_to_train.progress import Progress
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceSet
@@ -71,6 +72,23 @@ class MemorySource:
             raise ValueError("a memory source needs references or a bank")
         self.bank.check_encoder(segmenter.encoder)
         return self.bank
+
+
+def memory_in_folder(source: MemorySource, segmenter: Segmenter, folder: Path) -> MemoryBank:
+    """The bank of a results folder; the first run puts it there, with pictures of the references.
+
+    A continued run takes the folder's, so that all of its images are compared with the same numbers.
+    """
+    path = folder / "memory.safetensors"
+    if path.is_file():
+        memory = MemoryBank.load(path)
+        memory.check_encoder(segmenter.encoder)
+        return memory
+    memory = source.memory(segmenter)
+    memory.save(path)
+    if source.references is not None:
+        write_reference_pictures(source.references, folder / "references")
+    return memory
 
 
 def build_memory(segmenter: Segmenter, references: ReferenceSet) -> MemoryBank:

@@ -13,7 +13,18 @@ from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.models.weights import locate_weights
 
-_PACKAGES = ("torch", "torchvision", "transformers", "sam2", "numpy", "pillow", "pycocotools")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "sam2",
+    "numpy",
+    "pillow",
+    "pycocotools",
+    "pytorch-lightning",
+    "av",
+    "scipy",
+)
 
 
 def versions() -> dict[str, str | None]:

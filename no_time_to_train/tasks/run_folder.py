@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from no_time_to_train.benchmarks.registry import task_name
-from no_time_to_train.build import config_hash
+from no_time_to_train.build import config_hash, result_settings
 from no_time_to_train.config import (
     BenchConfig,
     BenchmarkConfig,
@@ -39,20 +39,18 @@ _DATA_FILES = ("references", "annotations")
 def run_folder(config: BenchConfig) -> Path:
     """``runs/<benchmark>/<part>/<models>[-<hash>]/shots=K/seed=N``.
 
-    The hash is there where settings that can change a result are not the defaults of the models.
+    The hash is there where settings that can change a result are not the defaults of the models. It is of those
+    settings only, so that a new version's further settings leave the folders of earlier runs where they are.
     """
     default = Config(
         features=FeaturesConfig(name=config.features.name, image_size=get_spec(config.features.name).image_size),
         mask_model=MaskModelConfig(name=config.mask_model.name),
     )
-    changes: dict[str, Any] = {}
-    if config_hash(_method(config)) != config_hash(default):
-        changes["method"] = config_hash(_method(config))
-    for name, used, standard in (
-        ("benchmark", _benchmark_settings(config.benchmark), _benchmark_settings(BenchmarkConfig())),
-        ("evaluator", _evaluator_settings(config.evaluator), _evaluator_settings(EvaluatorConfig())),
-    ):
-        changes |= {f"{name}.{key}": value for key, value in used.items() if value != standard[key]}
+    changes = {
+        **_changes(result_settings(_method(config)), result_settings(default)),
+        **_changes(_benchmark_settings(config.benchmark), _benchmark_settings(BenchmarkConfig()), "benchmark."),
+        **_changes(_evaluator_settings(config.evaluator), _evaluator_settings(EvaluatorConfig()), "evaluator."),
+    }
     digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
     models = f"{config.features.name}+{config.mask_model.name}" + (f"-{digest}" if changes else "")
     part = task_name(config.benchmark)
@@ -115,6 +113,17 @@ class RunFolder:
 def _method(config: BenchConfig) -> Config:
     """The settings of the method, without what it is run on."""
     return Config(**{f.name: getattr(config, f.name) for f in fields(Config)})
+
+
+def _changes(settings: dict[str, Any], default: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The settings that are not the default, by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= _changes(value, default[key], f"{prefix}{key}.")
+        elif value != default[key]:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _benchmark_settings(settings: BenchmarkConfig) -> dict[str, Any]:

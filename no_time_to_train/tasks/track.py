@@ -18,15 +18,12 @@ from no_time_to_train import build
 from no_time_to_train.config import Config, to_dict
 from no_time_to_train.data.video_reader import TruncatedVideoError, Video, VideoFile, open_video
 from no_time_to_train.drawing import draw_detections
-from no_time_to_train.memory_bank import MemoryBank
-from no_time_to_train.outputs.reference_pictures import write_reference_pictures
 from no_time_to_train.outputs.run_state import RunSettings, prepare_folder, read_run, write_run
 from no_time_to_train.outputs.track_files import ClipRecords, write_mot, write_video_annotations
 from no_time_to_train.outputs.track_folder import Chunk, FrameRecord, TrackFolder
 from no_time_to_train.outputs.video_writer import mp4_writer
 from no_time_to_train.progress import Progress
-from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.tasks.memory_source import MemorySource, ReferenceOptions
+from no_time_to_train.tasks.memory_source import MemorySource, ReferenceOptions, memory_in_folder
 from no_time_to_train.tasks.provenance import versions, weight_hashes
 from no_time_to_train.video import TrackingOptions, VideoTracker
 
@@ -130,7 +127,8 @@ class _Run:
         with ThreadPoolExecutor(1, thread_name_prefix="hashes") as executor:
             hashes = executor.submit(weight_hashes, self._config)
             state = self._folder.state_before(start, segmenter.device)
-            tracker = VideoTracker(segmenter, self._memory(segmenter), self._tracking, state=state)
+            memory = memory_in_folder(self._source, segmenter, self._folder.path)
+            tracker = VideoTracker(segmenter, memory, self._tracking, state=state)
             self._record_chunks(tracker, start)
             self._details |= {"found_again": tracker.num_found_again, "weights": hashes.result()}
 
@@ -164,17 +162,6 @@ class _Run:
         announced, limit = self._video.num_announced_frames, self._options.max_frames
         return min(announced, limit) if limit is not None and announced else limit or announced
 
-    def _memory(self, segmenter: Segmenter) -> MemoryBank:
-        """A continued run takes the bank of its folder, so that all frames are compared with the same numbers."""
-        path = self._folder.path / "memory.safetensors"
-        if path.is_file():
-            return MemoryBank.load(path)
-        memory = self._source.memory(segmenter)
-        memory.save(path)
-        if self._source.references is not None:
-            write_reference_pictures(self._source.references, self._folder.path / "references")
-        return memory
-
     def _stop(self) -> None:
         self._write_state("interrupted")
         print(
@@ -185,8 +172,6 @@ class _Run:
     def _finish(self) -> None:
         """Everything that is made from the records."""
         records = ClipRecords.read(self._folder, self._options.max_frames)
-        if not records.num_frames:
-            raise ValueError("a video without frames is an error of the reader")
         height, width = next(records.frames()).image_size_hw
         video: dict[str, Any] = {"file_name": self._video.path.name, "height": height, "width": width}
         if not isinstance(self._video, VideoFile):

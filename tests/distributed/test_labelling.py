@@ -33,8 +33,9 @@ def memory(plan: RunPlan, segmenter: Segmenter) -> MemoryBank:
 def results(plan: RunPlan, segmenter: Segmenter, memory: MemoryBank, cache: ProposalCache | None) -> list:
     batches = [plan.targets[:2], plan.targets[2:]]
     found = []
+    store = None if cache is None else cache.store
     for batch in BatchReader(batches, cache, num_threads=2):
-        for target, detections in zip(batch.targets, label_batch(batch, segmenter, memory, cache), strict=True):
+        for target, detections in zip(batch.targets, label_batch(batch, segmenter, memory, store), strict=True):
             found += detections.to_coco_results(target.id)
     return found
 
@@ -50,11 +51,11 @@ def test_cached_and_uncached_are_equal(plan, segmenter, memory, tmp_path: Path, 
 
 def test_a_batch_is_computed_whole_or_not_at_all(plan, segmenter, memory, tmp_path: Path) -> None:
     cache = ProposalCache(tmp_path / "cache", "f00d")
-    label_batch(load_batch(plan.targets[:2], cache), segmenter, memory, cache)
+    label_batch(load_batch(plan.targets[:2], cache), segmenter, memory, cache.store)
     assert len(load_batch(plan.targets[:2], cache).pooled) == 2
     half_known = load_batch(plan.targets[1:3], cache)
     assert len(half_known.images) == 2 and not half_known.pooled
-    label_batch(half_known, segmenter, memory, cache)
+    label_batch(half_known, segmenter, memory, cache.store)
     assert cache.load(image_key(plan.targets[2])) is not None
 
 
