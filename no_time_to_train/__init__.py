@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from no_time_to_train.proposals.automatic_masks import AutomaticMasks
     from no_time_to_train.segmenter import Segmenter
     from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
+    from no_time_to_train.video import segment_video
 
 _HOME = {
     "AutomaticMasks": "proposals.automatic_masks",
@@ -38,6 +39,7 @@ _HOME = {
     "load_references": "data.references",
     "load_segmenter": "build",
     "read_image": "data.images",
+    "segment_video": "video",
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "load_references",
     "load_segmenter",
     "read_image",
+    "segment_video",
 ]
 
 

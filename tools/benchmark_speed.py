@@ -15,7 +15,8 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from no_time_to_train.data.images import resize_for_model
 from no_time_to_train.matching import InstanceIndex, Prototypes, match, match_nearest_instances
-from no_time_to_train.models.allocator import keep_freed_memory
+from no_time_to_train.models.allocator import give_back_freed_memory, keep_freed_memory
 from no_time_to_train.models.cpu_linear import use_onednn_linear
 from no_time_to_train.models.precision import resolve_device, resolve_precision
 
@@ -78,7 +79,7 @@ def main() -> None:
     options = _parse_arguments()
     device = resolve_device(options.device)
     if device.type == "cpu":
-        keep_freed_memory()  # as the package does; the plain way gains by it too
+        keep_freed_memory()  # as the package does
     if options.threads:
         torch.set_num_threads(options.threads)
     print(f"{_machine(device)}; models {options.models}, torch {torch.__version__}")
@@ -110,7 +111,10 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
     plain_seconds, fast_seconds = 0.0, 0.0
     for stage in stages:
         first_fast, fast_peak = _with_peak_megabytes(stage.fast, device)  # also the first, slow run of both
-        first_plain, plain_peak = _with_peak_megabytes(stage.plain, device) if stage.plain else (None, "")
+        first_plain, plain_peak = None, ""
+        if stage.plain:
+            with _allocator_as_it_comes(device):
+                first_plain, plain_peak = _with_peak_megabytes(stage.plain, device)
         difference = stage.compare(first_plain, first_fast) if stage.compare else ""
         del first_fast, first_plain
         fast, plain = _measure_pair(stage, device, repeats)
@@ -138,10 +142,25 @@ def _measure_pair(stage: Stage, device: torch.device, repeats: int) -> tuple[Tim
     """Alternating runs, so that a slow spell of the machine meets both."""
     fast, plain = [], []
     for _ in range(repeats):
+        stage.fast()  # a run of the plain way has left the caches and the heap to it
         fast.append(_seconds(stage.fast, device))
         if stage.plain is not None:
-            plain.append(_seconds(stage.plain, device))
+            with _allocator_as_it_comes(device):
+                plain.append(_seconds(stage.plain, device))
     return Timing(fast), Timing(plain) if plain else None
+
+
+@contextmanager
+def _allocator_as_it_comes(device: torch.device) -> Iterator[None]:
+    """The plain way pays for fresh memory as it would without this package (``models/allocator.py``)."""
+    if device.type != "cpu":
+        yield
+        return
+    give_back_freed_memory()
+    try:
+        yield
+    finally:
+        keep_freed_memory()
 
 
 def _measure(run: Callable[[], Any], device: torch.device, repeats: int) -> Timing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from no_time_to_train.config import BenchConfig
@@ -44,7 +44,10 @@ class AnnotatedImages:
                 f"{self.annotations} with the {self.what} is missing (looked in {self.annotations.parent.resolve()})."
                 f" {self.advice}".rstrip()
             )
-        return read_coco(self.annotations, self.images) if self.reader is None else self.reader()
+        if self.reader is not None:
+            return self.reader()
+        state = self.annotations.stat()
+        return _read_coco_once(self.annotations, self.images, state.st_mtime_ns, state.st_size)
 
     def images_folder(self, file_names: Sequence[str]) -> Path:
         """The folder below which all of these are.
@@ -61,6 +64,12 @@ class AnnotatedImages:
                 f"{missing[0]}). {self.advice}".rstrip()
             )
         return self.images
+
+
+@lru_cache(maxsize=2)
+def _read_coco_once(path: Path, images: Path | None, modified_ns: int, num_bytes: int) -> CocoDataset:
+    """The runs of a sweep share what was read: COCO's training annotations alone take half a minute."""
+    return read_coco(path, images)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from no_time_to_train.outputs.atomic_files import write_json
 from no_time_to_train.progress import Progress
 from no_time_to_train.proposals.cache import ProposalCache
 from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.proposals.union import check_targets
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
 
@@ -60,6 +61,7 @@ class LabellingModule(lightning.LightningModule):
         silence_lightning()
         config = replace(self._plan.config, device=str(self.trainer.strategy.root_device))
         self._segmenter = self._plan.build_segmenter(config)
+        check_targets(self._segmenter.proposals, self._plan.targets)
         if self._plan.cache is not None:
             cache = self._plan.cache
             self._proposals = ProposalCache(cache.folder, cache.proposals, self._segmenter.device)
