@@ -15,8 +15,7 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from no_time_to_train.data.images import resize_for_model
 from no_time_to_train.matching import InstanceIndex, Prototypes, match, match_nearest_instances
-from no_time_to_train.models.allocator import give_back_freed_memory, keep_freed_memory
+from no_time_to_train.models.allocator import keep_freed_memory
 from no_time_to_train.models.cpu_linear import use_onednn_linear
 from no_time_to_train.models.precision import resolve_device, resolve_precision
 
@@ -79,7 +78,7 @@ def main() -> None:
     options = _parse_arguments()
     device = resolve_device(options.device)
     if device.type == "cpu":
-        keep_freed_memory()  # as the package does
+        keep_freed_memory()  # as the package does; the plain way gains by it too
     if options.threads:
         torch.set_num_threads(options.threads)
     print(f"{_machine(device)}; models {options.models}, torch {torch.__version__}")
@@ -88,9 +87,10 @@ def main() -> None:
         models = Models(options.models, device, dtype, options.plain_batch)
         rate = _matrix_rate(device, dtype)
         print(f"\n## {precision}: {rate / 1e9:.0f} GFLOP/s measured for large matrix products\n")
-        proposals = BlobProposals(models, options.points, options.categories, options.image_size)
-        stages = [*encoder_stages(models), decoder_stage(models, options.points), *mask_stages(proposals)]
-        _print_stages(stages, device, rate, options.repeats)
+        if not options.no_stages:
+            proposals = BlobProposals(models, options.points, options.categories, options.image_size)
+            stages = [*encoder_stages(models), decoder_stage(models, options.points), *mask_stages(proposals)]
+            _print_stages(stages, device, rate, options.repeats)
         for scaling in filter(None, options.scaling.split(",")):
             _SCALING_TABLES[scaling](models, options)
 
@@ -113,8 +113,7 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
         first_fast, fast_peak = _with_peak_megabytes(stage.fast, device)  # also the first, slow run of both
         first_plain, plain_peak = None, ""
         if stage.plain:
-            with _allocator_as_it_comes(device):
-                first_plain, plain_peak = _with_peak_megabytes(stage.plain, device)
+            first_plain, plain_peak = _with_peak_megabytes(stage.plain, device)
         difference = stage.compare(first_plain, first_fast) if stage.compare else ""
         del first_fast, first_plain
         fast, plain = _measure_pair(stage, device, repeats)
@@ -142,25 +141,10 @@ def _measure_pair(stage: Stage, device: torch.device, repeats: int) -> tuple[Tim
     """Alternating runs, so that a slow spell of the machine meets both."""
     fast, plain = [], []
     for _ in range(repeats):
-        stage.fast()  # a run of the plain way has left the caches and the heap to it
         fast.append(_seconds(stage.fast, device))
         if stage.plain is not None:
-            with _allocator_as_it_comes(device):
-                plain.append(_seconds(stage.plain, device))
+            plain.append(_seconds(stage.plain, device))
     return Timing(fast), Timing(plain) if plain else None
-
-
-@contextmanager
-def _allocator_as_it_comes(device: torch.device) -> Iterator[None]:
-    """The plain way pays for fresh memory as it would without this package (``models/allocator.py``)."""
-    if device.type != "cpu":
-        yield
-        return
-    give_back_freed_memory()
-    try:
-        yield
-    finally:
-        keep_freed_memory()
 
 
 def _measure(run: Callable[[], Any], device: torch.device, repeats: int) -> Timing:
@@ -328,6 +312,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--plain-batch", type=int, default=256, help="prompts per batch of the plain decoder")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scaling", default="", help=f"more tables, comma-separated: {', '.join(SCALINGS)}; or all")
+    parser.add_argument("--no-stages", action="store_true", help="only the tables of --scaling")
     parser.add_argument("--quick", action="store_true", help="64 points in plain batches of 16, one repeat")
     options = parser.parse_args()
     if options.quick:

@@ -18,19 +18,8 @@ def keep_freed_memory() -> bool:
     fresh, zeroed pages: in virtual machines several times the arithmetic. The peak stays the same; what was once used
     stays with the process. Returns whether the C library took it (Linux with glibc only).
     """
-    return _set_allocator({_M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: _LARGE, _M_TOP_PAD: _TOP_PAD})
-
-
-def give_back_freed_memory() -> bool:
-    """The limits that glibc itself arrives at with large blocks; free memory goes back to the system. For comparison."""
-    done = _set_allocator({_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20, _M_TOP_PAD: 0})
-    if done:
-        ctypes.CDLL(None).malloc_trim(0)
-    return done
-
-
-def _set_allocator(settings: dict[int, int]) -> bool:
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
+    settings = {_M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: _LARGE, _M_TOP_PAD: _TOP_PAD}
     return all([mallopt(parameter, value) == 1 for parameter, value in settings.items()])
