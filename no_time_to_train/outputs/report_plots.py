@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "v", "P", "X")
 _PAPER_COLOUR = "#444444"
 _MAX_BARS = 40
+_LEGEND_CHARACTERS = 56
+"""Characters of a legend's line below each panel."""
 _DPI = 150
 _STYLE: Any = {
     "font.size": 10,
@@ -57,7 +60,8 @@ def plot_shots(rows: Sequence[ReportRow], path: Path) -> None:
         _label_shots(axes, {*curve, *(row.shots for row in rows)})
         axes.set_ylabel(f"{name} (%)", labelpad=7)
     handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside lower center", frameon=False)
+    wrapped = [textwrap.fill(text, _LEGEND_CHARACTERS * len(panels)) for text in texts]
+    figure.legend(handles, wrapped, loc="outside lower center", frameon=False)
     figure.suptitle(_title(rows[0]), fontsize=11)
     _save(figure, path)
 
