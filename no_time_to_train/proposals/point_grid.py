@@ -79,9 +79,7 @@ class PointGrid:
             kept = self.prefilter.keep(points_xy, mask_model.image_size, image.features, prototypes)
             logger.info("semantic prefilter: %d of %d grid points dropped", len(points_xy) - len(kept), len(points_xy))
             points_xy = points_xy[kept]
-        prompts = PromptBatch(
-            points_xy=points_xy[:, None],
-            point_labels=torch.ones(len(points_xy), 1, dtype=torch.int32, device=points_xy.device),
+        best = mask_model.predict_best(
+            image.embedding, PromptBatch.of_clicks(points_xy), min_predicted_iou=self.min_predicted_iou
         )
-        best = mask_model.predict_best(image.embedding, prompts, min_predicted_iou=self.min_predicted_iou)
         return MaskProposals(best.logits, best.predicted_ious)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from no_time_to_train.benchmarks.coco_20i import COCO_CATEGORIES
+from no_time_to_train.benchmarks.coco_20i import COCO_CATEGORIES, EPISODES_FOLDER
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.data.images import read_image
 from no_time_to_train.errors import InputError, InputFileNotFoundError
@@ -29,9 +29,6 @@ from no_time_to_train.evaluation.semantic_iou import paint
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet, TargetImage
-
-FOLDER = "COCO2014"
-"""Below ``benchmark.root``: ``val2014/*.jpg``, ``annotations/val2014/*.png``, ``splits/val/fold{0..3}.pkl``."""
 
 
 def run_episodes(
@@ -62,7 +59,7 @@ def run_episodes(
             "evaluator.name=coco, voc or semantic there."
         )
     settings = config.evaluator
-    folder = Path(config.benchmark.root) / FOLDER
+    folder = Path(config.benchmark.root) / EPISODES_FOLDER
     class_indices = fold_classes(config.benchmark.fold)
     names_by_class = read_split(folder / "splits" / "val" / f"fold{config.benchmark.fold}.pkl")
     episodes = draw_episodes(names_by_class, class_indices, settings.num_episodes, config.shots)
