@@ -88,7 +88,7 @@ def reference_source(config: BenchConfig) -> AnnotatedImages:
         what="reference images",
         annotations=Path(settings.references),
         images=None if settings.reference_images is None else Path(settings.reference_images),
-        advice="benchmark.references must be a COCO file.",
+        advice="benchmark.references must be a COCO file, benchmark.reference_images the folder its names start from.",
         images_setting="benchmark.reference_images",
     )
 
