@@ -1,12 +1,12 @@
 """SAM 2's two-way transformer for many prompts of one image, with the image side never materialised per prompt.
 
-The plain module carries a (C, L) copy of the image tokens for every prompt. Here they are kept in factored form (see
-``factored_tokens``), which is closed under what a layer does:
+The plain module carries a (C, L) copy of the image tokens for every prompt. Here they are kept in factored form,
+``scale * (base + vectors^T @ basis) + constant`` (see ``factored_tokens``), which is closed under what a layer does:
 
-* attention from the image adds ``softmax(scores)`` as rows of ``basis`` and the projected token values as ``vectors``;
-  since each head's weights sum to one, constants are spread over the heads' vectors;
-* layer norm multiplies ``scale`` and ``basis`` with one factor per token. Channel means are removed from ``base`` and
-  ``vectors`` beforehand; the variance is a quadratic form in the factors;
+* attention from the image adds ``softmax(scores) / scale`` as rows of ``basis`` and the projected token values as
+  ``vectors``; since each head's weights sum to one, constants are spread over the heads' vectors;
+* layer norm changes ``scale`` alone. Channel means are removed from ``base`` and ``vectors`` beforehand; the variance
+  is a quadratic form in the factors;
 * a linear map of K acts on ``base`` (once per image) and on ``vectors`` (a few rows per prompt).
 
 So scores and values of every attention, and the first upscaling, cost products with R rows in place of C channels.
@@ -16,7 +16,7 @@ The result is exact up to rounding. Constants over a softmax axis drop out.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +25,10 @@ from torch import Tensor, nn
 from no_time_to_train.models.factored_tokens import (
     FactoredTokens,
     Scores,
-    TokenRows,
-    blocks,
+    of_prompts,
+    parts,
     per_head,
     per_head_sum,
-    scaled_sum,
 )
 
 
@@ -40,15 +39,17 @@ class LayerTerms:
     Attributes:
         keys, values, queries: (B, H, d, L); ``queries`` is None for the final attention.
         power: (B, L) mean square of the centred base over channels, or None for the final attention.
-        cross: for this layer and every earlier one, the centred base projected on that layer's output weights
-            (B, H, d, L) and on its constant (B, L), both divided by C.
+        cross: (B, layers * H, d, L) the centred base projected on the output weights of this layer and of every earlier
+            one, times 2 / C, or None for the final attention.
+        cross_shift: (B, layers, L) the same of the output constants.
     """
 
     keys: Tensor
     values: Tensor
     queries: Tensor | None = None
     power: Tensor | None = None
-    cross: tuple[tuple[Tensor, Tensor], ...] = ()
+    cross: Tensor | None = None
+    cross_shift: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +95,31 @@ class FoldedTransformer:
         keys, values = self._final.project_image(base)
         return ImageTerms((*layers, LayerTerms(keys, values)), base)
 
-    def __call__(self, image: ImageTerms, tokens: Tensor) -> tuple[Tensor, FactoredTokens]:
-        """(N, T, C) float32 prompt tokens -> the processed tokens (N, T, C), and the processed image tokens."""
-        queries, factored = tokens, FactoredTokens(None, ())
+    def __call__(self, image: ImageTerms, tokens: Tensor, outputs: slice) -> tuple[Tensor, FactoredTokens]:
+        """Process N prompts.
+
+        Args:
+            image: of this image.
+            tokens: (N, T, C) float32 prompt tokens.
+            outputs: the tokens that are wanted; the others need not read from the image a last time.
+
+        Returns:
+            The wanted tokens (N, T', C) and the image tokens.
+        """
+        (prompts, count, channels), (_, _, depth, length) = tokens.shape, image.layers[0].keys.shape
+        factored = FactoredTokens(
+            scale=None,
+            basis=tokens.new_empty(prompts, 0, length, dtype=self.dtype),
+            vectors=tokens.new_empty(prompts, 0, channels),
+            values=tokens.new_empty(prompts, 0, count, depth),
+            row_sums=tokens.new_empty(prompts, 0, length),
+        )
+        queries = tokens
         for layer, terms in zip(self._layers, image.layers, strict=False):
             queries = layer.update_tokens(terms, factored, queries, tokens)
             factored = layer.update_image(terms, factored, queries, tokens)
-        read = self._final(image.layers[-1], factored, queries + tokens)
+        queries = queries[:, outputs]
+        read = self._final(image.layers[-1], factored, queries + tokens[:, outputs])
         return self._final_norm(queries + read), factored
 
 
@@ -138,12 +157,15 @@ class _FoldedLayer:
         if self._is_first:
             queries += self._query_position
         centred = base - base.mean(1, keepdim=True)
-        channels = base.shape[1]
-        cross = tuple(
-            (_project(weight, centred).div_(channels).to(self._dtype), (shift @ centred) / channels)
-            for weight, shift in self.outputs
+        weights, shifts = (torch.stack(each) * (2 / base.shape[1]) for each in zip(*self.outputs, strict=True))
+        terms = LayerTerms(
+            keys=keys,
+            values=values,
+            queries=queries.to(self._dtype),
+            power=centred.square().mean(1),
+            cross=_project(weights.flatten(0, 1), centred).to(self._dtype),
+            cross_shift=shifts @ centred,
         )
-        terms = LayerTerms(keys, values, queries.to(self._dtype), centred.square().mean(1), cross)
         return terms, centred * self._block.norm4.weight[:, None]
 
     @property
@@ -174,57 +196,54 @@ class _FoldedLayer:
         keys = keys * keys.shape[-1] ** -0.5
         values = _tokens_by_head(attention.v_proj(queries), heads)
         weight, shift = self.outputs[-1]
-        vectors = (values @ weight + shift).flatten(1, 2)
-        (prompts, rows, _), length = vectors.shape, terms.power.shape[1]
-        added = TokenRows(vectors.new_empty(prompts, rows, length, dtype=self._dtype), vectors, values)
-        earlier = (TokenRows(rows.basis, _centred(rows.vectors), rows.values) for rows in factored.rows)
-        centred = FactoredTokens(factored.scale, (*earlier, added))
+        vectors = torch.cat([_centred(factored.vectors), (values @ weight + shift).flatten(1, 2)], dim=1)
         scores = Scores(keys, self._query_weight, terms.queries, self._query_position, factored)
-        norm = _FactoredLayerNorm(terms, centred, self._block.norm4, self._dtype)
-        scale = vectors.new_empty(prompts, length)
-        for block in blocks(length, prompts * rows, vectors.device):
-            weights = F.softmax(scores.of(block), dim=2)  # over the tokens; the image tokens stay innermost
-            added.basis[:, :, block] = weights.flatten(1, 2)
-            scale[:, block] = norm.scale(block)
-        return FactoredTokens(
-            scale,
-            tuple(TokenRows(rows.basis, rows.vectors * self._block.norm4.weight, rows.values) for rows in centred.rows),
+        (prompts, rows, _), length = vectors.shape, factored.basis.shape[2]
+        # Attention adds to K itself, and so, over the scale so far, to what that scale multiplies.
+        unscaled = vectors.new_ones(prompts, length) if factored.scale is None else 1 / factored.scale
+        updated = FactoredTokens(
+            scale=factored.scale,
+            basis=factored.basis.new_empty(prompts, rows, length),
+            vectors=vectors,
+            values=torch.cat([factored.values, values], dim=1),
+            row_sums=torch.cat([factored.row_sums, heads * unscaled[:, None]], dim=1),
         )
+        updated_scale = _FactoredLayerNorm(terms, updated, self._block.norm4)
+        scale = torch.empty_like(unscaled)
+        for part in parts(prompts, rows * length, vectors.device):
+            weights = F.softmax(scores.of(part).unflatten(1, (heads, -1)), dim=2).flatten(1, 2)
+            weights *= unscaled[part, None].to(self._dtype)
+            torch.cat([factored.basis[part], weights], dim=1, out=updated.basis[part])
+            scale[part] = updated_scale(part)
+        return replace(updated, scale=scale, vectors=vectors * self._block.norm4.weight)
 
 
 class _FactoredLayerNorm:
-    """Layer norm of centred ``scale * base + sum vectors^T @ basis``: one factor per image token.
+    """Layer norm of ``scale * (base + vectors^T @ basis)`` without channel means: a new scale.
 
-    mean(x^2) = scale^2 power + sum_r basis_r (2 scale base.vectors_r + sum_s vectors_r.vectors_s basis_s) / C,
-    where the pairs of two layers are visited once and counted twice.
+    mean(x^2) = scale^2 (power + sum_r basis_r (2 base.vectors_r + sum_s vectors_r.vectors_s basis_s) / C).
+    The constant in a layer's vectors meets the sum of its rows, which is known.
     """
 
-    def __init__(self, terms: LayerTerms, tokens: FactoredTokens, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
-        self._terms, self._tokens, self._eps, self._dtype = terms, tokens, norm.eps, dtype
-        self._doubled_values = [(2 * rows.values).to(dtype) for rows in tokens.rows]
-        self._grams = [
-            [_gram(rows, other, dtype) * (1 if other is rows else 2) for other in tokens.rows[: layer + 1]]
-            for layer, rows in enumerate(tokens.rows)
-        ]
+    def __init__(self, terms: LayerTerms, tokens: FactoredTokens, norm: nn.LayerNorm) -> None:
+        self._cross, self._tokens, self._eps = terms.cross, tokens, norm.eps
+        vectors, dtype = tokens.vectors, tokens.basis.dtype
+        self._values = tokens.values.to(dtype)
+        self._gram = (torch.bmm(vectors, vectors.transpose(1, 2)) / vectors.shape[2]).to(dtype)
+        self._power = terms.power + (terms.cross_shift * tokens.row_sums).sum(1)
 
-    def scale(self, block: slice) -> Tensor:
-        """(N, P) float32 scale after the norm; multiplies the ``basis`` of the block in place."""
-        power = self._terms.power[:, block]
-        scale = None if self._tokens.scale is None else self._tokens.scale[:, block]
-        mean_square = power if scale is None else scale.square() * power
-        bases = [rows.basis[:, :, block] for rows in self._tokens.rows]
-        for basis, values, grams, (projected, shift) in zip(
-            bases, self._doubled_values, self._grams, self._terms.cross, strict=True
-        ):
-            constant = 2 * shift[:, block] if scale is None else 2 * shift[:, block] * scale
-            mixed = scaled_sum(constant, per_head(values, projected[..., block]), scale).flatten(1, 2)
-            for gram, other in zip(grams, bases, strict=False):
-                mixed.baddbmm_(gram, other)
-            mean_square = mean_square + mixed.mul_(basis).sum(1, dtype=torch.float32)
-        factor = torch.rsqrt(mean_square + self._eps)
-        for basis in bases:
-            basis.mul_(factor[:, None].to(self._dtype))
-        return factor if scale is None else scale * factor
+    def __call__(self, prompts: slice) -> Tensor:
+        """(n, L) float32 scale after the norm, of a part of the prompts."""
+        basis = self._tokens.basis[prompts]
+        mixed = per_head(self._values[prompts], of_prompts(self._cross, prompts))
+        mixed.baddbmm_(self._gram[prompts], basis)
+        # A CPU adds bfloat16 up in float32 by itself; asked for float32, it copies the whole map first.
+        dtype = None if mixed.device.type == "cpu" else torch.float32
+        mean_square = self._power[prompts] + mixed.mul_(basis).sum(1, dtype=dtype)
+        if self._tokens.scale is None:
+            return torch.rsqrt(mean_square + self._eps)
+        scale = self._tokens.scale[prompts]
+        return scale * torch.rsqrt(scale.square() * mean_square + self._eps)
 
 
 class _TokenToImage:
@@ -248,48 +267,19 @@ class _TokenToImage:
         heads = self._attention.num_heads
         queries = _tokens_by_head(self._attention.q_proj(tokens), heads)
         queries = queries * queries.shape[-1] ** -0.5
-        keys = terms.keys if factored.rows else terms.keys + self._key_position
+        keys = terms.keys + self._key_position if factored.scale is None else terms.keys
         scores = Scores(queries, self._key_weight, keys, self._key_position, factored)
-        reads, log_sums = [], []
-        prompts, _, count, depth = queries.shape
-        for block in blocks(keys.shape[3], prompts * heads * count, tokens.device):
-            block_scores = scores.of(block)
-            weights = F.softmax(block_scores, dim=-1)
-            log_sums.append(block_scores.amax(-1).float() - weights.amax(-1).float().log())
-            reads.append(self._read(weights, terms.values, factored, block))
-        read, *by_row = _join_blocks(reads, log_sums).split(
-            [depth, *(r.vectors.shape[1] for r in factored.rows)], dim=3
-        )
-        for weights, rows in zip(by_row, factored.rows, strict=True):
-            by_channel = torch.bmm(weights.flatten(1, 2), rows.vectors).unflatten(1, (heads, count))
-            read = read + by_channel @ self._value_weight.transpose(1, 2)
-        read = read + self._value_shift[:, None]
+        (prompts, _, count, _), (_, rows, length) = queries.shape, factored.basis.shape
+        read, by_row = tokens.new_empty(queries.shape), tokens.new_empty(prompts, heads * count, rows)
+        for part in parts(prompts, heads * count * length, tokens.device):
+            weights = F.softmax(scores.of(part), dim=2)
+            if factored.scale is not None:
+                weights *= factored.scale[part, None].to(self._dtype)
+                by_row[part] = torch.bmm(weights, factored.basis[part].transpose(1, 2))
+            read[part] = per_head_sum(weights, of_prompts(terms.values, part))
+        by_channel = torch.bmm(by_row, factored.vectors).unflatten(1, (heads, count))
+        read += by_channel @ self._value_weight.transpose(1, 2) + self._value_shift[:, None]
         return self._attention.out_proj(read.transpose(1, 2).flatten(2))
-
-    def _read(self, weights: Tensor, values: Tensor, factored: FactoredTokens, block: slice) -> Tensor:
-        """Attention weights (N, H, T, P) -> what they take of the base's values, and of every row of ``basis``.
-
-        Returns:
-            (N, H, T, d + all R) float32.
-        """
-        scale = None if factored.scale is None else factored.scale[:, block].to(self._dtype)
-        read = per_head_sum(weights, scale, values[..., block])
-        flat = weights.flatten(1, 2)
-        by_row = (torch.bmm(flat, rows.basis[:, :, block].transpose(1, 2)).float() for rows in factored.rows)
-        return torch.cat([read, *(part.unflatten(1, weights.shape[1:3]) for part in by_row)], dim=3)
-
-
-def _join_blocks(reads: list[Tensor], log_sums: list[Tensor]) -> Tensor:
-    """Softmax averages over blocks (N, H, T, X), and the log of each one's sum (N, H, T) -> average over all."""
-    if len(reads) == 1:
-        return reads[0]
-    shares = torch.stack(log_sums).softmax(dim=0)[..., None]
-    return (torch.stack(reads) * shares).sum(dim=0)
-
-
-def _gram(rows: TokenRows, other: TokenRows, dtype: torch.dtype) -> Tensor:
-    """(N, R, R') inner products of the vectors, over C."""
-    return (torch.bmm(rows.vectors, other.vectors.transpose(1, 2)) / rows.vectors.shape[2]).to(dtype)
 
 
 def _project(weight: Tensor, base: Tensor) -> Tensor:

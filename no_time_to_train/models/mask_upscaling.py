@@ -1,7 +1,8 @@
-"""SAM 2's mask upscaling on factored image tokens: only the wanted masks, in cache-sized blocks of pixels.
+"""SAM 2's mask upscaling on factored image tokens: only the wanted masks, in cache-sized blocks of tokens.
 
 A transposed convolution with kernel 2 and stride 2 is one matrix product per pixel whose outputs are the 2 x 2 new
-pixels. So channels stay in front, image tokens stay innermost, and nothing is rearranged before the final logits.
+pixels. So each image token carries its new pixels and their channels along, channels innermost for the layer norm, and
+nothing is rearranged before the final logits.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from no_time_to_train.models.factored_tokens import FactoredTokens, blocks
+from no_time_to_train.models.factored_tokens import FactoredTokens, of_prompts, parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,9 +21,9 @@ class UpscalingTerms:
     """What all prompts share of an image with L = h * w tokens of C channels.
 
     Attributes:
-        base: (B, 4 * C/4, L) first convolution of the tokens' base; B is 1 or the number of prompts.
-        stride_8: (4 * C/4, L) stride-8 features, and what the first convolution makes of constants.
-        stride_4: (4, 4 * C/8, L) stride-4 features plus the second convolution's bias.
+        base: (B, L, 4 * C/4) first convolution of the tokens' base; B is 1 or the number of prompts.
+        stride_8: (L, 4 * C/4) stride-8 features, and what the first convolution makes of constants.
+        stride_4: (L, 4, 4 * C/8) stride-4 features plus the second convolution's bias.
         size_hw: (h, w).
     """
 
@@ -49,9 +51,8 @@ class MaskUpscaling:
     def __init__(self, layers: nn.Sequential, constant: Tensor, dtype: torch.dtype) -> None:
         first, norm, self._first_activation, second, self._second_activation = layers
         self._dtype = dtype
+        self._norm_weight, self._norm_bias = norm.weight.detach().to(dtype), norm.bias.detach().to(dtype)
         self._norm_eps = norm.eps
-        self._norm_weight = norm.weight.detach().to(dtype)[:, None]
-        self._norm_bias = norm.bias.detach().to(dtype)[:, None]
         weight = _weight_per_pixel(first)
         # The layer norm removes each new pixel's channel mean, so it is removed from all that adds up to it.
         self._first = _without_channel_mean(weight).flatten(0, 1)
@@ -68,9 +69,9 @@ class MaskUpscaling:
         by_pixel = stride_4.reshape(-1, height, 2, 2, width, 2, 2).permute(2, 5, 3, 6, 0, 1, 4)
         stride_4 = by_pixel.reshape(4, -1, height * width) + self._second_shift
         return UpscalingTerms(
-            base=(self._first @ base).to(self._dtype),
-            stride_8=stride_8.to(self._dtype),
-            stride_4=stride_4.to(self._dtype),
+            base=(self._first @ base).transpose(1, 2).to(self._dtype).contiguous(),
+            stride_8=stride_8.T.to(self._dtype).contiguous(),
+            stride_4=stride_4.permute(2, 0, 1).to(self._dtype).contiguous(),
             size_hw=(height, width),
         )
 
@@ -86,34 +87,45 @@ class MaskUpscaling:
             (N, M, 4h, 4w) float32.
         """
         (height, width), (prompts, masks, _) = terms.size_hw, hyper_vectors.shape
-        logits = hyper_vectors.new_empty(prompts, masks, height, 2, 2, width, 2, 2)
-        if not prompts:
-            return logits.view(prompts, masks, 4 * height, 4 * width)
-        first = [(rows.vectors @ self._first.T).transpose(1, 2).to(self._dtype) for rows in tokens.rows]
-        scale = tokens.scale[:, None].to(self._dtype)
-        hyper_vectors = hyper_vectors.to(self._dtype)
-        widest = prompts * 4 * self._second.shape[0]
-        for block in blocks(height * width, widest, logits.device, multiple_of=width):
-            stride_8 = torch.addcmul(terms.stride_8[:, block], terms.base[:, :, block], scale[:, :, block])
-            for rows_of_layer, weight in zip(tokens.rows, first, strict=True):
-                stride_8.baddbmm_(weight, rows_of_layer.basis[:, :, block])
-            stride_8 = self._normalise(stride_8.unflatten(1, (4, -1)))
-            stride_4 = self._upscale_second(terms, stride_8, block)
-            products = (hyper_vectors[:, None] @ stride_4).view(prompts, 2, 2, 2, 2, masks, -1, width)
-            logits[:, :, block.start // width : block.stop // width] = products.permute(0, 5, 6, 1, 3, 7, 2, 4)
-        return logits.view(prompts, masks, 4 * height, 4 * width)
+        logits = hyper_vectors.new_empty(prompts, masks, height * width, 16)
+        first = (tokens.vectors @ self._first.T).to(self._dtype)
+        hyper_vectors = hyper_vectors.to(self._dtype).transpose(1, 2)
+        per_token = 4 * len(self._second)
+        for block in parts(height * width, per_token, logits.device):
+            for part in parts(prompts, (block.stop - block.start) * per_token, logits.device):
+                stride_8 = self._upscale_first(terms, tokens, first, part, block)
+                stride_4 = self._upscale_second(terms, stride_8, block)
+                logits[part, :, block] = (stride_4 @ hyper_vectors[part]).unflatten(1, (-1, 16)).permute(0, 3, 1, 2)
+        return _by_row(logits, height, width)
 
-    def _normalise(self, stride_8: Tensor) -> Tensor:
-        """LayerNorm2d of (N, 4, C/4, P) values without channel mean, in place, and the first activation."""
-        mean_square = stride_8.square().mean(2, keepdim=True, dtype=torch.float32)
-        stride_8.mul_(torch.rsqrt(mean_square + self._norm_eps).to(self._dtype))
-        return self._first_activation(stride_8.mul_(self._norm_weight).add_(self._norm_bias))
+    def _upscale_first(
+        self, terms: UpscalingTerms, tokens: FactoredTokens, first: Tensor, part: slice, block: slice
+    ) -> Tensor:
+        """(n, P * 4, C/4) after the layer norm and activation, of n prompts and P image tokens."""
+        scale = tokens.scale[part, block].to(self._dtype)
+        stride_8 = torch.addcmul(terms.stride_8[block], of_prompts(terms.base, part)[:, block], scale[..., None])
+        stride_8.baddbmm_((tokens.basis[part, :, block] * scale[:, None]).transpose(1, 2), first[part])
+        channels = len(self._norm_weight)
+        stride_8 = stride_8.view(len(stride_8), -1, channels)
+        normed = F.layer_norm(stride_8, (channels,), self._norm_weight, self._norm_bias, self._norm_eps)
+        return self._first_activation(normed)
 
     def _upscale_second(self, terms: UpscalingTerms, stride_8: Tensor, block: slice) -> Tensor:
-        """(N, 4, C/4, P) -> (N, 16, C/8, P) after the second activation, 4 x 4 pixels per token."""
-        upscaled = torch.matmul(self._second.expand(*stride_8.shape[:2], -1, -1), stride_8)
-        upscaled += terms.stride_4[:, :, block]
-        return self._second_activation(upscaled).unflatten(2, (4, -1)).flatten(1, 2)
+        """(n, P * 4, C/4) -> (n, P * 16, C/8) after the second activation, 4 x 4 pixels per token."""
+        count = len(stride_8)
+        features = terms.stride_4[block].flatten(0, 1).expand(count, -1, -1)
+        upscaled = torch.baddbmm(features, stride_8, self._second.T.expand(count, -1, -1))
+        return self._second_activation(upscaled).view(count, -1, len(self._second) // 4)
+
+
+def _by_row(logits: Tensor, height: int, width: int) -> Tensor:
+    """(N, M, h * w, 16) pixels by image token, stride-8 pixel and stride-4 pixel -> (N, M, 4h, 4w)."""
+    # Two neighbours of a row travel as one number: copies of single ones are several times slower.
+    pairs = torch.arange(height * width * 8, device=logits.device).view(height, width, 2, 2, 2)
+    order = pairs.permute(0, 2, 4, 1, 3).flatten()
+    prompts, masks = logits.shape[:2]
+    flat = logits.view(torch.int64).flatten(2).flatten(0, 1)
+    return flat.index_select(1, order).view(logits.dtype).view(prompts, masks, 4 * height, 4 * width)
 
 
 def _weight_per_pixel(convolution: nn.ConvTranspose2d) -> Tensor:

@@ -153,13 +153,13 @@ class PointDecoder:
         tokens = torch.cat([special, sparse], dim=1)
         has_masks = prompts.mask_logits is not None and len(prompts) > 0
         shared = self._shared_terms(embedding, dense if has_masks else None)
-        tokens, image_tokens = self._transformer(shared.transformer, tokens)
-        first_mask = self._iou_index + 1
+        outputs = slice(self._iou_index, self._iou_index + 1 + self._heads.num_mask_tokens)
+        processed, image_tokens = self._transformer(shared.transformer, tokens, outputs)
         return _Decoded(
             shared=shared,
             image_tokens=image_tokens,
-            mask_tokens=tokens[:, first_mask : first_mask + self._heads.num_mask_tokens],
-            predicted_ious=self._heads.iou_prediction_head(tokens[:, self._iou_index]),
+            mask_tokens=processed[:, 1:],
+            predicted_ious=self._heads.iou_prediction_head(processed[:, 0]),
         )
 
     def _shared_terms(self, embedding: ImageEmbedding, dense: Tensor | None) -> _SharedTerms:
