@@ -42,7 +42,9 @@ def pull_back_masks(masks: Tensor, features: Tensor) -> Tensor:
     up_columns = interpolation_matrix(columns, width).to(features.device)
     pixels = _MASK_PIXELS_PER_CHUNK.get(features.device.type, _MASK_PIXELS_PER_CHUNK["cpu"])
     chunks = masks.split(max(1, pixels // (height * width)))
-    return torch.cat([up_rows.T @ (chunk.to(features.device, torch.float32) @ up_columns) for chunk in chunks])
+    # Rows first: the long side of that product is the masks' width, not the few patches.
+    down_rows = up_rows.T.contiguous()
+    return torch.cat([down_rows @ chunk.to(features.device, torch.float32) @ up_columns for chunk in chunks])
 
 
 def pool_weighted_features(weights: Tensor, features: Tensor) -> Tensor:
