@@ -14,7 +14,7 @@ from no_time_to_train.models.interfaces import PromptBatch
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-_DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 32}
+_DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 64}
 """For 256 x 256 masks: hundreds keep a GPU busy; on a CPU the intermediate maps of a few still fit the cache."""
 
 

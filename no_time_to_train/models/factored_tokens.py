@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_ELEMENTS_PER_CPU_THREAD = 1 << 20
-_ELEMENTS_ON_GPU = 1 << 28
-"""Most elements of one intermediate map."""
+_BYTES_PER_CPU_THREAD = 1 << 21
+_BYTES_ON_GPU = 1 << 29
+"""The most memory for one intermediate map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +83,16 @@ class Scores:
         return torch.addcmul(placed, scores, factored.scale[prompts, None].to(scores.dtype), out=placed)
 
 
-def parts(length: int, elements: int, device: torch.device) -> Iterator[slice]:
+def parts(length: int, elements: int, like: Tensor) -> Iterator[slice]:
     """Consecutive slices of ``length`` items, each of as many as the device works off well at a time.
 
     Args:
         length: how many items there are.
         elements: of the intermediate map of one item.
-        device: where they are worked on.
+        like: a tensor of the map's device and number format.
     """
-    limit = torch.get_num_threads() * _ELEMENTS_PER_CPU_THREAD if device.type == "cpu" else _ELEMENTS_ON_GPU
-    size = max(1, limit // max(1, elements))
+    limit = torch.get_num_threads() * _BYTES_PER_CPU_THREAD if like.device.type == "cpu" else _BYTES_ON_GPU
+    size = max(1, limit // max(1, elements * like.element_size()))
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 

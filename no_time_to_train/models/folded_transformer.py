@@ -198,22 +198,23 @@ class _FoldedLayer:
         weight, shift = self.outputs[-1]
         vectors = torch.cat([_centred(factored.vectors), (values @ weight + shift).flatten(1, 2)], dim=1)
         scores = Scores(keys, self._query_weight, terms.queries, self._query_position, factored)
-        (prompts, rows, _), length = vectors.shape, factored.basis.shape[2]
+        (prompts, rows, _), (_, earlier, length) = vectors.shape, factored.basis.shape
+        basis = factored.basis.new_empty(prompts, rows, length)
         # Attention adds to K itself, and so, over the scale so far, to what that scale multiplies.
         unscaled = vectors.new_ones(prompts, length) if factored.scale is None else 1 / factored.scale
         updated = FactoredTokens(
             scale=factored.scale,
-            basis=factored.basis.new_empty(prompts, rows, length),
+            basis=basis,
             vectors=vectors,
             values=torch.cat([factored.values, values], dim=1),
             row_sums=torch.cat([factored.row_sums, heads * unscaled[:, None]], dim=1),
         )
         updated_scale = _FactoredLayerNorm(terms, updated, self._block.norm4)
         scale = torch.empty_like(unscaled)
-        for part in parts(prompts, rows * length, vectors.device):
+        for part in parts(prompts, rows * length, basis):
             weights = F.softmax(scores.of(part).unflatten(1, (heads, -1)), dim=2).flatten(1, 2)
-            weights *= unscaled[part, None].to(self._dtype)
-            torch.cat([factored.basis[part], weights], dim=1, out=updated.basis[part])
+            basis[part, :earlier] = factored.basis[part]
+            torch.mul(weights, unscaled[part, None].to(self._dtype), out=basis[part, earlier:])
             scale[part] = updated_scale(part)
         return replace(updated, scale=scale, vectors=vectors * self._block.norm4.weight)
 
@@ -271,7 +272,7 @@ class _TokenToImage:
         scores = Scores(queries, self._key_weight, keys, self._key_position, factored)
         (prompts, _, count, _), (_, rows, length) = queries.shape, factored.basis.shape
         read, by_row = tokens.new_empty(queries.shape), tokens.new_empty(prompts, heads * count, rows)
-        for part in parts(prompts, heads * count * length, tokens.device):
+        for part in parts(prompts, heads * count * length, keys):
             weights = F.softmax(scores.of(part), dim=2)
             if factored.scale is not None:
                 weights *= factored.scale[part, None].to(self._dtype)

@@ -91,8 +91,8 @@ class MaskUpscaling:
         first = (tokens.vectors @ self._first.T).to(self._dtype)
         hyper_vectors = hyper_vectors.to(self._dtype).transpose(1, 2)
         per_token = 4 * len(self._second)
-        for block in parts(height * width, per_token, logits.device):
-            for part in parts(prompts, (block.stop - block.start) * per_token, logits.device):
+        for block in parts(height * width, per_token, terms.base):
+            for part in parts(prompts, (block.stop - block.start) * per_token, terms.base):
                 stride_8 = self._upscale_first(terms, tokens, first, part, block)
                 stride_4 = self._upscale_second(terms, stride_8, block)
                 logits[part, :, block] = (stride_4 @ hyper_vectors[part]).unflatten(1, (-1, 16)).permute(0, 3, 1, 2)
