@@ -17,8 +17,8 @@ from no_time_to_train.config import MergingConfig
 from no_time_to_train.matching import Prototypes, match
 from no_time_to_train.merging import decay_scores
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.models.cpu_linear import use_onednn_linear
 from no_time_to_train.models.dino import DinoEncoder, load_dino
+from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import ImageEmbedding, PromptBatch
 from no_time_to_train.models.sam2 import Sam2MaskModel, build_sam2, load_sam2
 from no_time_to_train.ops.boxes import boxes_from_masks
@@ -80,8 +80,8 @@ class Models:
         )
         self.device = device
         fast_sam, fast_dino = copy.deepcopy(sam), copy.deepcopy(dino)
-        use_onednn_linear(fast_sam.image_encoder, device, dtype)
-        use_onednn_linear(fast_dino, device, dtype)
+        prepare_encoder(fast_sam.image_encoder, device, dtype)
+        prepare_encoder(fast_dino, device, dtype)
         self.plain_sam = build_sam(sam, decoder="plain", prompts_per_batch=plain_batch)
         self.fast_sam = build_sam(fast_sam, decoder="folded", dtype=dtype)
         self.plain_dino, self.fast_dino = build_dino(dino), build_dino(fast_dino, dtype=dtype)

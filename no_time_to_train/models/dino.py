@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, get_spec
 from no_time_to_train.models.checkpoints import raise_mismatch, read_state_dict
-from no_time_to_train.models.cpu_linear import use_onednn_linear
+from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.meta_dino import is_meta_layout, to_hub_layout
 from no_time_to_train.models.precision import forward_precision
 from no_time_to_train.models.weights import find_weights
@@ -137,7 +137,7 @@ def load_dino(
     source = find_weights(spec, weights)
     module = _load_folder(source, spec) if source.is_dir() else _load_file(source, spec)
     settings = module.config
-    use_onednn_linear(module, torch.device(device), dtype)
+    prepare_encoder(module, torch.device(device), dtype)
     if compile:
         module.compile()
     return DinoEncoder(

@@ -15,7 +15,7 @@ from no_time_to_train.locations import demo_data_folder
 from no_time_to_train.models.batching import PromptBatcher, default_prompts_per_batch
 from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, get_spec
 from no_time_to_train.models.checkpoints import check_names_and_shapes, read_state_dict
-from no_time_to_train.models.cpu_linear import use_onednn_linear
+from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.models.plain_decoder import PlainDecoder, PromptDecoder
 from no_time_to_train.models.precision import forward_precision
@@ -197,7 +197,7 @@ def load_sam2(
     module = build_sam2(spec)
     check_names_and_shapes(module.state_dict(), state_dict, source=source, model=spec.name)
     module.load_state_dict(state_dict)
-    use_onednn_linear(module.image_encoder, torch.device(device), dtype)
+    prepare_encoder(module.image_encoder, torch.device(device), dtype)
     if compile:
         module.image_encoder.compile()
     return Sam2MaskModel(
