@@ -105,8 +105,15 @@ def per_head(tokens: Tensor, image: Tensor) -> Tensor:
     """(n, H, T, d) @ (B, H, d, L) -> (n, H * T, L), a new tensor; B is 1 or n. A shared image is not copied."""
     if len(image) == len(tokens):
         return (tokens @ image).flatten(1, 2)
-    product = tokens.transpose(0, 1).flatten(1, 2) @ image[0]
-    return product.unflatten(1, (len(tokens), -1)).transpose(0, 1).flatten(1, 2)
+    prompts, heads, count, _ = tokens.shape
+    product = tokens.new_empty(prompts, heads, count, image.shape[3])
+    if image.device.type == "cpu":
+        for prompt, out in zip(tokens, product, strict=True):
+            torch.bmm(prompt, image[0], out=out)
+    else:  # one product for all prompts, and one pass to put the prompts in front again
+        together = tokens.transpose(0, 1).flatten(1, 2) @ image[0]
+        product.copy_(together.unflatten(1, (prompts, count)).transpose(0, 1))
+    return product.flatten(1, 2)
 
 
 def per_head_sum(weights: Tensor, image: Tensor) -> Tensor:
