@@ -112,13 +112,10 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
     _print_row(*["---"] * 9)
     plain_seconds, fast_seconds = 0.0, 0.0
     for stage in stages:
-        first_fast, fast_peak = _with_peak_megabytes(stage.fast, device)  # also the first, slow run of both
-        first_plain, plain_peak = None, ""
-        if stage.plain:
-            first_plain, plain_peak = _with_peak_megabytes(stage.plain, device)
-        difference = stage.compare(first_plain, first_fast) if stage.compare else ""
-        del first_fast, first_plain
-        fast, plain = _measure_pair(stage, device, repeats)
+        (fast, plain), firsts = _measure_pair(stage, device, repeats)
+        fast_peak, plain_peak = firsts[0][1], firsts[1][1] if plain else ""
+        difference = stage.compare(firsts[1][0], firsts[0][0]) if stage.compare else ""
+        del firsts
         fast_seconds += fast.median
         plain_seconds += (plain or fast).median
         floor = _operations(stage.fast) / rate
@@ -139,14 +136,28 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
     _print_row("whole image (sum)", *total, *[""] * 4)
 
 
-def _measure_pair(stage: Stage, device: torch.device, repeats: int) -> tuple[Timing, Timing | None]:
-    """Alternating runs, so that a slow spell of the machine meets both."""
-    fast, plain = [], []
+def _measure_pair(
+    stage: Stage, device: torch.device, repeats: int
+) -> tuple[tuple[Timing, Timing | None], list[tuple[Any, str]]]:
+    """The fast and the plain way in turns, so that a slow spell of the machine meets both.
+
+    Of each two runs in a row the second counts: the other way leaves caches and free memory in another state, which
+    image after image would not.
+
+    Returns:
+        The timings, and of each way's first run the result and the peak memory.
+    """
+    runs = [stage.fast] if stage.plain is None else [stage.fast, stage.plain]
+    firsts: list[tuple[Any, str]] = []
+    seconds: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats):
-        fast.append(_seconds(stage.fast, device))
-        if stage.plain is not None:
-            plain.append(_seconds(stage.plain, device))
-    return Timing(fast), Timing(plain) if plain else None
+        for run, timed in zip(runs, seconds, strict=True):
+            first = _with_peak_megabytes(run, device)
+            if len(firsts) < len(runs):
+                firsts.append(first)
+            del first
+            timed.append(_seconds(run, device))
+    return (Timing(seconds[0]), Timing(seconds[1]) if stage.plain else None), firsts
 
 
 def _measure(run: Callable[[], Any], device: torch.device, repeats: int) -> Timing:
@@ -204,7 +215,7 @@ def _with_peak_megabytes(run: Callable[[], Any], device: torch.device) -> tuple[
 def _scale_points(models: Models, options: argparse.Namespace) -> None:
     _start_table("Points", "points", "plain s", "fast s", "times faster")
     for points in (64, 256) if options.quick else (64, 256, 1024, 4096):
-        fast, plain = _measure_pair(decoder_stage(models, points), models.device, options.repeats)
+        (fast, plain), _ = _measure_pair(decoder_stage(models, points), models.device, options.repeats)
         assert plain is not None
         _print_row(points, f"{plain.median:.4g}", f"{fast.median:.4g}", f"{plain.median / fast.median:.1f}")
 
@@ -276,7 +287,7 @@ def _scale_threads(models: Models, options: argparse.Namespace) -> None:
     stage = decoder_stage(models, min(options.points, 64))
     for threads in sorted({1, 2, before}):
         torch.set_num_threads(threads)
-        fast, plain = _measure_pair(stage, models.device, options.repeats)
+        (fast, plain), _ = _measure_pair(stage, models.device, options.repeats)
         assert plain is not None
         _print_row(threads, f"{plain.median:.4g}", f"{fast.median:.4g}", f"{plain.median / fast.median:.1f}")
     torch.set_num_threads(before)
