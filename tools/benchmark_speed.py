@@ -1,6 +1,7 @@
 """How long every stage of segmenting one image takes, plain against fast, in one process on the same inputs.
 
     python tools/benchmark_speed.py --models large --points 1024 --precision float32,bfloat16
+    python tools/benchmark_speed.py --models large --points 1024 --precision bfloat16 --default-allocator
     python tools/benchmark_speed.py --models tiny --quick
     python tools/benchmark_speed.py --models demo --scaling points,threads
 
@@ -79,7 +80,7 @@ class Timing:
 def main() -> None:
     options = _parse_arguments()
     device = resolve_device(options.device)
-    if device.type == "cpu":
+    if device.type == "cpu" and not options.default_allocator:
         keep_freed_memory()  # as the package does; the plain way gains by it too
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -333,6 +334,11 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--plain-batch", type=int, default=256, help="prompts per batch of the plain decoder")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scaling", default="", help=f"more tables, comma-separated: {', '.join(SCALINGS)}; or all")
+    parser.add_argument(
+        "--default-allocator",
+        action="store_true",
+        help="leave the C library's memory settings as they come: what the plain way takes without this package's",
+    )
     parser.add_argument("--no-stages", action="store_true", help="only the tables of --scaling")
     parser.add_argument("--quick", action="store_true", help="64 points in plain batches of 16, one repeat")
     options = parser.parse_args()
