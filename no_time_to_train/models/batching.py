@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 _DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 64}
-"""For 256 x 256 masks: hundreds keep a GPU busy; on a CPU the intermediate maps of a few still fit the cache."""
+"""For 256 x 256 masks: hundreds keep a GPU busy; on a CPU some dozens make the token side's products large enough."""
 
 
 def default_prompts_per_batch(device: torch.device, mask_size: int) -> int:
