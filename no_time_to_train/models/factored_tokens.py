@@ -105,15 +105,22 @@ def per_head(tokens: Tensor, image: Tensor) -> Tensor:
     """(n, H, T, d) @ (B, H, d, L) -> (n, H * T, L), a new tensor; B is 1 or n. A shared image is not copied."""
     if len(image) == len(tokens):
         return (tokens @ image).flatten(1, 2)
-    prompts, heads, count, _ = tokens.shape
-    product = tokens.new_empty(prompts, heads, count, image.shape[3])
-    if image.device.type == "cpu":
-        for prompt, out in zip(tokens, product, strict=True):
-            torch.bmm(prompt, image[0], out=out)
-    else:  # one product for all prompts, and one pass to put the prompts in front again
-        together = tokens.transpose(0, 1).flatten(1, 2) @ image[0]
-        product.copy_(together.unflatten(1, (prompts, count)).transpose(0, 1))
-    return product.flatten(1, 2)
+    product = prompts_apart if image.device.type == "cpu" else prompts_together
+    return product(tokens, image).flatten(1, 2)
+
+
+def prompts_apart(tokens: Tensor, image: Tensor) -> Tensor:
+    """(n, H, T, d) @ (1, H, d, L) -> (n, H, T, L), prompt by prompt: no product has to be rearranged."""
+    product = tokens.new_empty(*tokens.shape[:3], image.shape[3])
+    for prompt, out in zip(tokens, product, strict=True):
+        torch.bmm(prompt, image[0], out=out)
+    return product
+
+
+def prompts_together(tokens: Tensor, image: Tensor) -> Tensor:
+    """The same by one product for all prompts, for GPUs, and one pass to put the prompts in front."""
+    product = tokens.transpose(0, 1).flatten(1, 2) @ image[0]
+    return product.unflatten(1, (len(tokens), -1)).transpose(0, 1).contiguous()
 
 
 def per_head_sum(weights: Tensor, image: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.batching import PromptBatcher
 from no_time_to_train.models.catalog import get_spec
+from no_time_to_train.models.factored_tokens import per_head, prompts_apart, prompts_together
 from no_time_to_train.models.interfaces import ImageEmbedding, PromptBatch
 from no_time_to_train.models.plain_decoder import PlainDecoder
 from no_time_to_train.models.point_decoder import PointDecoder, arithmetic_dtype
@@ -277,3 +278,11 @@ def test_full_size_network() -> None:
     assert torch.equal(exact.prompt_indices, plain.prompt_indices)
     torch.testing.assert_close(exact.logits, plain.logits, atol=1e-4, rtol=0)
     assert ((half.logits > 0) == (plain.logits > 0)).float().mean() >= 0.998
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_per_head_products_are_the_same_on_every_device(images: int) -> None:
+    tokens, image = torch.randn(3, 2, 4, 5), torch.randn(images, 2, 5, 6)
+    expected = torch.einsum("nhtd,nhdl->nhtl", tokens, image.expand(3, -1, -1, -1)).flatten(1, 2)
+    torch.testing.assert_close(per_head(tokens, image), expected)
+    torch.testing.assert_close(prompts_together(tokens, image[:1]), prompts_apart(tokens, image[:1]))
