@@ -61,4 +61,6 @@ def test_defaults_follow_the_device() -> None:
     gpu, cpu = (default_prompts_per_batch(torch.device(name), 256) for name in ("cuda:1", "cpu"))
     assert gpu > cpu > 0
     assert default_prompts_per_batch(torch.device("cpu"), 64) == 4 * cpu
-    assert default_prompts_per_batch(torch.device("cpu"), 1 << 20) == 1
+    assert default_prompts_per_batch(torch.device("cpu"), 4096) == 4
+    assert default_prompts_per_batch(torch.device("cpu"), 256 * cpu) == 1
+    assert default_prompts_per_batch(torch.device("cpu"), 512 * cpu) == 1
