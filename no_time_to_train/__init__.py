@@ -14,32 +14,33 @@ if TYPE_CHECKING:
     from no_time_to_train.build import build_segmenter, compose_config, load_segmenter
     from no_time_to_train.config import Config
     from no_time_to_train.data.images import read_image
-    from no_time_to_train.data.references import load_references
     from no_time_to_train.evaluation.instance_ap import evaluate_instances
-    from no_time_to_train.memory_bank import MemoryBank
     from no_time_to_train.prompting import PromptedMasks
     from no_time_to_train.proposals.automatic_masks import AutomaticMasks
+    from no_time_to_train.references.loading import load_references
+    from no_time_to_train.references.memory_bank import MemoryBank
     from no_time_to_train.segmenter import Segmenter
     from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
-    from no_time_to_train.video import segment_video
+    from no_time_to_train.tracking.tracker import segment_video
 
 _HOME = {
     "AutomaticMasks": "proposals.automatic_masks",
     "Category": "structures",
     "Config": "config",
     "Detections": "structures",
-    "MemoryBank": "memory_bank",
+    "MemoryBank": "references.memory_bank",
     "PromptedMasks": "prompting",
     "ReferenceInstance": "structures",
     "ReferenceSet": "structures",
     "Segmenter": "segmenter",
     "build_segmenter": "build",
     "compose_config": "build",
+    "draw_detections": "outputs.drawing",
     "evaluate_instances": "evaluation.instance_ap",
-    "load_references": "data.references",
+    "load_references": "references.loading",
     "load_segmenter": "build",
     "read_image": "data.images",
-    "segment_video": "video",
+    "segment_video": "tracking.tracker",
 }
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "__version__",
     "build_segmenter",
     "compose_config",
+    "draw_detections",
     "evaluate_instances",
     "load_references",
     "load_segmenter",

@@ -2,6 +2,6 @@
 
 import sys
 
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 
 sys.exit(main())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from no_time_to_train.config import BenchConfig, BenchmarkConfig, Config, ProposalsConfig, to_dict, validate
 from no_time_to_train.errors import InputError
-from no_time_to_train.locations import configs_folder
+from no_time_to_train.files.paths import configs_folder
 from no_time_to_train.models.catalog import CATALOG, ModelSpec
 
 if TYPE_CHECKING:
@@ -173,9 +173,9 @@ def build_segmenter(config: Config) -> Segmenter:
 def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
     """Both frozen models, on the device and in the precision of the config."""
     from no_time_to_train.models.allocator import keep_freed_memory
-    from no_time_to_train.models.dino import load_dino
+    from no_time_to_train.models.dino.encoder import load_dino
     from no_time_to_train.models.precision import resolve_device, resolve_precision
-    from no_time_to_train.models.sam2 import load_sam2
+    from no_time_to_train.models.sam2.model import load_sam2
 
     device = resolve_device(config.device)
     if device.type == "cpu":
@@ -216,7 +216,7 @@ def build_proposals(config: Config) -> ProposalSource:
     """
     settings = config.proposals
     if settings.name == "union":
-        from no_time_to_train.proposals.union import Union
+        from no_time_to_train.proposals.combined import Union
 
         names = settings.sources
         unknown = [name for name in names if name not in _SOURCES]

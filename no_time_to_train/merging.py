@@ -13,8 +13,7 @@ from torch import Tensor
 
 from no_time_to_train.config import MergingConfig
 from no_time_to_train.errors import InputError
-from no_time_to_train.ops.rle import intersection_over_self
-from no_time_to_train.structures import Rle
+from no_time_to_train.ops.rle import Rle, intersection_over_self
 
 
 def decay_scores(

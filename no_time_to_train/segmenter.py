@@ -13,7 +13,6 @@ from torch import Tensor
 from no_time_to_train.config import Config
 from no_time_to_train.data.images import read_image, resize_for_model
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
-from no_time_to_train.memory_bank import MemoryBank, build_memory_bank
 from no_time_to_train.merging import decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.ops.nms import class_aware_nms
@@ -21,6 +20,8 @@ from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy
 from no_time_to_train.prompting import Numbers, PromptableImage, PromptedMasks, segment_prompts
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
+from no_time_to_train.references.encoding import build_memory_bank
+from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage, as_image_tensor
 
 

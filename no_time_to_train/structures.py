@@ -10,24 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from no_time_to_train.ops.rle import Rle, decode_rle
 
 if TYPE_CHECKING:
     import supervision
 
 BACKGROUND_CATEGORY_NAME = "_background"
 """A category of this name is matched like any other and never output: "none of these"."""
-
-
-class Rle(TypedDict):
-    """COCO run-length encoding, column-major: ``size`` is [height, width], ``counts`` the compressed bytes."""
-
-    size: list[int]
-    counts: bytes
 
 
 @dataclass(frozen=True)
@@ -195,8 +190,6 @@ class Detections:
     @property
     def masks(self) -> np.ndarray:
         """(N, H, W) bool. Decoded on every call: N x H x W bytes, keep the slice small on large photos."""
-        from no_time_to_train.ops.rle import decode_rle
-
         masks = np.zeros((len(self), *self.image_size_hw), bool)
         for row, rle in zip(masks, self.rles, strict=True):
             row[:] = decode_rle(rle)
@@ -238,12 +231,6 @@ class Detections:
             class_id=self.category_ids.astype(int),
             data={"class_name": np.asarray(self.category_names)},
         )
-
-    def draw(self, image: np.ndarray) -> np.ndarray:
-        """Overlay of masks, boxes, names and scores on ``image`` (H, W, 3) uint8; returns a new array."""
-        from no_time_to_train.drawing import draw_detections
-
-        return draw_detections(image, self)
 
 
 def _check_unique_categories(categories: Sequence[Category]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from no_time_to_train.memory_bank import MemoryBank
-from no_time_to_train.models.video_memory import FrameMemory, ObjectMask, ObjectMemory
+from no_time_to_train.models.sam2.video_memory import FrameMemory, ObjectMask, ObjectMemory
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
+from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.structures import Category, Detections, ReferenceSet
 
 SIDE = 64

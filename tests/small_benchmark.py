@@ -18,11 +18,11 @@ from no_time_to_train import build
 from no_time_to_train.build import assemble_segmenter, compose_bench_config
 from no_time_to_train.config import BenchConfig, Config
 from no_time_to_train.data.coco_reader import read_coco
-from no_time_to_train.data.references import load_references
-from no_time_to_train.distributed import shared_models
-from no_time_to_train.distributed.plan import RunPlan
 from no_time_to_train.proposals.interfaces import EncodedImage
 from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.references.loading import load_references
+from no_time_to_train.runs import shared_models
+from no_time_to_train.runs.plan import RunPlan
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
 from tests.test_segmenter import ColourEncoder, SquareMaskModel

@@ -10,7 +10,7 @@ from no_time_to_train.build import build_proposals, compose_config, config_hash
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.catalog import CATALOG
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[1] / "no_time_to_train/configs"
 BENCH_GROUPS = ("benchmark", "experiment")
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}" for path in CONFIGS.glob("*/*.yaml") if path.parent.name not in BENCH_GROUPS

@@ -10,14 +10,14 @@ import pytest
 
 from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.build import build_proposals, compose_bench_config
-from no_time_to_train.cli import _parser
+from no_time_to_train.commands import _parser
 from no_time_to_train.config import BenchConfig, to_dict
 from no_time_to_train.errors import InputFileNotFoundError
-from no_time_to_train.evaluation.published import published_value
-from no_time_to_train.evaluation.run_folders import flatten
 from no_time_to_train.models.catalog import CATALOG
+from no_time_to_train.reports.published import published_value
+from no_time_to_train.reports.read_runs import flatten
 
-FILES = sorted((Path(__file__).parents[1] / "configs" / "experiment").glob("*.yaml"))
+FILES = sorted((Path(__file__).parents[1] / "no_time_to_train/configs" / "experiment").glob("*.yaml"))
 METHOD_SECTIONS = ("features", "mask_model", "proposals", "matching", "merging", "references", "output", "precision")
 OTHER_THAN_THE_PAPER = {
     "coco_fsod_dinov3": {"features.name", "features.image_size"},

@@ -12,8 +12,7 @@ from torch import Tensor
 from no_time_to_train.config import MergingConfig
 from no_time_to_train.errors import InputError
 from no_time_to_train.merging import decay_scores
-from no_time_to_train.ops.rle import encode_mask
-from no_time_to_train.structures import Rle
+from no_time_to_train.ops.rle import Rle, encode_mask
 
 METHODS = ["hard", "soft", "semantic_soft", "graph_diffusion", "none"]
 

@@ -13,7 +13,7 @@ from sam2.sam2_image_predictor import SAM2ImagePredictor
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskPrediction, PromptBatch
-from no_time_to_train.models.sam2 import Sam2MaskModel, load_sam2
+from no_time_to_train.models.sam2.model import Sam2MaskModel, load_sam2
 from no_time_to_train.prompting import PromptableImage, PromptedMasks, embed_image, segment_prompts
 from tests.test_segmenter import make_segmenter
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from no_time_to_train.build import build_proposals, compose_config
 from no_time_to_train.errors import InputError
-from no_time_to_train.memory_bank import MemoryBankBuilder
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, PromptBatch
 from no_time_to_train.ops.rle import encode_mask
+from no_time_to_train.references.memory_bank import MemoryBankBuilder
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, MaskProposals, ReferenceInstance, ReferenceSet
 from tests.parity.paper_reference import paper_reference

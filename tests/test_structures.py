@@ -8,6 +8,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from no_time_to_train.ops.rle import encode_mask
+from no_time_to_train.outputs.drawing import draw_detections
 from no_time_to_train.structures import (
     Category,
     Detections,
@@ -97,7 +98,7 @@ def test_supervision(detections: Detections) -> None:
 
 def test_drawing_changes_the_copy_and_not_the_image(detections: Detections) -> None:
     image = np.full((20, 30, 3), 100, np.uint8)
-    drawn = detections.draw(image)
+    drawn = draw_detections(image, detections)
     assert drawn.dtype == np.uint8 and (drawn != 100).any()
     assert (image == 100).all()
 

@@ -20,10 +20,10 @@ import torch
 from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 
 from no_time_to_train.data.images import read_image
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.precision import resolve_device
-from no_time_to_train.models.sam2 import Sam2MaskModel, build_sam2, load_sam2
+from no_time_to_train.models.sam2.model import Sam2MaskModel, build_sam2, load_sam2
 from no_time_to_train.ops.rle import decode_rle
 from no_time_to_train.proposals.automatic_masks import AutomaticMasks, GeneratedMasks
 

@@ -17,10 +17,10 @@ from no_time_to_train.config import MergingConfig
 from no_time_to_train.matching import Prototypes, match
 from no_time_to_train.merging import decay_scores
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.models.dino import DinoEncoder, load_dino
+from no_time_to_train.models.dino.encoder import DinoEncoder, load_dino
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import ImageEmbedding, PromptBatch
-from no_time_to_train.models.sam2 import Sam2MaskModel, build_sam2, load_sam2
+from no_time_to_train.models.sam2.model import Sam2MaskModel, build_sam2, load_sam2
 from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.nms import class_aware_nms

@@ -23,17 +23,16 @@ from pathlib import Path
 import numpy as np
 from demo_scenes import MIN_VISIBLE_PIXELS, NOVEL_CATEGORIES, render_clip
 
+from no_time_to_train.benchmarks.sampling import sample_references, sampled_references
 from no_time_to_train.build import build_segmenter, compose_config
 from no_time_to_train.data.coco_reader import read_coco
-from no_time_to_train.data.sampling import sample_references, sampled_references
-from no_time_to_train.locations import demo_data_folder
-from no_time_to_train.memory_bank import MemoryBank
-from no_time_to_train.ops.rle import encode_mask
+from no_time_to_train.files.paths import demo_data_folder
+from no_time_to_train.ops.rle import Rle, encode_mask
 from no_time_to_train.outputs.video_writer import mp4_writer
+from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import Rle
-from no_time_to_train.tracking import best_pairs, mask_ious
-from no_time_to_train.video import TrackingOptions, segment_video
+from no_time_to_train.tracking.association import best_pairs, mask_ious
+from no_time_to_train.tracking.tracker import TrackingOptions, segment_video
 
 NUM_OBJECTS = 3
 MIN_ABSENT_FRAMES = 8

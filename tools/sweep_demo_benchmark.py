@@ -20,20 +20,19 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
+from no_time_to_train.benchmarks.sampling import sample_references, sampled_references
 from no_time_to_train.build import build_segmenter, compose_config
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
-from no_time_to_train.data.sampling import sample_references, sampled_references
 from no_time_to_train.evaluation.instance_ap import evaluate_instances
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.matching import Prototypes, match
-from no_time_to_train.memory_bank import MemoryBank
 from no_time_to_train.ops.pooling import pool_mask_features
-from no_time_to_train.ops.rle import decode_rle, segmentation_to_rle
+from no_time_to_train.ops.rle import Rle, decode_rle, segmentation_to_rle
 from no_time_to_train.proposals.interfaces import EncodedImage
 from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import Rle
 
 
 def main() -> None:

@@ -24,10 +24,10 @@ from no_time_to_train.benchmarks.benchmark import (
     categories_named,
     prepare_advice,
 )
+from no_time_to_train.benchmarks.sampling import dataset_of_annotations
 from no_time_to_train.config import BenchConfig, BenchmarkConfig
 from no_time_to_train.data.cd_fsod import cd_fsod_annotations, read_annotations, read_cd_fsod
 from no_time_to_train.data.coco import CocoAnnotation, CocoDataset
-from no_time_to_train.data.sampling import dataset_of_annotations
 from no_time_to_train.errors import InputError
 
 _FOLDER = "cd_fsod"

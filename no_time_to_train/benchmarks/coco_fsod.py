@@ -7,11 +7,11 @@ from pathlib import Path
 
 from no_time_to_train.benchmarks import coco_2017, samplers
 from no_time_to_train.benchmarks.benchmark import AnnotatedImages, Benchmark, RequiredData, categories_named
+from no_time_to_train.benchmarks.sampling import dataset_of_annotations
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.data.combining import combine, with_file_names
-from no_time_to_train.data.sampling import dataset_of_annotations
 from no_time_to_train.structures import Category
 
 NOVEL_CATEGORIES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from no_time_to_train.benchmarks import samplers
 from no_time_to_train.benchmarks.benchmark import AnnotatedImages, Benchmark, all_categories
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.files.paths import demo_data_folder
 
 
 def _images(what: str, split: str) -> AnnotatedImages:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from no_time_to_train.benchmarks import coco_2017
 from no_time_to_train.benchmarks.benchmark import AnnotatedImages, Benchmark, RequiredData, prepare_advice
+from no_time_to_train.benchmarks.sampling import sample_references, sampled_dataset
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.downloads import Download
 from no_time_to_train.data.lvis import LvisDataset, read_lvis
-from no_time_to_train.data.sampling import sample_references, sampled_dataset
 from no_time_to_train.structures import Category
 
 _HOST = "https://s3-us-west-2.amazonaws.com/dl.fbaipublicfiles.com/LVIS"

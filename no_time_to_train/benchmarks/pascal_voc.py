@@ -15,10 +15,10 @@ from no_time_to_train.benchmarks.benchmark import (
     categories_named,
     prepare_advice,
 )
+from no_time_to_train.benchmarks.sampling import dataset_of_annotations
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.downloads import Download
-from no_time_to_train.data.sampling import dataset_of_annotations
 from no_time_to_train.data.voc import read_image_list, read_voc
 from no_time_to_train.errors import InputError
 from no_time_to_train.structures import Category

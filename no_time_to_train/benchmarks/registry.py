@@ -12,8 +12,8 @@ from no_time_to_train.benchmarks.benchmark import AnnotatedImages, Benchmark, Sa
 from no_time_to_train.benchmarks.task import BenchmarkTask
 from no_time_to_train.config import BenchConfig, BenchmarkConfig
 from no_time_to_train.data.coco import CocoDataset
-from no_time_to_train.data.references import references_from_coco
 from no_time_to_train.errors import InputError
+from no_time_to_train.references.loading import references_from_coco
 from no_time_to_train.structures import Category, ReferenceSet, TargetImage
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from no_time_to_train.benchmarks.benchmark import AnnotatedImages, categories_named
+from no_time_to_train.benchmarks.sampling import dataset_of_annotations, sample_references, sampled_dataset
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.data.coco import CocoAnnotation, CocoDataset
-from no_time_to_train.data.sampling import dataset_of_annotations, sample_references, sampled_dataset
 from no_time_to_train.errors import InputFileNotFoundError
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.atomic_writes import replacing
+from no_time_to_train.files.atomic import replacing
 from no_time_to_train.structures import Category
 
 Segmentation = list[list[float]] | dict[str, Any]

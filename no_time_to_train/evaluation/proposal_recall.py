@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.structures import Rle
+from no_time_to_train.ops.rle import Rle
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_COUNTS = (10, 100, 1000)

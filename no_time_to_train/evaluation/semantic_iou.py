@@ -16,8 +16,7 @@ from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage
 from no_time_to_train.errors import InputError
 from no_time_to_train.evaluation.averages import mean_of_existing
 from no_time_to_train.evaluation.iou_counts import IouCounts
-from no_time_to_train.ops.rle import decode_rle, segmentation_to_rle
-from no_time_to_train.structures import Rle
+from no_time_to_train.ops.rle import Rle, decode_rle, segmentation_to_rle
 
 _IGNORED = -1
 """The label of crowds, which data sets write as 255; no number of categories reaches this one."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, WeightsNotFoundError
-from no_time_to_train.models.dino import quiet_transformers
+from no_time_to_train.models.dino.encoder import quiet_transformers
 
 
 class BoxDetector:

@@ -35,8 +35,8 @@ def verify_weights(name: str) -> VerificationReport:
         InputError: no model of that name.
         WeightsNotFoundError: the weights are not on this machine.
     """
-    from no_time_to_train.models.dino import load_dino
-    from no_time_to_train.models.sam2 import load_sam2
+    from no_time_to_train.models.dino.encoder import load_dino
+    from no_time_to_train.models.sam2.model import load_sam2
 
     spec = get_spec(name)
     location = locate_weights(spec)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, WeightsNotFoundError
-from no_time_to_train.locations import WEIGHTS_VARIABLE, demo_data_folder, weights_folders
+from no_time_to_train.files.paths import WEIGHTS_VARIABLE, demo_data_folder, weights_folders
 from no_time_to_train.models.catalog import CATALOG, ModelSpec, get_spec
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")

@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from no_time_to_train.ops.resize import interpolation_matrix
-from no_time_to_train.ops.rle import decode_rle, rle_from_toggles, rle_to_box_xyxy
-from no_time_to_train.structures import Rle
+from no_time_to_train.ops.rle import Rle, decode_rle, rle_from_toggles, rle_to_box_xyxy
 
 _VALUES_PER_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 25}  # resampled columns at once: one mask in cache; 128 MB
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from no_time_to_train.ops.rle import decode_rle, rle_from_toggles
-from no_time_to_train.structures import Rle
+from no_time_to_train.ops.rle import Rle, decode_rle, rle_from_toggles
 
 
 def remove_small_regions(rle: Rle, min_area: int) -> Rle:

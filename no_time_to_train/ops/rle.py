@@ -7,16 +7,22 @@ value changes, beginning from 0; the run lengths are their differences.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from no_time_to_train.errors import InputError
-from no_time_to_train.structures import Rle
 
 _MAX_COORDINATE_PX = 1e6  # pycocotools walks along every polygon edge pixel by pixel
+
+
+class Rle(TypedDict):
+    """COCO run-length encoding, column-major: ``size`` is [height, width], ``counts`` the compressed bytes."""
+
+    size: list[int]
+    counts: bytes
 
 
 def encode_mask(mask: np.ndarray) -> Rle:

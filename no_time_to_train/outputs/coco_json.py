@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.atomic_writes import replacing
+from no_time_to_train.files.atomic import replacing
+from no_time_to_train.files.formats import write_json_list
 from no_time_to_train.ops.rle import rle_area
-from no_time_to_train.outputs.atomic_files import write_json_list
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.structures import Category
 

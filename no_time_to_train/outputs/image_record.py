@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from no_time_to_train.outputs.atomic_files import write_text
+from no_time_to_train.files.formats import write_text
 from no_time_to_train.structures import Category, Detections
 
 

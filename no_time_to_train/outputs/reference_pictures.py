@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from no_time_to_train.data.images import read_image
-from no_time_to_train.drawing import draw_reference, picture_sheet
-from no_time_to_train.outputs.atomic_files import write_jpeg
+from no_time_to_train.files.formats import write_jpeg
+from no_time_to_train.outputs.drawing import draw_reference, picture_sheet
 from no_time_to_train.structures import Category, ReferenceSet
 
 _MAX_PER_CATEGORY = 24

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from no_time_to_train.drawing import draw_detections
-from no_time_to_train.outputs.atomic_files import write_csv, write_jpeg
+from no_time_to_train.files.formats import write_csv, write_jpeg
 from no_time_to_train.outputs.coco_json import write_dataset, write_results
+from no_time_to_train.outputs.drawing import draw_detections
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.outputs.web_page import write_web_page

@@ -17,11 +17,11 @@ from typing import Any, Self
 
 import torch
 
-from no_time_to_train.outputs.atomic_files import write_text
+from no_time_to_train.files.formats import write_text
 from no_time_to_train.outputs.image_record import ImageRecord
-from no_time_to_train.outputs.track_state import read_tracker_state, write_tracker_state
 from no_time_to_train.structures import Category, Detections
-from no_time_to_train.video import TrackedDetections, TrackerState
+from no_time_to_train.tracking.state_file import read_tracker_state, write_tracker_state
+from no_time_to_train.tracking.tracker import TrackedDetections, TrackerState
 
 _OWN_FOLDERS = ("chunks", "state")
 _OWN_FILES = ("overlay.mp4", "tracks.txt")

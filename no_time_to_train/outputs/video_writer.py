@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from no_time_to_train.atomic_writes import replacing
+from no_time_to_train.files.atomic import replacing
 
 _OPTIONS = {"crf": "23", "preset": "veryfast"}
 _MAX_RATE_DENOMINATOR = 1 << 16

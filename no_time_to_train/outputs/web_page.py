@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from no_time_to_train.drawing import category_colour
-from no_time_to_train.outputs.atomic_files import write_text
+from no_time_to_train.files.formats import write_text
+from no_time_to_train.outputs.drawing import category_colour
 from no_time_to_train.outputs.summary import RunSummary
 
 _PAGE = """<!DOCTYPE html>

@@ -20,11 +20,11 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel, PromptBatch
 from no_time_to_train.ops.masks import encode_mask_logits, grid_logits, stability_scores
 from no_time_to_train.ops.regions import remove_small_regions
-from no_time_to_train.ops.rle import decode_rle, rle_to_box_xyxy
+from no_time_to_train.ops.rle import Rle, decode_rle, rle_to_box_xyxy
 from no_time_to_train.prompting import embed_image, to_square_xy
 from no_time_to_train.proposals.crop_layers import Crop, crop_points_xy, image_crops, is_cut_off
 from no_time_to_train.proposals.interfaces import EncodedImage
-from no_time_to_train.structures import MaskProposals, Rle
+from no_time_to_train.structures import MaskProposals
 
 _POINTS_AT_ONCE = 256
 """So many points' masks above the predicted IoU are held at once, 256 KB each for SAM 2, until the unstable ones go."""

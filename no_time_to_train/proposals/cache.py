@@ -14,11 +14,12 @@ import torch
 
 from no_time_to_train.config import Config, FeaturesConfig, MaskModelConfig, to_dict
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
 from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.models.precision import resolve_device, resolve_precision
+from no_time_to_train.ops.rle import Rle
 from no_time_to_train.proposals.pooled import PooledProposals
-from no_time_to_train.structures import Rle, TargetImage
-from no_time_to_train.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
+from no_time_to_train.structures import TargetImage
 
 
 class ProposalCache:

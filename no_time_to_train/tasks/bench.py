@@ -13,22 +13,23 @@ from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.benchmarks.task import BenchmarkTask
 from no_time_to_train.config import BenchConfig, to_dict
 from no_time_to_train.data.coco import write_coco
-from no_time_to_train.distributed.launch import is_first_process, label_images, started_by_cluster
-from no_time_to_train.distributed.loggers import check_logger, log_metrics
-from no_time_to_train.distributed.plan import CachePlan, RunPlan
-from no_time_to_train.distributed.prototype_cache import prototype_fingerprint
-from no_time_to_train.distributed.shards import merged_results
-from no_time_to_train.distributed.shared_models import segmenter_with_shared_models
 from no_time_to_train.errors import InputError
-from no_time_to_train.evaluation.protocols import evaluate_predictions, format_metrics
-from no_time_to_train.outputs.atomic_files import write_json
+from no_time_to_train.evaluation.evaluators import evaluate_predictions
+from no_time_to_train.files.formats import write_json
 from no_time_to_train.outputs.coco_json import write_result_entries
-from no_time_to_train.progress import Progress
 from no_time_to_train.proposals.cache import proposal_fingerprint
+from no_time_to_train.reports.metrics_table import format_metrics
+from no_time_to_train.runs.launch import is_first_process, label_images, started_by_cluster
+from no_time_to_train.runs.loggers import check_logger, log_metrics
+from no_time_to_train.runs.plan import CachePlan, RunPlan
+from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.prototype_cache import prototype_fingerprint
+from no_time_to_train.runs.provenance import versions, weight_hashes
+from no_time_to_train.runs.run_folder import FINISHED, RunFolder
+from no_time_to_train.runs.shards import merged_results
+from no_time_to_train.runs.shared_models import segmenter_with_shared_models
 from no_time_to_train.tasks.episodes import run_episodes
 from no_time_to_train.tasks.memory_source import references_fingerprint
-from no_time_to_train.tasks.provenance import versions, weight_hashes
-from no_time_to_train.tasks.run_folder import FINISHED, RunFolder
 
 
 def run_benchmark(config: BenchConfig, command: Sequence[str] = ()) -> Path:

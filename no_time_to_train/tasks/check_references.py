@@ -11,12 +11,12 @@ import torch
 
 from no_time_to_train import build
 from no_time_to_train.errors import InputError
-from no_time_to_train.evaluation.results_table import align_columns
-from no_time_to_train.memory_bank import EncodedReference, encode_references
-from no_time_to_train.outputs.atomic_files import write_csv
+from no_time_to_train.files.formats import write_csv
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
-from no_time_to_train.progress import Progress
-from no_time_to_train.reference_quality import LeaveOneOut, leave_one_out, suggest_min_score
+from no_time_to_train.references.encoding import EncodedReference, encode_references
+from no_time_to_train.references.quality import LeaveOneOut, leave_one_out, suggest_min_score
+from no_time_to_train.reports.text_table import align_columns
+from no_time_to_train.runs.progress import Progress
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 from no_time_to_train.tasks.memory_source import ReferenceOptions

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from no_time_to_train import build
-from no_time_to_train.background import read_ahead
 from no_time_to_train.benchmarks.benchmark import AnnotatedImages
 from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.config import BenchConfig, BenchmarkConfig, to_dict
@@ -30,19 +29,20 @@ from no_time_to_train.evaluation.proposal_recall import (
     cover_objects,
     summarise_coverage,
 )
-from no_time_to_train.evaluation.recall_plot import plot_recall, recall_curve
-from no_time_to_train.evaluation.results_table import align_columns
-from no_time_to_train.memory_bank import MemoryBank
-from no_time_to_train.ops.rle import segmentation_to_rle
-from no_time_to_train.outputs.atomic_files import write_csv, write_json
-from no_time_to_train.progress import Progress
+from no_time_to_train.files.formats import write_csv, write_json
+from no_time_to_train.ops.rle import Rle, segmentation_to_rle
+from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.proposals.interfaces import EncodedImage
-from no_time_to_train.proposals.union import check_targets
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.reports.recall_plot import plot_recall, recall_curve
+from no_time_to_train.reports.text_table import align_columns
+from no_time_to_train.runs.prefetch import read_ahead
+from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.provenance import versions
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import ReferenceSet, Rle, TargetImage
+from no_time_to_train.structures import ReferenceSet, TargetImage
 from no_time_to_train.tasks.memory_source import build_memory
 from no_time_to_train.tasks.proposal_sources import WrittenSource, parse_sources
-from no_time_to_train.tasks.provenance import versions
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from no_time_to_train.background import read_ahead
 from no_time_to_train.benchmarks.benchmark import AnnotatedImages, Benchmark, RequiredData
 from no_time_to_train.benchmarks.registry import BENCHMARKS, reference_source
 from no_time_to_train.build import compose_bench_config
@@ -16,8 +15,9 @@ from no_time_to_train.data.downloads import Download, fetch, file_fault, unpack
 from no_time_to_train.data.image_checks import image_fault
 from no_time_to_train.data.voc import VocAnnotationsError
 from no_time_to_train.errors import InputError, InputFileNotFoundError
-from no_time_to_train.evaluation.results_table import align_columns
-from no_time_to_train.progress import Progress
+from no_time_to_train.reports.text_table import align_columns
+from no_time_to_train.runs.prefetch import read_ahead
+from no_time_to_train.runs.progress import Progress
 
 _DOWNLOADS = "downloads"
 _NUM_THREADS = 4

@@ -13,13 +13,13 @@ from no_time_to_train import build
 from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.config import BenchConfig, BenchmarkConfig
 from no_time_to_train.data.coco import write_coco
-from no_time_to_train.drawing import picture_sheet
 from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances, read_results
-from no_time_to_train.outputs.atomic_files import write_jpeg, write_json
-from no_time_to_train.outputs.run_state import read_run
+from no_time_to_train.files.formats import write_jpeg, write_json
+from no_time_to_train.outputs.drawing import picture_sheet
+from no_time_to_train.runs.run_state import read_run
 from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks.evaluate import print_metrics
-from no_time_to_train.tasks.labelling import LabellingJob, label_into_folder
+from no_time_to_train.tasks.labeling import LabellingJob, label_into_folder
 from no_time_to_train.tasks.memory_source import MemorySource
 
 _SHEET_PICTURES = 12

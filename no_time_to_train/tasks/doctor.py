@@ -141,7 +141,7 @@ def check_weights() -> Check:
 
 
 def check_demo() -> Check:
-    from no_time_to_train.locations import demo_data_folder
+    from no_time_to_train.files.paths import demo_data_folder
 
     needed = ("benchmark/annotations/test.json", "dinov2_demo", "sam2_demo")
     missing = [name for name in needed if not (demo_data_folder() / name).exists()]

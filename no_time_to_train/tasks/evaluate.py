@@ -12,9 +12,9 @@ from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.errors import InputFileNotFoundError
 from no_time_to_train.evaluation.instance_ap import Engine, InstanceMetrics, evaluate_instances, read_results
 from no_time_to_train.evaluation.name_matching import match_categories, match_images, translate
-from no_time_to_train.evaluation.results_table import format_table
-from no_time_to_train.outputs.atomic_files import write_json
-from no_time_to_train.outputs.run_state import read_run
+from no_time_to_train.files.formats import write_json
+from no_time_to_train.reports.metrics_table import format_table
+from no_time_to_train.runs.run_state import read_run
 
 
 @dataclass(frozen=True)

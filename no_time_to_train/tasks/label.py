@@ -10,7 +10,7 @@ from no_time_to_train import build
 from no_time_to_train.errors import InputError
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.tasks.image_folder import default_out, find_targets
-from no_time_to_train.tasks.labelling import LabellingJob, label_into_folder
+from no_time_to_train.tasks.labeling import LabellingJob, label_into_folder
 from no_time_to_train.tasks.memory_source import MemorySource, ReferenceOptions
 
 _SHARE_OF_BEST_SCORE = 0.8

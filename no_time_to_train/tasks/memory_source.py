@@ -7,11 +7,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from no_time_to_train.data.references import inline_references, load_references
 from no_time_to_train.errors import InputError
-from no_time_to_train.memory_bank import MemoryBank
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
-from no_time_to_train.progress import Progress
+from no_time_to_train.references.loading import inline_references, load_references
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.runs.progress import Progress
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceSet
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from no_time_to_train import build
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.errors import InputError
+from no_time_to_train.proposals.combined import Union
 from no_time_to_train.proposals.interfaces import ProposalSource
-from no_time_to_train.proposals.union import Union
 
 
 @dataclass(frozen=True)

@@ -14,27 +14,27 @@ import numpy as np
 import torch
 
 from no_time_to_train import build
-from no_time_to_train.background import BackgroundWork, read_ahead
 from no_time_to_train.config import Config, to_dict
 from no_time_to_train.data.images import UnreadableImageError
-from no_time_to_train.drawing import draw_masks
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.formats import write_csv, write_jpeg
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy
-from no_time_to_train.outputs.atomic_files import write_csv, write_jpeg
 from no_time_to_train.outputs.coco_json import write_dataset, write_results
+from no_time_to_train.outputs.drawing import draw_masks
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.result_folder import ResultFolder
-from no_time_to_train.outputs.run_state import RunSettings, prepare_folder, write_run
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.outputs.web_page import write_web_page
-from no_time_to_train.progress import Progress
+from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.proposals.pooled import PooledProposals
-from no_time_to_train.proposals.union import check_targets
+from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
+from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.provenance import versions, weight_hashes
+from no_time_to_train.runs.run_state import RunSettings, prepare_folder, write_run
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, Detections, TargetImage
 from no_time_to_train.tasks.image_folder import default_out, find_targets, read_or_problem
-from no_time_to_train.tasks.provenance import versions, weight_hashes
 
 OBJECT = Category(1, "object")
 """The one category of class-free masks."""

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from no_time_to_train.evaluation.report import ReportRow, summarise
-from no_time_to_train.evaluation.run_folders import collect_runs
-from no_time_to_train.outputs import report_tables
-from no_time_to_train.outputs.atomic_files import write_csv, write_text
+from no_time_to_train.files.formats import write_csv, write_text
+from no_time_to_train.reports import tables as report_tables
+from no_time_to_train.reports.read_runs import collect_runs
+from no_time_to_train.reports.summarize import ReportRow, summarise
 
 _NOTE = (
     "Per cent; mean ± sample standard deviation over the seeds. Published numbers stand beside runs of the method they "
@@ -66,7 +66,7 @@ def _write_plots(rows: Sequence[ReportRow], folder: Path) -> list[Path]:
     if importlib.util.find_spec("matplotlib") is None:
         print("No plots: matplotlib is not installed (pip install 'no-time-to-train[report]').")
         return []
-    from no_time_to_train.outputs.report_plots import plot_categories, plot_shots
+    from no_time_to_train.reports.plots import plot_categories, plot_shots
 
     parts: dict[tuple[str, str], list[ReportRow]] = defaultdict(list)
     for row in rows:

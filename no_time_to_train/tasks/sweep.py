@@ -13,9 +13,9 @@ from typing import Any
 
 from no_time_to_train.build import BenchJob, sweep_bench_configs
 from no_time_to_train.config import BenchConfig
-from no_time_to_train.distributed.launch import check_sweep, is_first_process
 from no_time_to_train.errors import InputError
-from no_time_to_train.outputs.atomic_files import write_json
+from no_time_to_train.files.formats import write_json
+from no_time_to_train.runs.launch import check_sweep, is_first_process
 from no_time_to_train.tasks.bench import run_benchmark
 
 _OUTCOME = "outcome.json"

@@ -17,15 +17,15 @@ import numpy as np
 from no_time_to_train import build
 from no_time_to_train.config import Config, to_dict
 from no_time_to_train.data.video_reader import TruncatedVideoError, Video, VideoFile, open_video
-from no_time_to_train.drawing import draw_detections
-from no_time_to_train.outputs.run_state import RunSettings, prepare_folder, read_run, write_run
+from no_time_to_train.outputs.drawing import draw_detections
 from no_time_to_train.outputs.track_files import ClipRecords, write_mot, write_video_annotations
 from no_time_to_train.outputs.track_folder import Chunk, FrameRecord, TrackFolder
 from no_time_to_train.outputs.video_writer import mp4_writer
-from no_time_to_train.progress import Progress
+from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.provenance import versions, weight_hashes
+from no_time_to_train.runs.run_state import RunSettings, prepare_folder, read_run, write_run
 from no_time_to_train.tasks.memory_source import MemorySource, ReferenceOptions, memory_in_folder
-from no_time_to_train.tasks.provenance import versions, weight_hashes
-from no_time_to_train.video import TrackingOptions, VideoTracker
+from no_time_to_train.tracking.tracker import TrackingOptions, VideoTracker
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from no_time_to_train.errors import UnsafeWeightsError
-from no_time_to_train.evaluation.results_table import align_columns
-from no_time_to_train.locations import WEIGHTS_VARIABLE, weights_folders
+from no_time_to_train.files.paths import WEIGHTS_VARIABLE, weights_folders
 from no_time_to_train.models.checkpoints import convert_checkpoint
 from no_time_to_train.models.verification import verify_weights
 from no_time_to_train.models.weights import get_weights, list_weights
+from no_time_to_train.reports.text_table import align_columns
 
 
 def list_models() -> None:

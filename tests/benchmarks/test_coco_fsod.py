@@ -5,9 +5,9 @@ import json
 import pytest
 
 from no_time_to_train.benchmarks.coco_fsod import NOVEL_CATEGORIES
+from no_time_to_train.benchmarks.sampling import sample_references
 from no_time_to_train.data.coco import write_coco
 from no_time_to_train.data.coco_reader import read_coco
-from no_time_to_train.data.sampling import sample_references
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from tests.benchmarks.datasets_on_disk import write_coco_2017, write_coco_tfa
 

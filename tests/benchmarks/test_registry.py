@@ -11,7 +11,7 @@ from tests.benchmarks.datasets_on_disk import released_objects, write_cd_fsod, w
 
 
 def test_every_benchmark_has_its_settings() -> None:
-    options = Path(__file__).parents[2] / "configs/benchmark"
+    options = Path(__file__).parents[2] / "no_time_to_train/configs/benchmark"
     assert {path.stem for path in options.glob("*.yaml")} == set(BENCHMARKS)
     for name in BENCHMARKS:
         assert validate(BenchConfig(benchmark=BenchmarkConfig(name))).benchmark.name == name

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.data.sampling import sample_references
+from no_time_to_train.benchmarks.sampling import sample_references
 from no_time_to_train.data.voc import VocAnnotationsError, read_image_list, read_voc
 from no_time_to_train.errors import InputFileNotFoundError
 from tests.benchmarks.datasets_on_disk import HEIGHT, WIDTH, write_pascal_voc, write_voc_image, write_voc_list
-from tests.data.test_sampling import published_sampler
+from tests.benchmarks.test_sampling import published_sampler
 
 PART = "<part><name>hand</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></part>"
 

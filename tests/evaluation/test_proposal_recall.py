@@ -14,8 +14,7 @@ from no_time_to_train.evaluation.proposal_recall import (
     cover_objects,
     summarise_coverage,
 )
-from no_time_to_train.ops.rle import encode_mask, rle_area, rle_to_box_xyxy
-from no_time_to_train.structures import Rle
+from no_time_to_train.ops.rle import Rle, encode_mask, rle_area, rle_to_box_xyxy
 
 HEIGHT, WIDTH = 40, 50
 

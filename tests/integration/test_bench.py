@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.cli import main
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.commands import main
+from no_time_to_train.files.paths import demo_data_folder
 
 DEMO = demo_data_folder() / "benchmark"
 NUM_REFERENCES, NUM_TARGETS = 7, 11

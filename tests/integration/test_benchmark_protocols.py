@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from no_time_to_train.benchmarks.coco_fsod import NOVEL_CATEGORIES
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from tests.benchmarks.datasets_on_disk import (
     BOX_XYWH,
     released_objects,

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import no_time_to_train as ntt
-from no_time_to_train import cli
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train import commands
+from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.segmenter import Segmenter
 
 BENCHMARK = demo_data_folder() / "benchmark"
@@ -33,7 +33,7 @@ def test_the_ten_lines_of_the_readme(segmenter: Segmenter, tmp_path: Path) -> No
     image = ntt.read_image(picture)
     assert 0 < len(confident) < len(detections)
     assert confident.masks.shape == (len(confident), *image.shape[:2])
-    assert confident.draw(image).dtype == np.uint8
+    assert ntt.draw_detections(image, confident).dtype == np.uint8
     # Every box is the tight half-open box of its mask.
     for mask, box in zip(confident.masks, confident.boxes_xyxy, strict=True):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -55,7 +55,7 @@ def test_plain_and_folded_decoder_give_the_same_detections(segmenter: Segmenter)
 
 def test_demo_writes_its_table_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
-    assert cli.main(["demo", "--out", str(out), "--limit", "12", "--shots", "3", "--seed", "0"]) == 0
+    assert commands.main(["demo", "--out", str(out), "--limit", "12", "--shots", "3", "--seed", "0"]) == 0
     printed = capsys.readouterr().out
     assert "box nAP" in printed and "striped_star" in printed
     metrics = json.loads((out / "metrics.json").read_text())
@@ -70,7 +70,7 @@ def test_demo_writes_its_table_and_pictures(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.slow
 def test_demo_benchmark_numbers(tmp_path: Path) -> None:
-    assert cli.main(["demo", "--out", str(tmp_path / "demo"), "--shots", "10", "--seed", "0"]) == 0
+    assert commands.main(["demo", "--out", str(tmp_path / "demo"), "--shots", "10", "--seed", "0"]) == 0
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     assert metrics["num_images"] == 80
     assert metrics["box"]["nAP"] > 45

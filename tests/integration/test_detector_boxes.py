@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.cli import main
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.commands import main
+from no_time_to_train.files.paths import demo_data_folder
 from tests.models.test_detector import save_yolos
 
 BENCHMARK = demo_data_folder() / "benchmark"

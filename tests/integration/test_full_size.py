@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from transformers import Dinov2Config, Dinov2Model
 
-from no_time_to_train import cli
-from no_time_to_train.memory_bank import MemoryBank
+from no_time_to_train import commands
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.models.sam2 import build_sam2
+from no_time_to_train.models.sam2.model import build_sam2
+from no_time_to_train.references.memory_bank import MemoryBank
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_paper_preset_at_full_size(full_size_weights: Path, tmp_path: Path, monk
     arguments = ["label", str(tmp_path / "photos"), "--ref", reference, "--out", str(tmp_path / "out")]
     # Random weights predict IoUs anywhere: without a threshold every point keeps its mask.
     settings = ["preset=paper", "proposals.points_per_side=4", "proposals.min_predicted_iou=-100", "device=cpu"]
-    assert cli.main([*arguments, *settings]) == 0
+    assert commands.main([*arguments, *settings]) == 0
 
     memory = MemoryBank.load(tmp_path / "out" / "memory.safetensors")
     assert memory.class_prototypes.shape == (1, 1024)

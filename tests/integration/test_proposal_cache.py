@@ -7,10 +7,10 @@ import pytest
 
 import no_time_to_train as ntt
 from no_time_to_train.build import build_proposals, compose_config
-from no_time_to_train.locations import demo_data_folder
-from no_time_to_train.memory_bank import MemoryBank
+from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.proposals.cache import ProposalCache
 from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
 
 BENCHMARK = demo_data_folder() / "benchmark"

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.cli import main
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.commands import main
+from no_time_to_train.files.paths import demo_data_folder
 
 BENCHMARK = demo_data_folder() / "benchmark"
 

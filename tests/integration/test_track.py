@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from demo_scenes import NOVEL_CATEGORIES, render_clip
 
-from no_time_to_train import cli
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train import commands
+from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.outputs.video_writer import mp4_writer
-from no_time_to_train.video import VideoTracker
+from no_time_to_train.tracking.tracker import VideoTracker
 
 NUM_FRAMES = 9
 
@@ -31,7 +31,7 @@ def test_a_killed_run_ends_with_the_files_of_an_undisturbed_one(
     command = ["track", str(clip), "--refs", str(references), "--ref-images", str(references.parents[1] / "train")]
     command += ["--preset", "demo", "--device", "cpu", "--every", "3", "proposals.points_per_side=16"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert cli.main([*command, "--out", str(whole)]) == 0
+    assert commands.main([*command, "--out", str(whole)]) == 0
 
     unpatched = VideoTracker.track
 
@@ -42,8 +42,8 @@ def test_a_killed_run_ends_with_the_files_of_an_undisturbed_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(VideoTracker, "track", fail_at_frame_7)
-        assert cli.main([*command, "--out", str(parts)]) == 1
-    assert cli.main([*command, "--out", str(parts)]) == 0
+        assert commands.main([*command, "--out", str(parts)]) == 1
+    assert commands.main([*command, "--out", str(parts)]) == 0
     assert "holds frames before 6 from the same settings: continuing." in capsys.readouterr().out
     for name in ("annotations.json", "tracks.txt", "overlay.mp4"):
         assert (parts / name).read_bytes() == (whole / name).read_bytes(), name

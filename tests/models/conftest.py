@@ -62,7 +62,7 @@ def randomise(module: torch.nn.Module, seed: int) -> None:
 @pytest.fixture(params=[True, False], ids=["no_mem_embed_added", "no_mem_embed_unused"])
 def tiny_sam2(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ModelSpec, Path, torch.nn.Module]:
     """A specification, an official-format checkpoint of it, and the network with those weights."""
-    from no_time_to_train.models.sam2 import build_sam2
+    from no_time_to_train.models.sam2.model import build_sam2
 
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY_SAM2_YAML.replace("DIRECTLY_ADD", str(request.param).lower()))

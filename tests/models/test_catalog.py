@@ -51,7 +51,7 @@ def test_satellite_models_are_normalised_differently() -> None:
 
 
 def test_sam2_names_agree_with_the_package() -> None:
-    from no_time_to_train.models.sam2 import hydra_left_as_found
+    from no_time_to_train.models.sam2.model import hydra_left_as_found
 
     with hydra_left_as_found():
         from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES

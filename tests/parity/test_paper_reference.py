@@ -15,8 +15,7 @@ from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.pooling import pool_mask_features
-from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
-from no_time_to_train.structures import Rle
+from no_time_to_train.ops.rle import Rle, encode_mask, rle_to_box_xyxy
 from tests.parity.paper_reference import paper_reference
 
 IMAGE_SIZES_HW = [(64, 64), (96, 128), (150, 77), (40, 50), (30, 100), (101, 33)]  # the mask grid is 64 x 64

@@ -13,10 +13,10 @@ from sam2.utils.amg import rle_to_mask
 from no_time_to_train.config import ProposalsConfig
 from no_time_to_train.data.images import read_image, resize_for_model
 from no_time_to_train.errors import InputError
-from no_time_to_train.locations import demo_data_folder
+from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, PromptBatch
-from no_time_to_train.models.sam2 import Sam2MaskModel, build_sam2, load_sam2
+from no_time_to_train.models.sam2.model import Sam2MaskModel, build_sam2, load_sam2
 from no_time_to_train.ops.rle import decode_rle, encode_mask, intersection_over_self
 from no_time_to_train.proposals.automatic_masks import AutomaticMasks, GeneratedMasks
 from no_time_to_train.proposals.interfaces import EncodedImage

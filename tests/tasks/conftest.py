@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 from no_time_to_train import build
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.config import Config
-from no_time_to_train.memory_bank import MemoryBank
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
 from no_time_to_train.proposals.point_grid import PointGrid
+from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
-from no_time_to_train.tasks import labelling
+from no_time_to_train.tasks import labeling as labelling
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 COLOURS = {"boat": RED, "bird": BLUE}

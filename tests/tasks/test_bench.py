@@ -17,10 +17,10 @@ import yaml
 
 from no_time_to_train import build
 from no_time_to_train.benchmarks.registry import load_task
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.config import Config
-from no_time_to_train.distributed.shards import labelled_ids
 from no_time_to_train.errors import EnvironmentProblemError, InputError
+from no_time_to_train.runs.shards import labelled_ids
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.tasks import bench
 from no_time_to_train.tasks.bench import run_benchmark
@@ -164,7 +164,7 @@ def test_command_line(tmp_path: Path, capsys) -> None:
 SCRIPT = """
 import sys, time
 from no_time_to_train import build
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.segmenter import Segmenter
 from tests.test_segmenter import ColourEncoder, SquareMaskModel
 

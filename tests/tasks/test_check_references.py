@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_time_to_train import build, cli
+from no_time_to_train import build, commands
 from tests.tasks.conftest import annotation, picture
 from tests.test_segmenter import make_segmenter
 
@@ -49,7 +49,7 @@ def test_the_worst_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str
     """The fourth picture is a red bird: a mistake of who labelled it."""
     instances = [(RED, BOAT, BOX), (DARK_RED, BOAT, BOX), (BLUE, BIRD, BOX), (RED, BIRD, BOX), (BLUE, BIRD, BOX)]
     refs = write_references(tmp_path / "refs", *instances)
-    assert cli.main(["refs", "check", str(refs)]) == 0
+    assert commands.main(["refs", "check", str(refs)]) == 0
     printed = capsys.readouterr().out
     assert "1 of 5 references look more like another category" in printed
     assert "Suggested threshold: --min-score 0." in printed
@@ -67,7 +67,7 @@ def test_the_worst_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_single_reference_cannot_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refs = write_references(tmp_path / "refs", (RED, BOAT, BOX), (BLUE, BIRD, (10, 10, 50, 30)))
-    assert cli.main(["refs", "check", str(refs), "--out", str(tmp_path / "out")]) == 0
+    assert commands.main(["refs", "check", str(refs), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "One reference only, so it cannot be left out: boat, bird. Add a second" in printed
     assert "No threshold can be suggested" in printed
@@ -79,7 +79,7 @@ def test_a_single_reference_cannot_be_left_out(tmp_path: Path, capsys: pytest.Ca
 
 def test_one_category_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refs = write_references(tmp_path / "refs", (RED, BOAT, BOX), (BLUE, BOAT, BOX), (RED, BOAT, BOX))
-    assert cli.main(["refs", "check", str(refs), "--classes", "boat"]) == 0
+    assert commands.main(["refs", "check", str(refs), "--classes", "boat"]) == 0
     assert "No threshold can be suggested" in capsys.readouterr().out
     table = read_table(tmp_path / "refs_checked")
     assert [row["image"] for row in table][0] == "1.png" and {row["nearest other"] for row in table} == {"-"}
@@ -88,14 +88,14 @@ def test_one_category_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_what_cannot_be_used_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refs = write_references(tmp_path / "refs", (RED, BOAT, BOX), (RED, BOAT, BOX), (BLUE, BIRD, BOX))
     (refs / "2.png").write_bytes((refs / "2.png").read_bytes()[:-60])
-    assert cli.main(["refs", "check", str(refs)]) == 0
+    assert commands.main(["refs", "check", str(refs)]) == 0
     captured = capsys.readouterr()
     assert "1 of 3 references cannot be used" in captured.out and "2.png" in captured.err
     assert "No usable reference: bird. These categories will never be found." in captured.out
 
 
 def test_references_are_given_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["refs", "check"]) == 2
-    assert cli.main(["refs", "check", "refs", "--ref", "a.jpg:boat:1,2,3,4"]) == 2
-    assert cli.main(["refs"]) == 2
+    assert commands.main(["refs", "check"]) == 2
+    assert commands.main(["refs", "check", "refs", "--ref", "a.jpg:boat:1,2,3,4"]) == 2
+    assert commands.main(["refs"]) == 2
     assert "usage: nttt refs" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from no_time_to_train import build
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.config import Config
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.segmenter import Segmenter

@@ -9,7 +9,7 @@ import pytest
 
 from no_time_to_train.benchmarks import registry
 from no_time_to_train.benchmarks.benchmark import RequiredData
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.data.downloads import Download
 from tests.benchmarks.datasets_on_disk import (
     HEIGHT,

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.tasks import doctor
 from no_time_to_train.tasks.doctor import Check
 

@@ -13,8 +13,8 @@ from no_time_to_train.build import compose_bench_config
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.evaluation.episodes import fold_classes
-from no_time_to_train.evaluation.protocols import format_metrics
 from no_time_to_train.ops.rle import decode_rle, encode_mask, rle_to_box_xyxy
+from no_time_to_train.reports.metrics_table import format_metrics
 from no_time_to_train.structures import Category, Detections, ReferenceSet, TargetImage
 from no_time_to_train.tasks.episodes import run_episodes
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from no_time_to_train.errors import InputError
+from no_time_to_train.proposals.combined import Union
 from no_time_to_train.proposals.point_grid import PointGrid
-from no_time_to_train.proposals.union import Union
 from no_time_to_train.tasks.proposal_sources import parse_sources
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from no_time_to_train import build
-from no_time_to_train.cli import main, masks
+from no_time_to_train.commands import main, masks
 from no_time_to_train.config import Config
 from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.rle import encode_mask

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from no_time_to_train import cli
+from no_time_to_train import commands
 from tests.run_folders import ap, write_run
 
 
@@ -25,7 +25,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_report_is_printed_and_written(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["report", str(runs)]) == 0
+    assert commands.main(["report", str(runs)]) == 0
     printed = capsys.readouterr().out
     # 31 and 33: mean 32, sample deviation sqrt(2); published for one shot: 24.5 +- 1.5, seed 33 25.6.
     assert (
@@ -40,7 +40,7 @@ def test_report_is_printed_and_written(runs: Path, capsys: pytest.CaptureFixture
 
 
 def test_numbers_for_programs_and_papers(runs: Path) -> None:
-    assert cli.main(["report", str(runs), "--out", str(runs.parent / "out")]) == 0
+    assert commands.main(["report", str(runs), "--out", str(runs.parent / "out")]) == 0
     with (runs.parent / "out" / "report.csv").open() as file:
         lines = list(csv.DictReader(file))
     [line] = [x for x in lines if (x["shots"], x["metric"]) == ("10", "mask nAP")]
@@ -55,7 +55,7 @@ def test_numbers_for_programs_and_papers(runs: Path) -> None:
 
 
 def test_plots(runs: Path) -> None:
-    assert cli.main(["report", str(runs)]) == 0
+    assert commands.main(["report", str(runs)]) == 0
     sizes = {path.name: Image.open(path).size for path in (runs / "report" / "plots").iterdir()}
     assert set(sizes) == {"coco_fsod_shots.png", "coco_fsod_categories_1.png", "demo_shots.png"}
     assert sizes["coco_fsod_shots.png"][0] > sizes["demo_shots.png"][0]  # boxes and masks side by side
@@ -63,11 +63,11 @@ def test_plots(runs: Path) -> None:
 
 def test_without_matplotlib_there_are_tables(runs: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert cli.main(["report", str(runs)]) == 0
+    assert commands.main(["report", str(runs)]) == 0
     assert "No plots: matplotlib is not installed" in capsys.readouterr().out
     assert (runs / "report" / "report.md").is_file() and not (runs / "report" / "plots").exists()
 
 
 def test_no_runs_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["report", str(tmp_path)]) == 1
+    assert commands.main(["report", str(tmp_path)]) == 1
     assert "holds no finished run" in capsys.readouterr().err

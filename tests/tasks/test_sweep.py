@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train import build
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.config import Config
-from no_time_to_train.locations import configs_folder
+from no_time_to_train.files.paths import configs_folder
 from tests.small_benchmark import load_fake_models, write_small_benchmark
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from no_time_to_train import build
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.data.video_reader import open_video
 from no_time_to_train.outputs.track_folder import TrackFolder
 from no_time_to_train.outputs.video_writer import mp4_writer
@@ -40,7 +40,7 @@ def segmenters(monkeypatch: pytest.MonkeyPatch) -> list[ColourVideoSegmenter]:
 
     monkeypatch.setattr(build, "build_segmenter", build_segmenter)
     monkeypatch.setattr(track, "weight_hashes", lambda config: {})
-    monkeypatch.setattr("no_time_to_train.video.Sam2VideoMemory", ColourFollower)
+    monkeypatch.setattr("no_time_to_train.tracking.tracker.Sam2VideoMemory", ColourFollower)
     return built
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from no_time_to_train.cli import main
+from no_time_to_train.commands import main
 from no_time_to_train.models.verification import VerificationReport
 from no_time_to_train.models.weights import WeightsRow
 from no_time_to_train.tasks import weights

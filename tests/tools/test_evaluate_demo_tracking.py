@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from evaluate_demo_tracking import MIN_ABSENT_FRAMES, Figures, draw_clips, evaluate_clip, match_frame
 
-from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
-from no_time_to_train.structures import Detections, Rle
-from no_time_to_train.video import TrackedDetections, TrackingOptions
+from no_time_to_train.ops.rle import Rle, encode_mask, rle_to_box_xyxy
+from no_time_to_train.structures import Detections
+from no_time_to_train.tracking.tracker import TrackedDetections, TrackingOptions
 
 
 def rectangle(left: int, right: int) -> np.ndarray:

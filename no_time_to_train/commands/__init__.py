@@ -1,0 +1,105 @@
+"""The command line ``nttt``. Nothing heavy is imported before a verb runs: ``nttt --help`` answers at once.
+
+Exit codes: 0 ok, 1 bad input, 2 wrong usage, 3 environment (weights, GPU, packages), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+
+from no_time_to_train import __version__
+from no_time_to_train.commands import benchmarks, machine, masks
+from no_time_to_train.commands import labeling as labelling
+from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser
+
+EXIT_BAD_INPUT = 1
+EXIT_USAGE = 2
+EXIT_ENVIRONMENT = 3
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Problems are one message on standard error.
+
+    Args:
+        arguments: the command line without the program's name; None: this process's own.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    try:
+        options, rest = parser.parse_known_args(arguments)
+        options.overrides = _overrides(options.subparser, rest, accepted=options.takes_overrides)
+        options.command = _continuing_command(arguments)
+        _show_log(logging.DEBUG if options.debug else logging.WARNING)
+        options.run(options)
+    except SystemExit as finished:  # argparse has printed help, the version or what is wrong
+        return finished.code if isinstance(finished.code, int) else EXIT_USAGE
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        message, code = _explain(error)
+        print(message, file=sys.stderr)
+        return code
+    return 0
+
+
+def _show_log(level: int) -> None:
+    """The package's own messages go to standard error; other packages' logging stays as it is."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("no_time_to_train")
+    logger.handlers = [handler]
+    logger.setLevel(level)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """What to tell people about an error, and the exit code."""
+    if hasattr(error, "exit_code"):
+        return str(error), error.exit_code
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; torch may not be imported here
+        return (
+            "GPU out of memory with one prompt at a time. Try --preset fast, features.batch_size=1 or --device cpu.",
+            EXIT_ENVIRONMENT,
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error}. Free some space and run the same command again: it continues.", EXIT_ENVIRONMENT
+    if isinstance(error, OSError):
+        return str(error), EXIT_BAD_INPUT
+    if isinstance(error, ImportError):
+        return f"{error}. `nttt doctor` shows what is missing.", EXIT_ENVIRONMENT
+    kind = type(error).__name__
+    return f"Unexpected problem ({kind}): {error}\nThe same command with --debug shows where.", EXIT_BAD_INPUT
+
+
+def _overrides(parser: argparse.ArgumentParser, rest: Sequence[str], *, accepted: bool) -> list[str]:
+    """What argparse did not know: ``key=value`` settings; anything else is wrong usage."""
+    for token in rest:
+        if token.startswith("-") or "=" not in token or not accepted:
+            parser.error(f"unrecognized argument: {token}" + (f" ({OVERRIDES_HELP})" if accepted else ""))
+    return list(rest)
+
+
+def _continuing_command(arguments: Sequence[str]) -> list[str]:
+    """The same command again; ``--overwrite`` would throw away what it is to continue."""
+    return ["nttt", *(argument for argument in arguments if argument != "--overwrite")]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="nttt",
+        description="No Time To Train: a few annotated pictures in, labelled instance masks out, with no training.",
+        epilog=OVERRIDES_HELP,
+    )
+    parser.add_argument("--version", action="version", version=f"nttt {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (labelling, masks, benchmarks, machine):
+        module.add_verbs(verbs)
+    return parser

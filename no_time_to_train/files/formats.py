@@ -1,0 +1,50 @@
+"""Text, tables and pictures, each written as a whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
+
+from no_time_to_train.files.atomic import replacing
+
+_JPEG_QUALITY = 88
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Indented, for people to read."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+def write_jpeg(path: Path, picture: np.ndarray) -> None:
+    """(H, W, 3) uint8 RGB."""
+    with replacing(path) as unfinished:
+        Image.fromarray(picture).save(unfinished, format="JPEG", quality=_JPEG_QUALITY)
+
+
+def write_json_list(file: TextIO, entries: Iterable[Any]) -> None:
+    """A JSON list with one entry per line, written as the entries come: it never is in memory as a whole."""
+    separator = "[\n"
+    for entry in entries:
+        file.write(separator + json.dumps(entry, ensure_ascii=False))
+        separator = ",\n"
+    file.write("\n]" if separator == ",\n" else "[]")

@@ -1,0 +1,303 @@
+"""SAM 2's two-way transformer for many prompts of one image, with the image side never materialised per prompt.
+
+The plain module carries a (C, L) copy of the image tokens for every prompt. Here they are kept in factored form,
+``scale * (base + vectors^T @ basis) + constant`` (see ``factored_tokens``), which is closed under what a layer does:
+
+* attention from the image adds ``softmax(scores) / scale`` as rows of ``basis`` and the projected token values as
+  ``vectors``; since each head's weights sum to one, constants are spread over the heads' vectors;
+* layer norm changes ``scale`` alone. Channel means are removed from ``base`` and ``vectors`` beforehand; the variance
+  is a quadratic form in the factors;
+* a linear map of K acts on ``base`` (once per image) and on ``vectors`` (a few rows per prompt).
+
+So scores and values of every attention, and the first upscaling, cost products with R rows in place of C channels.
+The result is exact up to rounding. Constants over a softmax axis drop out.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from no_time_to_train.models.sam2.factored_tokens import (
+    FactoredTokens,
+    Scores,
+    of_prompts,
+    parts,
+    per_head,
+    per_head_sum,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTerms:
+    """Projections of the image for one layer; B is 1 (shared by all prompts) or the number of prompts.
+
+    Attributes:
+        keys, values, queries: (B, H, d, L); ``queries`` is None for the final attention.
+        power: (B, L) mean square of the centred base over channels, or None for the final attention.
+        cross: (B, layers * H, d, L) the centred base projected on the output weights of this layer and of every earlier
+            one, times 2 / C, or None for the final attention.
+        cross_shift: (B, layers, L) the same of the output constants.
+    """
+
+    keys: Tensor
+    values: Tensor
+    queries: Tensor | None = None
+    power: Tensor | None = None
+    cross: Tensor | None = None
+    cross_shift: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTerms:
+    """What all prompts share of an image: one entry per layer, and the base after the last layer (B, C, L)."""
+
+    layers: tuple[LayerTerms, ...]
+    final_base: Tensor
+
+
+class FoldedTransformer:
+    """The same numbers as ``sam2``'s ``TwoWayTransformer`` for N prompts of one image.
+
+    Args:
+        transformer: the trained ``TwoWayTransformer``.
+        position: (C, L) position code of the image tokens.
+        dtype: arithmetic of the image side; tokens and statistics are float32.
+    """
+
+    def __init__(self, transformer: nn.Module, position: Tensor, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        transformer = copy.deepcopy(transformer).float().eval().requires_grad_(False)
+        position = position.float()
+        constant = torch.zeros_like(position[:, 0])
+        outputs: list[tuple[Tensor, Tensor]] = []  # per layer so far: weights (H, d, C) and constant (C,)
+        self._layers: list[_FoldedLayer] = []
+        for block in transformer.layers:
+            layer = _FoldedLayer(block, position, constant, outputs, dtype)
+            self._layers.append(layer)
+            constant = block.norm4.bias
+            outputs = [(weight * block.norm4.weight, shift * block.norm4.weight) for weight, shift in layer.outputs]
+        self._final = _TokenToImage(transformer.final_attn_token_to_image, position, constant, dtype)
+        self._final_norm = transformer.norm_final_attn
+        self.final_constant = constant
+
+    def project_image(self, image: Tensor) -> ImageTerms:
+        """(B, C, L) image tokens, dense prompt added -> what the prompts share; B is 1 or one per prompt."""
+        base = image.float()
+        layers = []
+        for layer in self._layers:
+            terms, base = layer.project_image(base)
+            layers.append(terms)
+        keys, values = self._final.project_image(base)
+        return ImageTerms((*layers, LayerTerms(keys, values)), base)
+
+    def __call__(self, image: ImageTerms, tokens: Tensor, outputs: slice) -> tuple[Tensor, FactoredTokens]:
+        """Process N prompts.
+
+        Args:
+            image: of this image.
+            tokens: (N, T, C) float32 prompt tokens.
+            outputs: the tokens that are wanted; the others need not read from the image a last time.
+
+        Returns:
+            The wanted tokens (N, T', C) and the image tokens.
+        """
+        (prompts, count, channels), (_, _, depth, length) = tokens.shape, image.layers[0].keys.shape
+        factored = FactoredTokens(
+            scale=None,
+            basis=tokens.new_empty(prompts, 0, length, dtype=self.dtype),
+            vectors=tokens.new_empty(prompts, 0, channels),
+            values=tokens.new_empty(prompts, 0, count, depth),
+            row_sums=tokens.new_empty(prompts, 0, length),
+        )
+        queries = tokens
+        for layer, terms in zip(self._layers, image.layers, strict=False):
+            queries = layer.update_tokens(terms, factored, queries, tokens)
+            factored = layer.update_image(terms, factored, queries, tokens)
+        queries = queries[:, outputs]
+        read = self._final(image.layers[-1], factored, queries + tokens[:, outputs])
+        return self._final_norm(queries + read), factored
+
+
+class _FoldedLayer:
+    """One ``TwoWayAttentionBlock``."""
+
+    def __init__(
+        self,
+        block: nn.Module,
+        position: Tensor,
+        constant: Tensor,
+        earlier_outputs: list[tuple[Tensor, Tensor]],
+        dtype: torch.dtype,
+    ) -> None:
+        self._block = block
+        self._dtype = dtype
+        self._token_to_image = _TokenToImage(block.cross_attn_token_to_image, position, constant, dtype)
+        attention = block.cross_attn_image_to_token
+        heads = attention.num_heads
+        self._image_to_token = attention
+        self._query_weight = _split_heads(attention.q_proj.weight, heads)
+        shifted = position + constant[:, None]
+        self._query_position = (self._query_weight @ shifted + attention.q_proj.bias.view(heads, -1, 1)).to(dtype)
+        output_weight = _split_heads(attention.out_proj.weight.T, heads)
+        output_shift = (constant + attention.out_proj.bias) / heads
+        # Layer norm removes the channel mean, so it is removed from the weights once.
+        self.outputs = [
+            (_centred(weight), _centred(shift)) for weight, shift in [*earlier_outputs, (output_weight, output_shift)]
+        ]
+
+    def project_image(self, base: Tensor) -> tuple[LayerTerms, Tensor]:
+        """(B, C, L) base of this layer -> its shared terms, and the base of the next layer."""
+        keys, values = self._token_to_image.project_image(base)
+        queries = _project(self._query_weight, base)
+        if self._is_first:
+            queries += self._query_position
+        centred = base - base.mean(1, keepdim=True)
+        weights, shifts = (torch.stack(each) * (2 / base.shape[1]) for each in zip(*self.outputs, strict=True))
+        terms = LayerTerms(
+            keys=keys,
+            values=values,
+            queries=queries.to(self._dtype),
+            power=centred.square().mean(1),
+            cross=_project(weights.flatten(0, 1), centred).to(self._dtype),
+            cross_shift=shifts @ centred,
+        )
+        return terms, centred * self._block.norm4.weight[:, None]
+
+    @property
+    def _is_first(self) -> bool:
+        return len(self.outputs) == 1
+
+    def update_tokens(
+        self, terms: LayerTerms, factored: FactoredTokens, queries: Tensor, query_position: Tensor
+    ) -> Tensor:
+        """Self-attention, reading from the image, and the MLP."""
+        block = self._block
+        if block.skip_first_layer_pe:
+            queries = block.self_attn(queries, queries, queries)
+        else:
+            with_position = queries + query_position
+            queries = queries + block.self_attn(with_position, with_position, queries)
+        queries = block.norm1(queries)
+        queries = block.norm2(queries + self._token_to_image(terms, factored, queries + query_position))
+        return block.norm3(queries + block.mlp(queries))
+
+    def update_image(
+        self, terms: LayerTerms, factored: FactoredTokens, queries: Tensor, query_position: Tensor
+    ) -> FactoredTokens:
+        """The image attends to the prompt tokens, then layer norm."""
+        attention = self._image_to_token
+        heads = attention.num_heads
+        keys = _tokens_by_head(attention.k_proj(queries + query_position), heads)
+        keys = keys * keys.shape[-1] ** -0.5
+        values = _tokens_by_head(attention.v_proj(queries), heads)
+        weight, shift = self.outputs[-1]
+        vectors = torch.cat([_centred(factored.vectors), (values @ weight + shift).flatten(1, 2)], dim=1)
+        scores = Scores(keys, self._query_weight, terms.queries, self._query_position, factored)
+        (prompts, rows, _), (_, earlier, length) = vectors.shape, factored.basis.shape
+        basis = factored.basis.new_empty(prompts, rows, length)
+        # Attention adds to K itself, and so, over the scale so far, to what that scale multiplies.
+        unscaled = vectors.new_ones(prompts, length) if factored.scale is None else 1 / factored.scale
+        updated = FactoredTokens(
+            scale=factored.scale,
+            basis=basis,
+            vectors=vectors,
+            values=torch.cat([factored.values, values], dim=1),
+            row_sums=torch.cat([factored.row_sums, heads * unscaled[:, None]], dim=1),
+        )
+        updated_scale = _FactoredLayerNorm(terms, updated, self._block.norm4)
+        scale = torch.empty_like(unscaled)
+        for part in parts(prompts, rows * length, basis):
+            weights = F.softmax(scores.of(part).unflatten(1, (heads, -1)), dim=2).flatten(1, 2)
+            basis[part, :earlier] = factored.basis[part]
+            torch.mul(weights, unscaled[part, None].to(self._dtype), out=basis[part, earlier:])
+            scale[part] = updated_scale(part)
+        return replace(updated, scale=scale, vectors=vectors * self._block.norm4.weight)
+
+
+class _FactoredLayerNorm:
+    """Layer norm of ``scale * (base + vectors^T @ basis)`` without channel means: a new scale.
+
+    mean(x^2) = scale^2 (power + sum_r basis_r (2 base.vectors_r + sum_s vectors_r.vectors_s basis_s) / C).
+    The constant in a layer's vectors meets the sum of its rows, which is known.
+    """
+
+    def __init__(self, terms: LayerTerms, tokens: FactoredTokens, norm: nn.LayerNorm) -> None:
+        self._cross, self._tokens, self._eps = terms.cross, tokens, norm.eps
+        vectors, dtype = tokens.vectors, tokens.basis.dtype
+        self._values = tokens.values.to(dtype)
+        self._gram = (torch.bmm(vectors, vectors.transpose(1, 2)) / vectors.shape[2]).to(dtype)
+        self._power = terms.power + (terms.cross_shift * tokens.row_sums).sum(1)
+
+    def __call__(self, prompts: slice) -> Tensor:
+        """(n, L) float32 scale after the norm, of a part of the prompts."""
+        basis = self._tokens.basis[prompts]
+        mixed = per_head(self._values[prompts], of_prompts(self._cross, prompts))
+        mixed.baddbmm_(self._gram[prompts], basis)
+        # A CPU adds bfloat16 up in float32 by itself; asked for float32, it copies the whole map first.
+        dtype = None if mixed.device.type == "cpu" else torch.float32
+        mean_square = self._power[prompts] + mixed.mul_(basis).sum(1, dtype=dtype)
+        if self._tokens.scale is None:
+            return torch.rsqrt(mean_square + self._eps)
+        scale = self._tokens.scale[prompts]
+        return scale * torch.rsqrt(scale.square() * mean_square + self._eps)
+
+
+class _TokenToImage:
+    """Cross attention from the prompt tokens to the factored image tokens."""
+
+    def __init__(self, attention: nn.Module, position: Tensor, constant: Tensor, dtype: torch.dtype) -> None:
+        self._attention = attention
+        self._dtype = dtype
+        self._key_weight = _split_heads(attention.k_proj.weight, attention.num_heads)
+        self._value_weight = _split_heads(attention.v_proj.weight, attention.num_heads)
+        self._value_shift = self._value_weight @ constant + attention.v_proj.bias.view(attention.num_heads, -1)
+        self._key_position = (self._key_weight @ position).to(dtype)
+
+    def project_image(self, base: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, L) -> keys and values without constants, (B, H, d, L) each."""
+        keys, values = _project(self._key_weight, base), _project(self._value_weight, base)
+        return keys.to(self._dtype), values.to(self._dtype)
+
+    def __call__(self, terms: LayerTerms, factored: FactoredTokens, tokens: Tensor) -> Tensor:
+        """(N, T, C) tokens -> what they read from the image (N, T, C)."""
+        heads = self._attention.num_heads
+        queries = _tokens_by_head(self._attention.q_proj(tokens), heads)
+        queries = queries * queries.shape[-1] ** -0.5
+        keys = terms.keys + self._key_position if factored.scale is None else terms.keys
+        scores = Scores(queries, self._key_weight, keys, self._key_position, factored)
+        (prompts, _, count, _), (_, rows, length) = queries.shape, factored.basis.shape
+        read, by_row = tokens.new_empty(queries.shape), tokens.new_empty(prompts, heads * count, rows)
+        for part in parts(prompts, heads * count * length, keys):
+            weights = F.softmax(scores.of(part), dim=2)
+            if factored.scale is not None:
+                weights *= factored.scale[part, None].to(self._dtype)
+                by_row[part] = torch.bmm(weights, factored.basis[part].transpose(1, 2))
+            read[part] = per_head_sum(weights, of_prompts(terms.values, part))
+        by_channel = torch.bmm(by_row, factored.vectors).unflatten(1, (heads, count))
+        read += by_channel @ self._value_weight.transpose(1, 2) + self._value_shift[:, None]
+        return self._attention.out_proj(read.transpose(1, 2).flatten(2))
+
+
+def _project(weight: Tensor, base: Tensor) -> Tensor:
+    """(H, d, C) weights on (B, C, L) -> (B, H, d, L)."""
+    return torch.matmul(weight.flatten(0, 1), base).unflatten(1, weight.shape[:2])
+
+
+def _split_heads(weight: Tensor, heads: int) -> Tensor:
+    """(H * d, C) -> (H, d, C)."""
+    return weight.detach().unflatten(0, (heads, -1)).contiguous()
+
+
+def _tokens_by_head(tokens: Tensor, heads: int) -> Tensor:
+    """(N, T, H * d) -> (N, H, T, d)."""
+    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def _centred(vectors: Tensor) -> Tensor:
+    """Removes the mean over channels, the last dimension."""
+    return vectors - vectors.mean(-1, keepdim=True)

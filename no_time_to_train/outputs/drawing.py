@@ -1,0 +1,236 @@
+"""Pictures of detections and references, drawn with Pillow.
+
+A picture is drawn at a size at which its labels can be read, not at the photo's own: a 24-megapixel photo is made
+smaller first, so that memory stays small, and a thumbnail is made larger.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from no_time_to_train.ops.rle import Rle, decode_rle, rle_area
+from no_time_to_train.structures import Detections
+
+Colour = tuple[int, int, int]
+
+LONGEST_SIDE_PX = (640, 1600)
+"""Pictures are drawn with their longer side in this range."""
+
+_FILL_OPACITY = 0.42
+_BACKDROP: Colour = (255, 255, 255)
+_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+_MAX_LABEL_CHARACTERS = 40
+
+
+def category_colour(category_id: int) -> Colour:
+    """A bright colour that depends on the id alone, so that a category looks the same in every picture and run."""
+    hue = (category_id * _GOLDEN_RATIO + 0.55) % 1.0
+    lightness = (0.50, 0.60, 0.44)[category_id % 3]
+    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.90)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequence[int] | None = None) -> np.ndarray:
+    """Masks with contours, and a label with name and score for each detection.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        detections: of this image; all are drawn, so select the confident ones first.
+        track_ids: of a video's objects: they choose the colours in place of the categories, and stand in the labels.
+
+    Returns:
+        A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
+
+    Raises:
+        ValueError: the detections are of an image of another size.
+    """
+    if detections.image_size_hw != image.shape[:2]:
+        raise ValueError(f"detections are of a {detections.image_size_hw} image, but this one is {image.shape[:2]}")
+    canvas, scale = _canvas(image)
+    names = detections.category_names
+    if track_ids is None:
+        colours = [category_colour(int(category_id)) for category_id in detections.category_ids]
+    else:
+        colours = [category_colour(int(track_id)) for track_id in track_ids]
+        names = [f"{name} #{track_id}" for name, track_id in zip(names, track_ids, strict=True)]
+    # Large masks first, so that small objects in front of them stay visible.
+    boxes = detections.boxes_xyxy * scale
+    by_area = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
+    for position in by_area:
+        _paint(canvas, decode_rle(detections.rles[position]), colours[position])
+    labels = [
+        (f"{name} {score:.2f}", colour, box)
+        for name, score, colour, box in zip(names, detections.scores, colours, boxes, strict=True)
+    ]
+    return _with_labels(canvas, labels)
+
+
+def draw_masks(image: np.ndarray, rles: Sequence[Rle]) -> np.ndarray:
+    """Masks with contours and no labels, each in a colour of its own: the small ones in front of the large ones.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        rles: masks of the image's size; their order chooses the colours.
+
+    Returns:
+        A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
+    """
+    canvas, _ = _canvas(image)
+    for number in sorted(range(len(rles)), key=lambda number: -rle_area(rles[number])):
+        _paint(canvas, decode_rle(rles[number]), category_colour(number))
+    return canvas
+
+
+def draw_reference(
+    image: np.ndarray,
+    box_xyxy: tuple[float, float, float, float],
+    name: str,
+    category_id: int,
+    mask: Rle | None = None,
+    context_ratio: float = 0.5,
+) -> np.ndarray:
+    """The surroundings of one reference instance with its mask (or, where there is none, its box) drawn.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        box_xyxy: of the instance, in pixels of the image.
+        name: category name, for the label.
+        category_id: chooses the colour.
+        mask: of the image's size.
+        context_ratio: the crop is the box, larger by this share of its longer side.
+    """
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box_xyxy
+    margin = max(x2 - x1, y2 - y1) * context_ratio / 2
+    left, top = max(int(x1 - margin), 0), max(int(y1 - margin), 0)
+    right, bottom = min(math.ceil(x2 + margin), width), min(math.ceil(y2 + margin), height)
+    canvas, scale = _canvas(image[top:bottom, left:right])
+    box = (np.array(box_xyxy) - (left, top, left, top)) * scale
+    colour = category_colour(category_id)
+    if mask is not None:
+        _paint(canvas, decode_rle(mask)[top:bottom, left:right], colour)
+    else:
+        outline = Image.fromarray(canvas)
+        ImageDraw.Draw(outline).rectangle(tuple(box.tolist()), outline=colour, width=_line_width(canvas.shape))
+        canvas = np.array(outline)
+    return _with_labels(canvas, [(name, colour, box)])
+
+
+def picture_sheet(pictures: Sequence[np.ndarray], columns: int, cell_px: int = 400, gap_px: int = 8) -> np.ndarray:
+    """Pictures of any size as one grid on white, each scaled to fit its square cell.
+
+    Args:
+        pictures: (h, w, 3) uint8 each, at least one.
+        columns: cells in a row.
+        cell_px: side of a cell in pixels.
+        gap_px: white space between cells and around them.
+    """
+    if not pictures or columns < 1:
+        raise ValueError(f"a sheet needs at least one picture and one column, got {len(pictures)} and {columns}")
+    columns = min(columns, len(pictures))
+    rows = math.ceil(len(pictures) / columns)
+    pitch = cell_px + gap_px
+    sheet = Image.new("RGB", (columns * pitch + gap_px, rows * pitch + gap_px), _BACKDROP)
+    for number, picture in enumerate(pictures):
+        scale = cell_px / max(picture.shape[:2])
+        width, height = (max(round(side * scale), 1) for side in (picture.shape[1], picture.shape[0]))
+        cell = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+        row, column = divmod(number, columns)
+        left = gap_px + column * pitch + (cell_px - width) // 2
+        top = gap_px + row * pitch + (cell_px - height) // 2
+        sheet.paste(cell, (left, top))
+    return np.array(sheet)
+
+
+def _canvas(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """The picture to draw on, and its size relative to the image."""
+    longest = max(image.shape[:2])
+    low, high = LONGEST_SIDE_PX
+    scale = min(max(longest, low), high) / longest
+    if scale == 1:
+        return image.copy(), 1.0
+    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)), scale
+
+
+def _paint(canvas: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
+    """Tint the mask (bool, the frame of the canvas at any size) and draw its contour, in place."""
+    height, width = canvas.shape[:2]
+    # Decoded masks are column-major: transposed, Pillow takes them without a copy of the photo's size.
+    transposed = Image.fromarray(mask.T.view(np.uint8) * np.uint8(255))
+    resized = transposed.resize((height, width), Image.Resampling.BILINEAR).transpose(Image.Transpose.TRANSPOSE)
+    bounds = resized.getbbox()
+    if bounds is None:
+        return
+    line = _line_width(canvas.shape)
+    left, top = max(bounds[0] - line, 0), max(bounds[1] - line, 0)
+    right, bottom = min(bounds[2] + line, width), min(bounds[3] + line, height)
+    coverage = np.asarray(resized.crop((left, top, right, bottom)), np.float32)[..., None] / 255
+    inside = coverage[..., 0] >= 0.5
+    region = canvas[top:bottom, left:right]
+    tinted = region + coverage * _FILL_OPACITY * (np.asarray(colour, np.float32) - region)
+    region[:] = np.where((inside & ~_eroded(inside, line))[..., None], colour, np.round(tinted))
+
+
+def _eroded(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Pixels whose neighbours left, right, above and below, ``radius`` steps on, are all inside; so is the border."""
+    eroded = mask
+    for _ in range(radius):
+        padded = np.pad(eroded, 1, mode="edge")
+        eroded = eroded & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return eroded
+
+
+def _line_width(shape: tuple[int, ...]) -> int:
+    return max(round(max(shape[:2]) / 500), 2)
+
+
+def _with_labels(canvas: np.ndarray, labels: Sequence[tuple[str, Colour, np.ndarray]]) -> np.ndarray:
+    """Draw a chip at each box's upper left corner: (text, colour, box_xyxy), most important first."""
+    height, width = canvas.shape[:2]
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size=min(max(max(height, width) // 55, 13), 26))
+    taken: list[tuple[float, float, float, float]] = []
+    for text, colour, box in labels:
+        text = text if len(text) <= _MAX_LABEL_CHARACTERS else text[: _MAX_LABEL_CHARACTERS - 1] + "…"
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        padding = max(round((bottom - top) * 0.3), 2)
+        size = (right - left + 2 * padding, bottom - top + 2 * padding)
+        x, y = _free_place(box, size, (width, height), taken)
+        taken.append((x, y, x + size[0], y + size[1]))
+        draw.rounded_rectangle(taken[-1], radius=padding, fill=colour)
+        draw.text((x + padding - left, y + padding - top), text, font=font, fill=_readable_on(colour))
+    return np.array(picture)
+
+
+def _free_place(
+    box_xyxy: np.ndarray,
+    size: tuple[float, float],
+    frame: tuple[int, int],
+    taken: Sequence[tuple[float, float, float, float]],
+) -> tuple[float, float]:
+    """Where a label of this size goes: above the box, else inside, else below; the first place that is free."""
+    width, height = size
+    x1, y1, x2, y2 = box_xyxy.tolist()
+    candidates = [(x1, y1 - height), (x1, y1), (x2 - width, y1 - height), (x2 - width, y2 - height), (x1, y2)]
+    places = [
+        (min(max(x, 0), max(frame[0] - width, 0)), min(max(y, 0), max(frame[1] - height, 0))) for x, y in candidates
+    ]
+
+    def is_free(place: tuple[float, float]) -> bool:
+        x, y = place
+        return all(x >= c or x + width <= a or y >= d or y + height <= b for a, b, c, d in taken)
+
+    return next((place for place in places if is_free(place)), places[0])
+
+
+def _readable_on(colour: Colour) -> Colour:
+    """Black or white, whichever stands out from this background."""
+    red, green, blue = colour
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)

@@ -1,0 +1,174 @@
+"""References to prototypes: encode every crop, average the features under its mask.
+
+Source: "No time to train!" (arXiv 2507.02798), equations 1 and 2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from no_time_to_train.config import ReferencesConfig, to_dict
+from no_time_to_train.errors import InputError
+from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
+from no_time_to_train.ops.pooling import pool_weighted_features
+from no_time_to_train.references.crops import ReferenceCrop, describe_reference, stream_reference_crops
+from no_time_to_train.references.memory_bank import MemoryBank, MemoryBankBuilder
+from no_time_to_train.structures import ReferenceInstance, ReferenceSet
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedReference:
+    """What the encoder makes of one reference.
+
+    Attributes:
+        reference: whose it is.
+        prototype: (D,) float32 on the CPU, mean feature under the mask, not normalised (equation 1); None: the mask
+            covers no patch.
+        mask_area_px: pixels of the mask in the crop that the encoder sees.
+        crop_size_px: side of that crop.
+    """
+
+    reference: ReferenceInstance
+    prototype: Tensor | None
+    mask_area_px: int
+    crop_size_px: int
+
+
+def build_memory_bank(
+    references: ReferenceSet,
+    encoder: FeatureEncoder,
+    *,
+    mask_model: MaskModel | None,
+    config: ReferencesConfig,
+    batch_size: int,
+    keep_instances: bool,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> MemoryBank:
+    """Encode every reference and average the features under its mask (equations 1 and 2).
+
+    References are streamed image by image, so memory does not grow with their number (but for ``keep_instances``).
+    A reference that covers no patch, and an image that cannot be read, are skipped with a warning.
+
+    Args:
+        references: from ``load_references``.
+        encoder: the frozen encoder.
+        mask_model: makes masks for references with only a box; may be None where all have masks.
+        config: crop and mask settings.
+        batch_size: crops per forward pass.
+        keep_instances: keep every instance prototype in the bank.
+        on_progress: called with (references done, references in all).
+
+    Raises:
+        InputError: no reference is usable, a mask has another size than its image, or there are boxes without masks
+            and no mask model.
+    """
+    encoded = encode_references(
+        references, encoder, mask_model=mask_model, config=config, batch_size=batch_size, on_progress=on_progress
+    )
+    return combine_references(
+        references, encoded, encoder, mask_model=mask_model, config=config, keep_instances=keep_instances
+    )
+
+
+@torch.no_grad()
+def encode_references(
+    references: ReferenceSet,
+    encoder: FeatureEncoder,
+    *,
+    mask_model: MaskModel | None,
+    config: ReferencesConfig,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[EncodedReference]:
+    """The references image by image, encoded; those of images that cannot be read are left out with a warning.
+
+    Arguments and errors as for :func:`build_memory_bank`.
+    """
+    for batch in _batches(stream_reference_crops(references, encoder.image_size, mask_model, config), batch_size):
+        features = encoder.encode(torch.stack([crop.image for crop in batch]).to(encoder.device))
+        for crop, feature_map in zip(batch, features, strict=True):
+            weights = _to_patch_grid(crop.mask, feature_map)
+            prototype = pool_weighted_features(weights[None], feature_map)[0] if weights.any() else None
+            yield EncodedReference(
+                reference=crop.reference,
+                prototype=None if prototype is None else prototype.detach().to("cpu", torch.float32),
+                mask_area_px=int((crop.mask > 0.5).sum()),
+                crop_size_px=crop.mask.shape[0],
+            )
+        if on_progress is not None:
+            on_progress(batch[-1].number, len(references))
+
+
+def combine_references(
+    references: ReferenceSet,
+    encoded: Iterable[EncodedReference],
+    encoder: FeatureEncoder,
+    *,
+    mask_model: MaskModel | None,
+    config: ReferencesConfig,
+    keep_instances: bool,
+) -> MemoryBank:
+    """The memory bank of encoded references, added up in the order they come; those without a patch are reported.
+
+    Arguments and errors as for :func:`build_memory_bank`.
+    """
+    builder = MemoryBankBuilder(references.categories, encoder.feature_dim, keep_instances)
+    too_small: list[EncodedReference] = []
+    for item in encoded:
+        if item.prototype is None:
+            too_small.append(item)
+        else:
+            builder.add(item.reference.category, item.prototype)
+    _report_too_small(too_small, builder)
+    if not builder.num_instances:
+        raise InputError(
+            f"None of the {len(references)} references is usable: every image is unreadable or every mask covers no "
+            "patch (see the warnings). Use larger examples."
+        )
+    boxes_only = any(reference.mask is None for reference in references.instances)
+    return builder.build(
+        encoder_id=encoder.model_id,
+        encoder_image_size=encoder.image_size,
+        mask_model_id=mask_model.model_id if mask_model is not None and boxes_only else None,
+        config_hash=hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:12],
+    )
+
+
+def _batches(crops: Iterable[ReferenceCrop], batch_size: int) -> Iterator[list[ReferenceCrop]]:
+    batch: list[ReferenceCrop] = []
+    for crop in crops:
+        batch.append(crop)
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _to_patch_grid(mask: Tensor, feature_map: Tensor) -> Tensor:
+    """(S, S) soft mask -> (h, w) weights of the patches: nearest, the soft values kept."""
+    size = feature_map.shape[:2]
+    return torch.nn.functional.interpolate(mask[None, None], tuple(size), mode="nearest")[0, 0].to(feature_map.device)
+
+
+def _report_too_small(items: Sequence[EncodedReference], builder: MemoryBankBuilder) -> None:
+    for item in items:
+        category = item.reference.category
+        logger.warning(
+            "%s covers 0 patches (mask has %d px after resizing to %d). Skipped; class '%s' still has %d references. "
+            "Use a larger example.",
+            describe_reference(item.reference),
+            item.mask_area_px,
+            item.crop_size_px,
+            category.name,
+            builder.count(category),
+        )

@@ -1,0 +1,101 @@
+"""References as a folder per category: ``refs/boat/a.jpg`` with its mask ``refs/boat/a.png`` or ``a_mask.png``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from no_time_to_train.data.images import IMAGE_SUFFIXES, describe_size_mismatch, image_size_hw
+from no_time_to_train.data.mask_images import read_instance_masks
+from no_time_to_train.errors import InputError
+from no_time_to_train.ops.rle import Rle, encode_mask, rle_to_box_xyxy
+
+ANNOTATION_FILE_NAMES = (
+    "annotations.json",
+    "_annotations.coco.json",
+    "references.json",
+    "instances.json",
+    "instances_default.json",
+    "coco.json",
+)
+"""What annotation tools and this program call a COCO file that lies beside its images."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledObject:
+    """One object somebody marked in an image, not yet numbered."""
+
+    image_path: Path
+    label: str
+    box_xyxy: tuple[float, float, float, float]
+    mask: Rle | None = None
+
+
+def find_annotation_file(folder: Path) -> Path | None:
+    """The COCO file of a references folder: one with a usual name, or the only JSON file there is."""
+    named = [folder / name for name in ANNOTATION_FILE_NAMES if (folder / name).is_file()]
+    candidates = named or sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    if len(candidates) > 1:
+        names = ", ".join(path.name for path in candidates)
+        raise InputError(
+            f"{folder} holds several annotation files ({names}). Name the one to use, e.g. {candidates[0]}."
+        )
+    return candidates[0] if candidates else None
+
+
+def read_category_folders(folder: Path) -> tuple[list[str], list[LabelledObject]]:
+    """The labels (names of the sub-folders, sorted) and the objects of a folder-per-category tree.
+
+    Raises:
+        InputError: no such sub-folders, or images without a mask or with one of another size; all are listed.
+    """
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise InputError(
+            f"{folder} holds no references. Put a COCO file ({ANNOTATION_FILE_NAMES[0]}) into it, or a folder per "
+            f"category with images and their masks: {folder / 'boat' / 'a.jpg'} and {folder / 'boat' / 'a_mask.png'}."
+        )
+    faults: list[str] = []
+    objects = []
+    for category_folder in folders:
+        for image_path, mask_path in _images_with_masks(category_folder):
+            if mask_path is None:
+                faults.append(f"{image_path} has no mask ({image_path.stem}_mask.png)")
+                continue
+            try:
+                objects += _read_objects(image_path, mask_path, category_folder.name)
+            except InputError as error:
+                faults.append(str(error))
+    if faults:
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise InputError(f"{len(faults)} references cannot be used: {'; '.join(faults[:5])}{more}")
+    return [path.name for path in folders], objects
+
+
+def _images_with_masks(folder: Path) -> list[tuple[Path, Path | None]]:
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+    masks = {path: mask for path in files if (mask := _mask_of(path)) is not None}
+    mask_files = set(masks.values())
+    return [(path, masks.get(path)) for path in files if path not in mask_files]
+
+
+def _mask_of(image_path: Path) -> Path | None:
+    candidates = [image_path.with_name(f"{image_path.stem}_mask.png"), image_path.with_suffix(".png")]
+    return next((path for path in candidates if path != image_path and path.is_file()), None)
+
+
+def _read_objects(image_path: Path, mask_path: Path, label: str) -> list[LabelledObject]:
+    size_hw = image_size_hw(image_path)
+    objects = []
+    for mask in read_instance_masks(mask_path):
+        mismatch = describe_size_mismatch(mask.shape, f"the size of {mask_path}", size_hw, image_path.name)
+        if mismatch:
+            raise InputError(mismatch)
+        rle = encode_mask(mask)
+        x1, y1, x2, y2 = rle_to_box_xyxy(rle).tolist()
+        objects.append(LabelledObject(image_path, label, (x1, y1, x2, y2), rle))
+    return objects

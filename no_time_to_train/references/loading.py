@@ -1,0 +1,197 @@
+"""References of any kind as one :class:`~no_time_to_train.structures.ReferenceSet`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from no_time_to_train.data.categories import category_name_of, merge_background, select_categories
+from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage
+from no_time_to_train.data.coco_reader import read_coco
+from no_time_to_train.data.image_roots import locate_images
+from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
+from no_time_to_train.errors import InputError
+from no_time_to_train.ops.rle import Rle, segmentation_to_rle
+from no_time_to_train.references.folders import LabelledObject, find_annotation_file, read_category_folders
+from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
+
+logger = logging.getLogger(__name__)
+
+
+def load_references(
+    annotations: str | Path, images: str | Path | None = None, *, categories: Sequence[str] | None = None
+) -> ReferenceSet:
+    """Read references: annotated example objects, any number per category.
+
+    Args:
+        annotations: a COCO file (masks, or boxes that become masks later), a folder that holds one, or a folder with a
+            sub-folder per category, in it images with mask files (``boat/a.jpg``, ``boat/a_mask.png``). A category
+            named ``_background`` or ``!anything`` means "none of these".
+        images: folder that the COCO file's names are relative to; None: the file's folder, its parent, or ``images``
+            in one of the two.
+        categories: names of the categories to use (the background always stays); None: all.
+
+    Returns:
+        Categories in the order of their ids, those without a reference among them (a warning names them).
+
+    Raises:
+        InputFileNotFoundError: the annotations or some of the images are missing.
+        InputError: the annotations are damaged or contradictory, a category name is unknown, or nothing is annotated.
+    """
+    path = Path(annotations)
+    if path.is_dir():
+        annotation_file = find_annotation_file(path)
+        if annotation_file is None:
+            labels, objects = read_category_folders(path)
+            return _checked(_number(objects, labels), str(path), categories)
+        path = annotation_file
+    dataset = read_coco(path, _optional_path(images))
+    used = _usable_annotations(dataset, categories)
+    names = list(dict.fromkeys(dataset.images_by_id[annotation.image_id].file_name for annotation in used))
+    root = locate_images(names, path, _optional_path(images), what="reference images") if names else path.parent
+    return references_from_coco(dataset, root, categories=categories)
+
+
+def references_from_coco(
+    dataset: CocoDataset, images: Path, *, categories: Sequence[str] | None = None
+) -> ReferenceSet:
+    """Every annotation of a data set as a reference, crowds left out.
+
+    Args:
+        dataset: see :func:`~no_time_to_train.data.coco_reader.read_coco`.
+        images: the folder its file names are relative to.
+        categories: as in :func:`load_references`.
+
+    Raises:
+        InputError: an image has another size than the data set says, or nothing is annotated.
+    """
+    used = _usable_annotations(dataset, categories)
+    coco_images = [dataset.images_by_id[image_id] for image_id in dict.fromkeys(a.image_id for a in used)]
+    _check_sizes(dataset.name, coco_images, images)
+    category_of = merge_background(dataset.categories)
+    instances = tuple(
+        _instance(annotation, dataset.images_by_id[annotation.image_id], images, category_of[annotation.category_id])
+        for annotation in used
+    )
+    merged = tuple(dict.fromkeys(category_of.values()))
+    return _checked(ReferenceSet(merged, instances), dataset.name, categories)
+
+
+def parse_inline_reference(text: str) -> LabelledObject:
+    """Read ``image:category:x1,y1,x2,y2``, e.g. ``boat.jpg:boat:120,40,380,300``; the box is clipped to the image.
+
+    Raises:
+        InputFileNotFoundError: there is no such image.
+        InputError: the text has another form, or the box does not lie in the image.
+    """
+    try:
+        image, label, numbers = text.rsplit(":", 2)
+        x1, y1, x2, y2 = (float(number) for number in numbers.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"--ref {text}: must be image:category:x1,y1,x2,y2 in pixels, like boat.jpg:boat:120,40,380,300."
+        ) from error
+    height, width = image_size_hw(Path(image))
+    box_xyxy = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+    if not label or not (box_xyxy[0] < box_xyxy[2] and box_xyxy[1] < box_xyxy[3]):
+        raise InputError(
+            f"--ref {text}: needs a category and a box with x1 < x2 and y1 < y2 inside the image, which is "
+            f"{width}x{height}."
+        )
+    return LabelledObject(Path(image), label, box_xyxy)
+
+
+def inline_references(texts: Sequence[str]) -> ReferenceSet:
+    """References given as ``image:category:x1,y1,x2,y2``; categories are numbered from 1 as they appear."""
+    objects = [parse_inline_reference(text) for text in texts]
+    return _checked(_number(objects, [item.label for item in objects]), "--ref", None)
+
+
+def _optional_path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _usable_annotations(dataset: CocoDataset, categories: Sequence[str] | None) -> list[CocoAnnotation]:
+    category_of = merge_background(dataset.categories)
+    wanted = set(_selected(tuple(dict.fromkeys(category_of.values())), categories))
+    return [a for a in dataset.annotations if not a.is_crowd and category_of[a.category_id] in wanted]
+
+
+def _selected(categories: tuple[Category, ...], names: Sequence[str] | None) -> tuple[Category, ...]:
+    if names is None:
+        return categories
+    chosen = select_categories(categories, [category_name_of(name) for name in names])
+    return tuple(category for category in categories if category in chosen or category.is_background)
+
+
+def _instance(annotation: CocoAnnotation, image: CocoImage, images: Path, category: Category) -> ReferenceInstance:
+    label = annotation.id if annotation.source_id is None else annotation.source_id
+    return ReferenceInstance(
+        image_path=images / image.file_name,
+        image_id=image.id,
+        annotation_id=label,
+        category=category,
+        box_xyxy=annotation.box_xyxy,
+        mask=_mask(annotation, image, label),
+    )
+
+
+def _mask(annotation: CocoAnnotation, image: CocoImage, label: int | str) -> Rle | None:
+    if annotation.segmentation is None:
+        return None
+    try:
+        return segmentation_to_rle(annotation.segmentation, image.size_hw)
+    except InputError as error:
+        raise InputError(f"annotation {label} ({image.file_name}): {error}") from error
+
+
+def _check_sizes(name: str, coco_images: Sequence[CocoImage], root: Path) -> None:
+    """A wrong size in the file would silently stretch every mask."""
+    mismatches = []
+    for image in coco_images:
+        actual_hw = image_size_hw(root / image.file_name)
+        if mismatch := describe_size_mismatch(image.size_hw, "size", actual_hw, image.file_name):
+            mismatches.append(mismatch)
+    if mismatches:
+        raise InputError(f"{name} gives the wrong size for {len(mismatches)} images. First: {mismatches[0]}")
+
+
+def _number(objects: Sequence[LabelledObject], labels: Sequence[str]) -> ReferenceSet:
+    """Ids from 1: categories in the order of ``labels``, images and objects in their own order."""
+    names = list(dict.fromkeys(category_name_of(label) for label in labels))
+    categories = {name: Category(number, name) for number, name in enumerate(names, start=1)}
+    image_ids = {path: n for n, path in enumerate(dict.fromkeys(item.image_path for item in objects), start=1)}
+    instances = tuple(
+        ReferenceInstance(
+            image_path=item.image_path,
+            image_id=image_ids[item.image_path],
+            annotation_id=number,
+            category=categories[category_name_of(item.label)],
+            box_xyxy=item.box_xyxy,
+            mask=item.mask,
+        )
+        for number, item in enumerate(objects, start=1)
+    )
+    return ReferenceSet(tuple(categories.values()), instances)
+
+
+def _checked(references: ReferenceSet, source: str, names: Sequence[str] | None) -> ReferenceSet:
+    """Keep the chosen categories; warn of those without a reference, refuse if there is none at all."""
+    categories = _selected(references.categories, names)
+    chosen = ReferenceSet(categories, tuple(i for i in references.instances if i.category in categories))
+    if not len(chosen):
+        raise InputError(f"{source} has no usable reference: annotate at least one object (crowds do not count).")
+    counts = chosen.counts()
+    with_references = ",".join(name for name, count in counts.items() if count)
+    for category in categories:
+        if not counts[category.name]:
+            logger.warning(
+                "Class '%s' (id %d) is in categories but has no annotation in %s. Add one, or leave it out with "
+                "--classes %s.",
+                category.name,
+                category.id,
+                source,
+                with_references,
+            )
+    return chosen

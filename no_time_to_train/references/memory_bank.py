@@ -1,0 +1,256 @@
+"""The memory bank: one prototype per category, and the file it is kept in.
+
+Source: "No time to train!" (arXiv 2507.02798), equations 1 and 2. Only the prototypes are kept, not the patches of the
+references: kilobytes, whatever their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.files.atomic import replacing
+from no_time_to_train.models.interfaces import FeatureEncoder
+from no_time_to_train.ops.clustering import kmeans_centres
+from no_time_to_train.structures import Category
+
+_FORMAT_VERSION = 1
+_METADATA_KEY = "no_time_to_train.references.memory_bank"
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryBank:
+    """What is remembered of the references.
+
+    Attributes:
+        categories: C categories; the position is the ``category_index``.
+        class_prototypes: (C, D) float32, mean of the category's instance prototypes, which are not normalised before;
+            zeros for a category without references.
+        instance_counts: (C,) int64, references behind each prototype.
+        encoder_id: ``model_id`` of the encoder that made them.
+        encoder_image_size: side of its input in pixels.
+        mask_model_id: ``model_id`` of the model that made masks from boxes; None where every reference had a mask.
+        config_hash: of the settings the references were read with.
+        instance_prototypes: (M, D) float32, or None where they were not kept.
+        instance_category_indices: (M,) int64, or None.
+    """
+
+    categories: tuple[Category, ...]
+    class_prototypes: Tensor
+    instance_counts: Tensor
+    encoder_id: str
+    encoder_image_size: int
+    mask_model_id: str | None = None
+    config_hash: str = ""
+    instance_prototypes: Tensor | None = None
+    instance_category_indices: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.class_prototypes.ndim != 2 or self.class_prototypes.shape[0] != len(self.categories):
+            raise ValueError(
+                f"class_prototypes must be ({len(self.categories)}, D), got {tuple(self.class_prototypes.shape)}"
+            )
+        if self.instance_counts.shape != (len(self.categories),):
+            raise ValueError(
+                f"instance_counts must be ({len(self.categories)},), got {tuple(self.instance_counts.shape)}"
+            )
+        if (self.instance_prototypes is None) != (self.instance_category_indices is None):
+            raise ValueError("instance_prototypes and instance_category_indices go together")
+        if self.instance_prototypes is not None and self.instance_category_indices is not None:
+            expected = (len(self.instance_category_indices), self.class_prototypes.shape[1])
+            if self.instance_prototypes.shape != expected:
+                raise ValueError(f"instance_prototypes must be {expected}, got {tuple(self.instance_prototypes.shape)}")
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits of the contents: equal banks have equal ones on every machine."""
+        digest = hashlib.sha256(self._metadata_json().encode())
+        for name, tensor in sorted(self._tensors().items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file; an interrupted write leaves the old file as it was."""
+        with replacing(Path(path), shared=True) as unfinished:
+            unfinished.write_bytes(save(self._tensors(), metadata={_METADATA_KEY: self._metadata_json()}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> MemoryBank:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputFileNotFoundError: there is no such file.
+            InputError: the file is damaged, no memory bank, or written by a newer version.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputFileNotFoundError(f"{path}: no such memory bank. Make one with nttt fit refs/ -o {path}.")
+        try:
+            with safe_open(path, framework="pt") as file:
+                text = (file.metadata() or {}).get(_METADATA_KEY)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{path} is not a safetensors file or is damaged ({error}). Run nttt fit again."
+            ) from error
+        if text is None:
+            raise InputError(f"{path} is a safetensors file but no memory bank. Make one with nttt fit.")
+        return cls._from_parts(text, tensors, path)
+
+    def check_encoder(self, encoder: FeatureEncoder) -> None:
+        """Raise InputError unless this encoder's features can be compared with the prototypes."""
+        if encoder.model_id != self.encoder_id:
+            raise InputError(
+                f"The memory bank was made with {self.encoder_id}; this run uses {encoder.model_id}. "
+                "Drop the override or run nttt fit again."
+            )
+        if encoder.feature_dim != self.class_prototypes.shape[1]:
+            raise InputError(
+                f"The memory bank holds features of size {self.class_prototypes.shape[1]}, but {encoder.model_id} "
+                f"gives {encoder.feature_dim}. Run nttt fit again."
+            )
+
+    def class_means(self) -> tuple[Tensor, Tensor]:
+        """(P, D) prototypes, not normalised, of the P categories that have references, and their (P,) indices."""
+        category_indices = self.instance_counts.nonzero()[:, 0]
+        return self.class_prototypes[category_indices], category_indices
+
+    def class_centres(self, k: int, seed: int) -> tuple[Tensor, Tensor]:
+        """(P, D) k-means centres of every category's instances, at most k each, and their (P,) category indices.
+
+        Raises:
+            InputError: the instances were not kept.
+        """
+        vectors, category_indices = self.instances()
+        centres, centre_indices = [vectors[:0]], [category_indices[:0]]
+        for index in category_indices.unique().tolist():
+            of_category = kmeans_centres(vectors[category_indices == index], k, seed)
+            centres.append(of_category)
+            centre_indices.append(torch.full((len(of_category),), index))
+        return torch.cat(centres), torch.cat(centre_indices)
+
+    def instances(self) -> tuple[Tensor, Tensor]:
+        """(M, D) instance prototypes and their (M,) category indices.
+
+        Raises:
+            InputError: they were not kept.
+        """
+        if self.instance_prototypes is None or self.instance_category_indices is None:
+            raise InputError(
+                "This memory bank holds one prototype per category, not the instances that matching=nearest_centres "
+                "and matching=nearest_instances need. Build it again with references.keep_instances=true."
+            )
+        return self.instance_prototypes, self.instance_category_indices
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {
+            "class_prototypes": self.class_prototypes,
+            "instance_counts": self.instance_counts,
+            "instance_prototypes": self.instance_prototypes,
+            "instance_category_indices": self.instance_category_indices,
+        }
+        return {name: tensor.cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
+
+    def _metadata_json(self) -> str:
+        metadata = {
+            "format_version": _FORMAT_VERSION,
+            "categories": [{"id": category.id, "name": category.name} for category in self.categories],
+            "encoder_id": self.encoder_id,
+            "encoder_image_size": self.encoder_image_size,
+            "mask_model_id": self.mask_model_id,
+            "config_hash": self.config_hash,
+        }
+        return json.dumps(metadata, sort_keys=True)
+
+    @classmethod
+    def _from_parts(cls, text: str, tensors: dict[str, Tensor], path: Path) -> MemoryBank:
+        try:
+            metadata: dict[str, Any] = json.loads(text)
+            version = metadata.pop("format_version")
+            if version != _FORMAT_VERSION:
+                raise InputError(
+                    f"{path} has memory bank format {version}; this program reads {_FORMAT_VERSION}. Update "
+                    "no-time-to-train, or run nttt fit again."
+                )
+            categories = tuple(Category(entry["id"], entry["name"]) for entry in metadata.pop("categories"))
+            fields: dict[str, Any] = metadata | tensors
+            return cls(categories=categories, **fields)
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is a damaged memory bank ({error}). Run nttt fit again.") from error
+
+
+class MemoryBankBuilder:
+    """Adds up instance prototypes as they come, in float64: their order matters only below float32's rounding.
+
+    Args:
+        categories: C categories in index order.
+        feature_dim: D.
+        keep_instances: keep every instance prototype too.
+    """
+
+    def __init__(self, categories: Sequence[Category], feature_dim: int, keep_instances: bool = False) -> None:
+        self._categories = tuple(categories)
+        self._index_by_id = {category.id: index for index, category in enumerate(categories)}
+        self._sums = torch.zeros(len(categories), feature_dim, dtype=torch.float64)
+        self._counts = torch.zeros(len(categories), dtype=torch.int64)
+        self._instances: list[tuple[int, Tensor]] | None = [] if keep_instances else None
+
+    @property
+    def num_instances(self) -> int:
+        """Prototypes added so far."""
+        return int(self._counts.sum())
+
+    def count(self, category: Category) -> int:
+        """Prototypes added so far for this category."""
+        return int(self._counts[self._index_by_id[category.id]])
+
+    def add(self, category: Category, prototype: Tensor) -> None:
+        """Add one instance prototype (D,), not normalised.
+
+        Raises:
+            InputError: it holds infinite values or NaN, which would spoil the category silently.
+        """
+        prototype = prototype.detach().to("cpu", torch.float32)
+        if not prototype.isfinite().all():
+            raise InputError(
+                f"The encoder gave features that are not finite numbers for a reference of '{category.name}'. "
+                "Use precision=float32 or precision=bfloat16."
+            )
+        index = self._index_by_id[category.id]
+        self._sums[index] += prototype
+        self._counts[index] += 1
+        if self._instances is not None:
+            self._instances.append((index, prototype))
+
+    def build(
+        self, *, encoder_id: str, encoder_image_size: int, mask_model_id: str | None = None, config_hash: str = ""
+    ) -> MemoryBank:
+        """The bank of what was added; see :class:`MemoryBank` for the arguments."""
+        instance_prototypes = instance_category_indices = None
+        if self._instances is not None:
+            no_instance = self._sums.new_zeros(0, self._sums.shape[1], dtype=torch.float32)
+            instance_prototypes = torch.stack([p for _, p in self._instances]) if self._instances else no_instance
+            instance_category_indices = torch.tensor([index for index, _ in self._instances], dtype=torch.int64)
+        return MemoryBank(
+            categories=self._categories,
+            class_prototypes=(self._sums / self._counts.clamp(min=1)[:, None]).float(),
+            instance_counts=self._counts.clone(),
+            encoder_id=encoder_id,
+            encoder_image_size=encoder_image_size,
+            mask_model_id=mask_model_id,
+            config_hash=config_hash,
+            instance_prototypes=instance_prototypes,
+            instance_category_indices=instance_category_indices,
+        )

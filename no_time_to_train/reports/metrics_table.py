@@ -1,0 +1,77 @@
+"""Metrics as a table for people: aligned plain text, or Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from no_time_to_train.evaluation.instance_ap import METRIC_KINDS, InstanceMetrics
+from no_time_to_train.reports.text_table import align_columns
+
+METRIC_HEADINGS = {
+    "voc_ap50_11pt": "VOC AP50 (11 points)",
+    "voc_ap_11pt": "VOC AP (11 points)",
+    "voc_ap50_coco": "COCO-style AP50",
+    "lvis_box_APr": "box APr",
+    "lvis_box_APc": "box APc",
+    "lvis_box_APf": "box APf",
+    "lvis_mask_APr": "mask APr",
+    "lvis_mask_APc": "mask APc",
+    "lvis_mask_APf": "mask APf",
+    "miou": "mIoU",
+    "miou_with_background": "mIoU with background",
+    "fb_iou": "FB-IoU",
+    "miou_as_published": "mIoU as published",
+}
+"""Headings of the evaluators' own numbers by their keys."""
+_SHOWN = ("nAP", "nAP50", "nAP75")
+_NO_OTHERS: Mapping[str, str] = MappingProxyType({})
+
+
+def format_table(metrics: InstanceMetrics, *, markdown: bool = False) -> str:
+    """One row over all categories and one per category; per cent, "-" where a metric does not apply."""
+    return format_metrics_table(metrics.to_json(), kinds=tuple(metrics.overall), markdown=markdown)
+
+
+def format_metrics_table(
+    content: Mapping[str, Any],
+    *,
+    kinds: Sequence[str],
+    others: Mapping[str, str] = _NO_OTHERS,
+    markdown: bool = False,
+) -> str:
+    """The same for the content of a ``metrics.json``.
+
+    Args:
+        content: see :meth:`InstanceMetrics.to_json`.
+        kinds: ``box``, ``mask`` or both, whose AP is shown.
+        others: headings of further numbers to show, by their keys in ``content`` and in its ``per_category``.
+        markdown: as Markdown rather than aligned text.
+    """
+    header = ["category", *(f"{kind} {name}" for kind in kinds for name in _SHOWN), *others.values()]
+    rows = [["all", *_cells(content, kinds, others)]]
+    rows += [[name, *_cells(values, kinds, others)] for name, values in content["per_category"].items()]
+    return align_columns(header, rows, markdown=markdown)
+
+
+def format_metrics(metrics: dict[str, Any], markdown: bool = False) -> str:
+    """The content of a ``metrics.json`` for people: what was scored and how, a table, notes."""
+    kinds = [kind for kind in METRIC_KINDS.values() if any(value is not None for value in metrics[kind].values())]
+    others = {key: heading for key, heading in METRIC_HEADINGS.items() if key in metrics}
+    table = format_metrics_table(
+        metrics, kinds=kinds if kinds or others else list(METRIC_KINDS.values()), others=others, markdown=markdown
+    )
+    counts = f"{metrics['num_images']} images with {metrics['num_objects']} objects"
+    title = f"{metrics['protocol']}; in per cent over {counts}"
+    notes = [f"Note: {note}" for note in metrics["notes"]]
+    return ("\n\n" if markdown else "\n").join([title, table, *notes])
+
+
+def _cells(values: Mapping[str, Any], kinds: Sequence[str], others: Mapping[str, str]) -> list[str]:
+    precisions = [values[kind][name] for kind in kinds for name in _SHOWN]
+    return [_format(value) for value in (*precisions, *(values.get(key) for key in others))]
+
+
+def _format(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

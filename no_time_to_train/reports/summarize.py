@@ -1,0 +1,208 @@
+"""Mean and sample standard deviation over the seeds of benchmark runs, beside published numbers."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from no_time_to_train.config import BenchConfig, to_dict
+from no_time_to_train.models.catalog import CATALOG
+from no_time_to_train.reports.published import PublishedValue, published_curve, published_value
+from no_time_to_train.reports.read_runs import RunResult, flatten
+
+MAIN_METRICS = ("box nAP", "box nAP50", "box nAP75", "mask nAP", "mask nAP50", "mask nAP75")
+"""Shown in tables where there are any, before the evaluator's own."""
+
+_HEADLINE_METRICS = {"pascal_voc": "box nAP50", "coco_20i": "miou"}
+_NO_VARIANT = (
+    *("features.name", "features.image_size", "features.batch_size", "features.compile"),
+    *("mask_model.name", "mask_model.decoder", "mask_model.prompts_per_batch", "mask_model.compile"),
+    *("benchmark.name", "benchmark.root", "benchmark.split", "benchmark.domain", "benchmark.fold", "benchmark.subset"),
+    *("benchmark.annotations", "benchmark.images", "benchmark.references", "benchmark.reference_images"),
+    *("benchmark.categories", "references.keep_instances", "output.draw_min_score", "evaluator.engine"),
+    *("trainer.*", "cache.*", "device", "shots", "seed", "runs"),
+)
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Mean of a metric over runs.
+
+    Attributes:
+        mean: per cent.
+        std: sample standard deviation (divided by count - 1); None for one run.
+        count: runs that have the metric.
+    """
+
+    mean: float
+    std: float | None
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Statistic:
+        """Of at least one value."""
+        std = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), std, len(values))
+
+
+@dataclass(frozen=True, eq=False)
+class ReportRow:
+    """Runs that differ only in their seed.
+
+    Attributes:
+        benchmark, part, models, variant: what was run; ``variant`` names the settings that are not the default's.
+        shots: references per category.
+        runs: in the order of their seeds.
+        metrics: by name, over the runs.
+        published: by metric, what is known.
+        per_category: category to metric to its mean over the runs.
+        seconds_per_image: of the slowest run with these models and settings, whatever its shots: later ones may have
+            found masks in the cache. None: not measured.
+    """
+
+    benchmark: str
+    part: str
+    models: str
+    variant: str
+    shots: int
+    runs: tuple[RunResult, ...]
+    metrics: Mapping[str, Statistic]
+    published: Mapping[str, PublishedValue]
+    per_category: Mapping[str, Mapping[str, Statistic]] = field(default_factory=dict)
+    seconds_per_image: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Models and variant."""
+        return f"{self.models}, {self.variant}" if self.variant else self.models
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.seed for run in self.runs)
+
+
+def summarise(runs: Iterable[RunResult]) -> list[ReportRow]:
+    """One row per benchmark, part, models, variant and shots, in this order."""
+    groups: dict[tuple[Path, int], list[RunResult]] = defaultdict(list)
+    seconds: dict[Path, float] = {}
+    for run in runs:
+        folder = run.models_folder
+        groups[folder, run.shots].append(run)
+        if run.seconds_per_image is not None:
+            seconds[folder] = max(run.seconds_per_image, seconds.get(folder, 0.0))
+    labels = _labels({folder: members[0].settings for (folder, _), members in groups.items()})
+    rows = [
+        _row(sorted(members, key=lambda run: run.seed), *labels[folder], seconds.get(folder))
+        for (folder, _), members in groups.items()
+    ]
+    return sorted(rows, key=lambda row: (row.benchmark, row.part, row.label, row.shots))
+
+
+def average_over_parts(rows: Sequence[ReportRow]) -> list[ReportRow]:
+    """For benchmarks of several parts (splits, domains, folds), the mean of the parts' means.
+
+    Only over the same models, variant and shots, and only of metrics that all its parts have; published numbers
+    likewise. The standard deviation between parts says nothing about a method, so there is none.
+    """
+    groups: dict[tuple[str, str, str, int], list[ReportRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.benchmark, row.models, row.variant, row.shots].append(row)
+    return [_average(members) for members in groups.values() if len(members) > 1]
+
+
+def shown_metrics(rows: Sequence[ReportRow]) -> list[str]:
+    """Metrics worth a column: the main ones that some row has, then the evaluator's own."""
+    present = {name for row in rows for name in row.metrics}
+    own = {name for name in present if not name.startswith(("box ", "mask "))}
+    return [name for name in MAIN_METRICS if name in present] + sorted(own)
+
+
+def headline_metric(rows: Sequence[ReportRow]) -> str:
+    """The metric that the benchmark of these rows is known by, or the first that there is."""
+    shown = shown_metrics(rows) or sorted({name for row in rows for name in row.metrics})
+    wanted = _HEADLINE_METRICS.get(rows[0].benchmark, "box nAP")
+    return wanted if wanted in shown else shown[0]
+
+
+def curve_of_paper(rows: Sequence[ReportRow], metric: str) -> dict[int, PublishedValue]:
+    """What was published for the benchmark part of these rows, by shots."""
+    return published_curve(metric, rows[0].runs[0].settings)
+
+
+def variant_of(settings: Mapping[str, Any]) -> str:
+    """The settings that can change results and are not the default's: ``merging=hard, points_per_side=16``."""
+    defaults = flatten(to_dict(BenchConfig()))
+    changed = []
+    for key, default in defaults.items():
+        value = settings.get(key, default)
+        if value != default and not any(fnmatchcase(key, pattern) for pattern in _NO_VARIANT):
+            section, _, name = key.rpartition(".")
+            changed.append(f"{section if name == 'name' else name}={value}")
+    size = settings.get("features.image_size")
+    spec = CATALOG.get(str(settings.get("features.name")))
+    if spec is not None and size not in (None, spec.image_size):
+        changed.insert(0, f"image_size={size}")
+    return ", ".join(changed)
+
+
+def _labels(settings: Mapping[Path, Mapping[str, Any]]) -> dict[Path, tuple[str, str]]:
+    """(models, variant) of every models folder; where two would look the same, with the folder's name."""
+    labels = {}
+    for folder, values in settings.items():
+        models = f"{values.get('features.name')} + {values.get('mask_model.name')}"
+        labels[folder] = (models, variant_of(values))
+    seen: dict[tuple[Path, tuple[str, str]], list[Path]] = defaultdict(list)
+    for folder, label in labels.items():
+        seen[folder.parent, label].append(folder)
+    for (_, (models, variant)), folders in seen.items():
+        for folder in folders if len(folders) > 1 else ():
+            labels[folder] = (models, f"{variant} [{folder.name}]".strip())
+    return labels
+
+
+def _row(runs: Sequence[RunResult], models: str, variant: str, seconds_per_image: float | None) -> ReportRow:
+    first = runs[0]
+    metrics = _statistics([run.metrics for run in runs])
+    published = {name: published_value(name, first.shots, first.settings) for name in metrics}
+    categories = dict.fromkeys(name for run in runs for name in run.per_category)
+    return ReportRow(
+        benchmark=first.benchmark,
+        part=first.part,
+        models=models,
+        variant=variant,
+        shots=first.shots,
+        runs=tuple(runs),
+        metrics=metrics,
+        published={name: value for name, value in published.items() if value is not None},
+        per_category={name: _statistics([run.per_category.get(name, {}) for run in runs]) for name in categories},
+        seconds_per_image=seconds_per_image,
+    )
+
+
+def _statistics(values: Sequence[Mapping[str, float]]) -> dict[str, Statistic]:
+    names = dict.fromkeys(name for of_run in values for name in of_run)
+    return {name: Statistic.of([of_run[name] for of_run in values if name in of_run]) for name in names}
+
+
+def _average(rows: Sequence[ReportRow]) -> ReportRow:
+    first, count = rows[0], len(rows)
+    metrics = {
+        name: Statistic(statistics.fmean(row.metrics[name].mean for row in rows), None, count)
+        for name in first.metrics
+        if all(name in row.metrics for row in rows)
+    }
+    published = {
+        name: PublishedValue(
+            statistics.fmean(row.published[name].mean for row in rows), None, f"mean of {first.published[name].source}"
+        )
+        for name in metrics
+        if all(name in row.published for row in rows)
+    }
+    runs = tuple(run for row in rows for run in row.runs)
+    part = f"mean of {count}"
+    return ReportRow(first.benchmark, part, first.models, first.variant, first.shots, runs, metrics, published)

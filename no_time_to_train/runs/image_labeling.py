@@ -1,0 +1,94 @@
+"""One batch of images through the stages, by way of the cache where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from no_time_to_train.runs.prefetch import read_ahead
+from no_time_to_train.data.images import read_image
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.proposals.cache import ProposalCache, image_key
+from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.structures import Detections, TargetImage
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedBatch:
+    """Images ready for the models, or candidate masks that make the models unnecessary.
+
+    Attributes:
+        targets: which images they are.
+        keys: theirs in the cache; empty without one.
+        images: (H, W, 3) uint8 each; empty where the cache has all of the batch.
+        pooled: the candidate masks of all images, or nothing.
+    """
+
+    targets: Sequence[TargetImage]
+    keys: Sequence[str] = ()
+    images: Sequence[np.ndarray] = ()
+    pooled: Sequence[PooledProposals] = ()
+
+
+class BatchReader:
+    """Loads batches in threads, ahead of the models. Can be iterated over any number of times.
+
+    Args:
+        batches: what to load, in order.
+        cache: of candidate masks.
+        num_threads: 0: each batch is read when it is asked for.
+    """
+
+    def __init__(self, batches: Sequence[Sequence[TargetImage]], cache: ProposalCache | None, num_threads: int) -> None:
+        self._batches = batches
+        self._load: Callable[[Sequence[TargetImage]], LoadedBatch] = partial(load_batch, cache=cache)
+        self._num_threads = num_threads
+
+    def __iter__(self) -> Iterator[LoadedBatch]:
+        if not self._num_threads:
+            return map(self._load, self._batches)
+        return read_ahead(self._load, self._batches, num_threads=self._num_threads, num_ahead=2 * self._num_threads)
+
+
+def load_batch(targets: Sequence[TargetImage], cache: ProposalCache | None) -> LoadedBatch:
+    """Candidate masks where the cache has those of all images, else all images.
+
+    A batch is never torn apart: what is computed together does not depend on what the cache holds.
+
+    Raises:
+        UnreadableImageError: an image cannot be read; a benchmark without it would be another one.
+    """
+    keys = [] if cache is None else [image_key(target) for target in targets]
+    pooled = [] if cache is None else [cache.load(key) for key in keys]
+    known = [item for item in pooled if item is not None]
+    if cache is not None and len(known) == len(targets):
+        return LoadedBatch(targets, keys, pooled=known)
+    return LoadedBatch(targets, keys, images=[read_image(target.path) for target in targets])
+
+
+def label_batch(
+    batch: LoadedBatch,
+    segmenter: Segmenter,
+    memory: MemoryBank,
+    store: Callable[[str, PooledProposals], object] | None = None,
+) -> list[Detections]:
+    """Detections of every image of the batch.
+
+    Args:
+        batch: from :func:`load_batch`.
+        segmenter: used as a whole where the batch has no candidate masks, else for labelling only.
+        memory: the references.
+        store: given the key and the candidate masks of every image that the cache does not have; None: no cache.
+    """
+    if store is None:
+        return segmenter.segment_batch(batch.images, memory, batch.targets)
+    pooled = batch.pooled
+    if not pooled:
+        pooled = [segmenter.propose(image) for image in segmenter.encode(batch.images, batch.targets)]
+        for key, item in zip(batch.keys, pooled, strict=True):
+            store(key, item)
+    return [segmenter.label(item, memory) for item in pooled]

@@ -1,0 +1,137 @@
+"""Settings -> Lightning's trainer, and a run of it: alone, in processes it starts, or in those of a cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch.multiprocessing.spawn import ProcessException
+
+from no_time_to_train.config import BenchConfig, TrainerConfig
+from no_time_to_train.runs.lightning_module import LabellingModule
+from no_time_to_train.runs.plan import RunPlan
+from no_time_to_train.runs.silence import silence_lightning
+from no_time_to_train.errors import EnvironmentProblemError, InputError
+from no_time_to_train.models.precision import resolve_device
+
+_SPAWNING = ("auto", "ddp_spawn", "ddp_fork", "ddp_notebook")
+"""Strategies whose processes run nothing but the module, so that a sweep stays in the first one."""
+
+
+def is_first_process() -> bool:
+    """Whether this process writes the files and prints; also before there is a trainer."""
+    return rank_zero_only.rank == 0  # type: ignore[attr-defined]  # an attribute that Lightning gives the function
+
+
+def started_by_cluster() -> bool:
+    """Whether ``torchrun``, or ``srun`` with several tasks, has started the processes of the run already."""
+    return TorchElasticEnvironment.detect() or (SLURMEnvironment.detect() and _slurm_tasks() > 1)
+
+
+def check_sweep(settings: TrainerConfig) -> None:
+    """Raise InputError where every process of every run would carry out the whole sweep."""
+    if settings.strategy not in _SPAWNING and settings.devices * settings.num_nodes > 1 and not started_by_cluster():
+        raise InputError(
+            f"trainer.strategy={settings.strategy} re-launches the sweep in every GPU process. Use "
+            "trainer.strategy=ddp_spawn (default) or one SLURM task per GPU."
+        )
+
+
+def label_images(plan: RunPlan) -> None:
+    """Label the images of the plan that have no result yet; afterwards the shards of all processes are whole.
+
+    Raises:
+        InputError: there is no such strategy, or it does not fit the device.
+        EnvironmentProblemError: there are fewer devices than asked for, or a process failed or was killed.
+    """
+    silence_lightning()
+    trainer = build_trainer(plan.config)
+    interrupt_handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.predict(LabellingModule(plan), return_predictions=False)
+    except SystemExit as error:  # what Lightning makes of Ctrl-C
+        signal.signal(signal.SIGINT, interrupt_handler)
+        raise KeyboardInterrupt from error
+    except ProcessException as error:
+        raise EnvironmentProblemError(
+            f"One of the processes failed: {_reason(error)}\nThe same command continues where they stopped."
+        ) from error
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def build_trainer(config: BenchConfig) -> lightning.Trainer:
+    """The trainer of a run; errors as for :func:`label_images`."""
+    try:
+        return lightning.Trainer(
+            **vars(Placement.of(config)),
+            num_nodes=config.trainer.num_nodes,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(f"trainer.strategy={config.trainer.strategy} cannot be used: {error}") from error
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Lightning's arguments for where the processes run and who starts them."""
+
+    accelerator: str
+    devices: int | list[int]
+    strategy: str
+    plugins: list[Any] | None = None
+
+    @classmethod
+    def of(cls, config: BenchConfig) -> Placement:
+        """Raises as :func:`label_images` does."""
+        device, settings = resolve_device(config.device), config.trainer
+        devices: int | list[int] = settings.devices
+        if device.type == "cuda":
+            _check_gpus(device, settings)
+            devices = settings.devices if device.index is None else [device.index]
+        elif device.type == "mps" and settings.devices > 1:
+            raise InputError(f"trainer.devices={settings.devices}, but device=mps is one device.")
+        accelerator = "gpu" if device.type == "cuda" else device.type
+        if started_by_cluster():
+            strategy = "ddp" if settings.strategy == "auto" else settings.strategy
+            return cls(accelerator, devices, strategy)
+        if settings.num_nodes > 1:
+            raise InputError(
+                f"trainer.num_nodes={settings.num_nodes}: something must start a process on every node. Run the same "
+                "command under torchrun or srun, see docs/how_to/several_gpus.md."
+            )
+        strategy = "ddp_spawn" if settings.strategy == "auto" and settings.devices > 1 else settings.strategy
+        # A job of a cluster that is one task may use several GPUs: its processes are then not the cluster's business.
+        return cls(accelerator, devices, strategy, plugins=[LightningEnvironment()])
+
+
+def _check_gpus(device: torch.device, settings: TrainerConfig) -> None:
+    if device.index is not None and settings.devices > 1:
+        raise InputError(f"device={device} is one GPU, but trainer.devices={settings.devices}. Use device=cuda.")
+    if settings.devices > torch.cuda.device_count():
+        raise EnvironmentProblemError(
+            f"trainer.devices={settings.devices}, but torch sees {torch.cuda.device_count()} GPUs here."
+        )
+
+
+def _slurm_tasks() -> int:
+    """Tasks that ``srun`` started together with this one; a batch script itself is no such task."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
+def _reason(error: ProcessException) -> str:
+    """The last exception in the traceback of a process, or the signal that ended it."""
+    exceptions = re.findall(r"^(?:\w+\.)*(\w+: .*)", str(error), flags=re.MULTILINE)
+    return exceptions[-1] if exceptions else str(error).strip()

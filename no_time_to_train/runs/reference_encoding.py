@@ -1,0 +1,83 @@
+"""The references of a run dealt out to its processes, image by image, and their prototypes brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from no_time_to_train.config import ReferencesConfig
+from no_time_to_train.runs.prototype_cache import PrototypeCache, reference_keys
+from no_time_to_train.references.encoding import EncodedReference, encode_references
+from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
+from no_time_to_train.references.crops import group_by_image
+from no_time_to_train.structures import ReferenceInstance, ReferenceSet
+
+EncodedImages = dict[int, list[EncodedReference]]
+"""Encoded references of images, by the image's position among the images of all references."""
+
+
+def encode_share(
+    references: ReferenceSet,
+    encoder: FeatureEncoder,
+    mask_model: MaskModel,
+    config: ReferencesConfig,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    cache: PrototypeCache | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> EncodedImages:
+    """Encode the references on every ``world_size``-th image, beginning with number ``rank``.
+
+    Each crop passes the encoder alone, so that a prototype depends on its reference and on nothing else: neither
+    on the number of processes, nor on shots, seed and what the cache holds.
+
+    Args:
+        references: all references of the run.
+        encoder: the frozen encoder.
+        mask_model: makes masks for references with only a box.
+        config: crop and mask settings.
+        rank: number of this process.
+        world_size: number of processes.
+        cache: where prototypes are looked for and kept.
+        on_progress: called with the number of references after each image.
+    """
+    encoded: EncodedImages = {}
+    for position, of_image in _share(references, rank, world_size):
+        one_image = ReferenceSet(references.categories, tuple(of_image))
+        encode = partial(encode_references, one_image, encoder, mask_model=mask_model, config=config, batch_size=1)
+        encoded[position] = list(encode()) if cache is None else _through_cache(of_image, encode, cache)
+        if on_progress is not None:
+            on_progress(len(of_image))
+    return encoded
+
+
+def share_size(references: ReferenceSet, rank: int, world_size: int) -> int:
+    """References that :func:`encode_share` encodes."""
+    return sum(len(of_image) for _, of_image in _share(references, rank, world_size))
+
+
+def in_reference_order(shares: Sequence[EncodedImages]) -> list[EncodedReference]:
+    """All encoded references in the order in which one process encodes them; sums over them are equal to the bit."""
+    merged = {position: encoded for share in shares for position, encoded in share.items()}
+    return [item for position in sorted(merged) for item in merged[position]]
+
+
+def _share(references: ReferenceSet, rank: int, world_size: int) -> list[tuple[int, list[ReferenceInstance]]]:
+    return list(enumerate(group_by_image(references).values()))[rank::world_size]
+
+
+def _through_cache(
+    of_image: Sequence[ReferenceInstance], encode: Callable[[], Iterable[EncodedReference]], cache: PrototypeCache
+) -> list[EncodedReference]:
+    if not of_image[0].image_path.is_file():
+        return list(encode())  # which says so and goes on
+    keys = reference_keys(of_image)
+    known = [cache.load(key, reference) for key, reference in zip(keys, of_image, strict=True)]
+    if all(item is not None for item in known):
+        return [item for item in known if item is not None]
+    encoded = list(encode())
+    if encoded:  # nothing came of an image that cannot be read
+        for key, item in zip(keys, encoded, strict=True):
+            cache.store(key, item)
+    return encoded

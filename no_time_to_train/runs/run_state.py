@@ -1,0 +1,131 @@
+"""``run.json``: what a results folder was made from, and whether a run may continue it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from no_time_to_train.errors import InputError
+from no_time_to_train.files.formats import write_json
+
+_OWN_FOLDERS = ("per_image", "overlays", "references")
+_OWN_FILES = (
+    "annotations.json",
+    "errors.csv",
+    "index.html",
+    "memory.safetensors",
+    "metrics.json",
+    "predictions.json",
+    "proposals.json",
+    "references.json",
+    "run.json",
+    "sheet.jpg",
+    "summary.csv",
+)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What must be equal for a folder to be continued.
+
+    Attributes:
+        config: every setting, as a nested dict (for messages).
+        config_hash: of the settings that can change a result.
+        references: fingerprint of the references, or of the memory bank that was given instead.
+        images: the folder of the images.
+        min_score: lowest score drawn and counted; a folder may be continued with another one.
+    """
+
+    config: dict[str, Any]
+    config_hash: str
+    references: str
+    images: str
+    min_score: float
+
+    def difference(self, earlier: dict[str, Any]) -> str | None:
+        """What differs from the settings in an earlier ``run.json``; None: the folder can be continued."""
+        if earlier["images"] != self.images:
+            return f"of other images ({earlier['images']} vs {self.images})"
+        if earlier["references"] != self.references:
+            return f"from different references ({earlier['references']} vs {self.references})"
+        if earlier["config_hash"] != self.config_hash:
+            changed = ", ".join(_differences(earlier["config"], self.config))
+            return f"with other settings ({changed})"
+        return None
+
+
+def read_run(path: Path) -> dict[str, Any] | None:
+    """``run.json`` of a folder; None where there is no such folder, or it is empty.
+
+    Raises:
+        InputError: the folder holds files, but not those of a run; nothing in it will be touched.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return None
+    run_file = path / "run.json"
+    if not run_file.is_file():
+        raise InputError(
+            f"{path} exists and is not a results folder (it has no run.json), so nothing was written to it. "
+            "Choose another one with --out."
+        )
+    try:
+        return json.loads(run_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{run_file} is damaged ({error}). Choose another folder with --out.") from error
+
+
+def prepare_folder(path: Path, settings: RunSettings, *, overwrite: bool) -> dict[str, Any] | None:
+    """Decide whether a folder is continued, and clear what does not fit.
+
+    Returns:
+        ``run.json`` of the run that is continued, None where there is nothing to continue.
+
+    Raises:
+        InputError: it holds results of other settings, or foreign files.
+    """
+    earlier = read_run(path)
+    if earlier is None:
+        return None
+    if overwrite:
+        clear(path)
+        return None
+    difference = settings.difference(earlier["settings"])
+    if difference:
+        raise InputError(f"{path} was made {difference}. Choose: --out other/, or --overwrite.")
+    if earlier["settings"]["min_score"] != settings.min_score:
+        shutil.rmtree(path / "overlays", ignore_errors=True)
+    return earlier
+
+
+def clear(path: Path) -> None:
+    """Remove what a run writes, and nothing else. ``run.json`` goes last: a half-cleared folder is still known."""
+    for name in _OWN_FOLDERS:
+        shutil.rmtree(path / name, ignore_errors=True)
+    for name in sorted(_OWN_FILES, key=lambda name: name == "run.json"):
+        (path / name).unlink(missing_ok=True)
+
+
+def write_run(path: Path, settings: RunSettings, details: dict[str, Any]) -> None:
+    """``run.json``: the settings a later run is compared with, and how this one went."""
+    shown = {
+        "references": settings.references,
+        "config_hash": settings.config_hash,
+        "images": settings.images,
+        "min_score": settings.min_score,
+        "config": settings.config,
+    }
+    write_json(path / "run.json", {**details, "settings": shown})
+
+
+def _differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Settings that differ, as ``key=before vs after``; the device may differ in a continued run."""
+    for key, after in now.items():
+        before = earlier.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{prefix}{key}.")
+        elif before != after and key != "device":
+            yield f"{prefix}{key}={before} vs {after}"

@@ -1,0 +1,94 @@
+"""Which detection is which object: assignment by mask overlap and features, and signs that a scene has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from no_time_to_train.ops.rle import Rle, decode_rle, rle_area
+
+_SCENE_CELLS = 32
+_CHANGED_COLOUR = 0.12
+"""Mean difference of the colour channels, 0..1, from which on a cell of a scene looks different."""
+
+
+def mask_ious(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:
+    """(N, M) float64 IoU of masks of one size."""
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    return coco_mask.iou(list(first), list(second), [0] * len(second))
+
+
+def mask_overlaps(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:
+    """(N, M) float64 intersection over the smaller mask, of masks of one size; 0 where one is empty."""
+    ious = mask_ious(first, second)
+    areas = np.array([rle_area(rle) for rle in first], float)[:, None], np.array([rle_area(rle) for rle in second])
+    smaller = np.minimum(*areas)
+    intersections = ious * (areas[0] + areas[1]) / (1 + ious)
+    return np.divide(intersections, smaller, out=np.zeros_like(ious), where=smaller > 0)
+
+
+def best_pairs(scores: np.ndarray, admissible: np.ndarray) -> list[tuple[int, int]]:
+    """The one-to-one assignment with the highest total score (Hungarian method).
+
+    Args:
+        scores: (N, M) float.
+        admissible: (N, M) bool; no other pair is made.
+
+    Returns:
+        (row, column) of every pair, rows ascending.
+    """
+    rows, columns = linear_sum_assignment(np.where(admissible, scores, 0), maximize=True)
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if admissible[row, column]]
+
+
+def square_masks(rles: Sequence[Rle], side: int) -> Tensor:
+    """(N, side, side) bool masks of the picture squashed to a square, as SAM 2's video predictor squashes prompts."""
+    squares = torch.zeros(len(rles), side, side, dtype=torch.bool)
+    for square, rle in zip(squares, rles, strict=True):
+        mask = torch.from_numpy(np.ascontiguousarray(decode_rle(rle)))[None, None].float()
+        square[:] = (
+            torch.nn.functional.interpolate(
+                mask, size=(side, side), mode="bilinear", align_corners=False, antialias=True
+            )[0, 0]
+            >= 0.5
+        )
+    return squares
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A frame in a few coarse cells.
+
+    Attributes:
+        colours: (32, 32, 3) float32 mean colours in 0..1.
+        is_known: (32, 32) bool, cells that a followed object's box touches.
+    """
+
+    colours: np.ndarray
+    is_known: np.ndarray
+
+    @classmethod
+    def of(cls, image: np.ndarray, boxes_xyxy: np.ndarray) -> Scene:
+        """Of an image (H, W, 3) uint8 and the boxes (N, 4), in pixels, of what is followed in it."""
+        height, width = image.shape[:2]
+        cells = Image.fromarray(image).resize((_SCENE_CELLS, _SCENE_CELLS), Image.Resampling.BOX)
+        is_known = np.zeros((_SCENE_CELLS, _SCENE_CELLS), bool)
+        scaled = boxes_xyxy * (_SCENE_CELLS / np.array([width, height, width, height]))
+        for (left, top), (right, bottom) in zip(
+            np.floor(scaled[:, :2]).astype(int), np.ceil(scaled[:, 2:]).astype(int), strict=True
+        ):
+            is_known[top:bottom, left:right] = True
+        return cls(np.asarray(cells, np.float32) / 255, is_known)
+
+    def unexplained_change(self, earlier: Scene) -> float:
+        """Share of cells, 0..1, that look different than earlier though nothing that is followed is or was there."""
+        changed = np.abs(self.colours - earlier.colours).mean(axis=2) > _CHANGED_COLOUR
+        return float((changed & ~self.is_known & ~earlier.is_known).mean())

@@ -1,0 +1,423 @@
+"""Objects through a video: found by the references on key frames, followed by SAM 2's memory in between.
+
+Frames come and go one at a time: what is kept is a bounded memory per object that is followed and one mean feature per
+object ever seen, whatever the length of the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from no_time_to_train.errors import InputError
+from no_time_to_train.models.sam2.video_memory import FrameEncoding, ObjectMemory, Sam2VideoMemory
+from no_time_to_train.ops.masks import encode_mask_logits
+from no_time_to_train.ops.pooling import pool_mask_features
+from no_time_to_train.ops.rle import Rle, rle_area, rle_to_box_xyxy
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.structures import Detections
+from no_time_to_train.tracking.association import Scene, best_pairs, mask_ious, mask_overlaps, square_masks
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """How detections become tracks.
+
+    Attributes:
+        key_frame_interval: every this many frames the references are looked for. A key frame comes sooner, after a
+            third of that, where an object was lost or something new seems to have appeared.
+        min_score: lowest score of a detection that is used.
+        min_iou: lowest mask IoU of a detection and the followed object that it may confirm.
+        similarity_weight: weight of the cosine similarity of features beside the IoU, 0..1, where several would do.
+        min_similarity: lowest cosine similarity of the features of an object that was lost and of a detection that may
+            be it.
+        max_overlap: a detection is no new object where more than this share of the smaller mask is an object's that is
+            in sight; two tracks whose masks have a higher IoU are one object.
+        max_missing_frames: an object out of sight for longer is found again by its features only.
+        max_unconfirmed_key_frames: an object that this many key frames in a row did not detect is given up.
+        max_unexplained_change: share of the picture that may change, outside of what is followed, until a key frame.
+    """
+
+    key_frame_interval: int = 10
+    min_score: float = 0.4
+    min_iou: float = 0.3
+    similarity_weight: float = 0.3
+    min_similarity: float = 0.8
+    max_overlap: float = 0.6
+    max_missing_frames: int = 30
+    max_unconfirmed_key_frames: int = 3
+    max_unexplained_change: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.key_frame_interval < 1:
+            raise InputError(f"key_frame_interval must be at least 1, got {self.key_frame_interval}.")
+        for name in ("min_score", "min_iou", "similarity_weight", "max_overlap", "max_unexplained_change"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must be between 0 and 1, got {getattr(self, name)}.")
+
+    @property
+    def min_key_frame_gap(self) -> int:
+        return max(self.key_frame_interval // 3, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One object, as far as the video has been seen.
+
+    Attributes:
+        id: from 1, in order of appearance.
+        category_scores: summed scores of its detections by category id.
+        score: of the latest detection.
+        predicted_iou: of the latest detection.
+        feature_sum: (D,) sum of the unit features of its detections, on the CPU.
+        rle: its mask in the latest frame, None where it is out of sight.
+        memory: what SAM 2 remembers of it, None where it is not followed any more.
+        num_missing_frames: frames since it was last seen.
+        num_unconfirmed: key frames in a row that followed it but did not detect it; all but one of those allowed where
+            it was out of sight.
+    """
+
+    id: int
+    category_scores: dict[int, float]
+    score: float
+    predicted_iou: float
+    feature_sum: Tensor
+    rle: Rle | None = None
+    memory: ObjectMemory | None = None
+    num_missing_frames: int = 0
+    num_unconfirmed: int = 0
+
+    @property
+    def category_id(self) -> int:
+        """The category with the highest total score, the smaller id of equals."""
+        return min(self.category_scores, key=lambda category_id: (-self.category_scores[category_id], category_id))
+
+    def given_up(self) -> Track:
+        """From now on it is found again by its features only."""
+        return replace(self, rle=None, memory=None)
+
+
+@dataclass(frozen=True, eq=False)
+class TrackerState:
+    """All that a tracker knows before a key frame: enough to go on from there in another process.
+
+    Attributes:
+        frame_index: of that key frame.
+        tracks: every object so far, by ascending id without gaps.
+        num_found_again: how often an object that was out of sight was recognised by its features.
+    """
+
+    frame_index: int = 0
+    tracks: tuple[Track, ...] = ()
+    num_found_again: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedDetections:
+    """What is visible in one frame.
+
+    Attributes:
+        detections: in ascending order of track ids. The score is the one of the object's latest detection.
+        track_ids: (N,) int64, from 1; the same object has the same id in all frames.
+        is_key_frame: whether the references were looked for in this frame.
+    """
+
+    detections: Detections
+    track_ids: np.ndarray
+    is_key_frame: bool
+
+
+def segment_video(
+    segmenter: Segmenter, frames: Iterable[np.ndarray], memory: MemoryBank, options: TrackingOptions | None = None
+) -> Iterator[tuple[int, TrackedDetections]]:
+    """Labelled instance masks of every frame, with the identities of the objects.
+
+    Args:
+        segmenter: from ``load_segmenter``; its mask model must be a SAM 2 with memory.
+        frames: (H, W, 3) uint8 RGB of one size, taken one at a time (``data.video_reader`` reads files).
+        memory: from ``Segmenter.build_memory`` or ``MemoryBank.load``.
+        options: None: the defaults.
+
+    Yields:
+        The index of the frame, from 0, and what is in it.
+
+    Raises:
+        InputError: a frame has another size than those before, or the models do not fit.
+
+    Example:
+        >>> for index, found in segment_video(segmenter, open_video("clip.mp4").frames(), memory):
+        ...     print(index, dict(zip(found.track_ids, found.detections.category_names)))
+    """
+    tracker = VideoTracker(segmenter, memory, options)
+    for index, frame in enumerate(frames):
+        yield index, tracker.track(frame)
+
+
+class VideoTracker:
+    """Takes the frames of a video one by one and keeps the identities of the objects in them.
+
+    Args:
+        segmenter, memory, options: see ``segment_video``.
+        state: of an earlier tracker with the same arguments; the next frame is then the state's.
+        follower: follows objects between key frames; None: the memory of the segmenter's mask model.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        memory: MemoryBank,
+        options: TrackingOptions | None = None,
+        *,
+        state: TrackerState | None = None,
+        follower: Sam2VideoMemory | None = None,
+    ) -> None:
+        memory.check_encoder(segmenter.encoder)
+        state = state or TrackerState()
+        self.options = options or TrackingOptions()
+        self.num_found_again = state.num_found_again
+        self._segmenter = segmenter
+        self._memory = memory
+        self._follower = follower or Sam2VideoMemory(segmenter.mask_model)  # type: ignore[arg-type]
+        self._tracks = list(state.tracks)
+        self._frame_index = state.frame_index
+        self._size_hw: tuple[int, int] | None = None
+        self._last_key_frame = _KeyFrame(state.frame_index)
+        self._is_key_frame_due = True
+
+    @property
+    def is_key_frame_due(self) -> bool:
+        """Whether the references will be looked for in the next frame."""
+        return self._is_key_frame_due
+
+    def state(self) -> TrackerState:
+        """What has to be kept to go on later. Only where a key frame is due: until then there is more to remember."""
+        if not self._is_key_frame_due:
+            raise ValueError("the state can be taken only before a key frame")
+        return TrackerState(self._frame_index, tuple(self._tracks), self.num_found_again)
+
+    def track(self, image: np.ndarray) -> TrackedDetections:
+        """The objects in the next frame, (H, W, 3) uint8 RGB."""
+        self._check_size(image)
+        frame = _Frame(self._frame_index, image, self._follower)
+        seen_before = {track.id for track in self._tracks if track.rle is not None}
+        self._tracks = self._followed(frame)
+        is_key_frame = self._is_key_frame_due
+        if is_key_frame:
+            self._tracks = self._detected(frame)
+        found = self._visible(image, is_key_frame)
+        self._plan_key_frame(frame, found, has_lost=bool(seen_before - set(found.track_ids.tolist())))
+        self._frame_index += 1
+        return found
+
+    def _check_size(self, image: np.ndarray) -> None:
+        size_hw = image.shape[:2]
+        if self._size_hw is not None and size_hw != self._size_hw:
+            raise InputError(
+                f"frame {self._frame_index} is {size_hw[1]}x{size_hw[0]}, but those before are "
+                f"{self._size_hw[1]}x{self._size_hw[0]}. All frames of a video must have one size."
+            )
+        self._size_hw = size_hw
+
+    def _followed(self, frame: _Frame) -> list[Track]:
+        """The tracks after SAM 2 has looked for each of them in the frame."""
+        steps = {
+            track.id: self._follower.propagate(frame.index, frame.encoding, track.memory)
+            for track in self._tracks
+            if track.memory is not None
+        }
+        if not steps:
+            return self._tracks
+        rles = encode_mask_logits(torch.stack([mask.logits for mask, _ in steps.values()]), frame.size_hw)
+        tracks = list(self._tracks)
+        for (track_id, (mask, memory)), rle in zip(steps.items(), rles, strict=True):
+            track = tracks[track_id - 1]
+            is_visible = mask.object_score > 0 and rle_area(rle) > 0
+            num_missing = 0 if is_visible else track.num_missing_frames + 1
+            keeps = num_missing <= self.options.max_missing_frames
+            # What comes back into sight by SAM 2's word alone has to be detected in the very next key frame.
+            least = 0 if is_visible else self.options.max_unconfirmed_key_frames - 1
+            tracks[track_id - 1] = replace(
+                track,
+                rle=rle if is_visible else None,
+                memory=memory if keeps else None,
+                num_missing_frames=num_missing,
+                num_unconfirmed=max(track.num_unconfirmed, least),
+            )
+        return tracks
+
+    def _detected(self, frame: _Frame) -> list[Track]:
+        """The tracks after the references have been looked for in the frame: confirmed, found again, new, given up."""
+        objects = self._detect(frame)
+        by_place = self._pairs_in_sight(objects)
+        tracks = [
+            self._confirmed(track, objects, by_place[row], frame) if row in by_place else _unconfirmed(track)
+            for row, track in enumerate(self._tracks)
+        ]
+        tracks = self._without_doubles(tracks, confirmed=set(by_place))
+        free = self._free(objects.detections, set(by_place.values()), tracks)
+        by_features = self._pairs_out_of_sight(tracks, objects, free)
+        for row, column in by_features.items():
+            tracks[row] = self._confirmed(tracks[row], objects, column, frame)
+        self.num_found_again += len(by_features)
+        for column in free:
+            if column not in by_features.values():
+                tracks.append(self._new(len(tracks) + 1, objects, column, frame))
+        return tracks
+
+    def _detect(self, frame: _Frame) -> _Objects:
+        """What the references find in the frame; an object may be among it more than once."""
+        [encoded] = self._segmenter.encode([frame.image])
+        detections = self._segmenter.label(self._segmenter.propose(encoded, self._memory), self._memory)
+        detections = detections[detections.scores >= self.options.min_score]
+        squares = square_masks(detections.rles, self._follower.image_size)
+        is_large_enough = squares.flatten(1).any(dim=1)  # to be seen at the network's resolution
+        detections, squares = detections[is_large_enough.numpy()], squares[is_large_enough]
+        features = pool_mask_features(squares.to(encoded.features.device), encoded.features)
+        return _Objects(detections, squares, normalize(features, dim=1).cpu())
+
+    def _pairs_in_sight(self, objects: _Objects) -> dict[int, int]:
+        """Positions of tracks that are in sight, and of the detections that confirm them: by place and by features."""
+        in_sight = [row for row, track in enumerate(self._tracks) if track.rle is not None]
+        ious = mask_ious([t.rle for t in self._tracks if t.rle is not None], objects.detections.rles)
+        similarities = _similarities([self._tracks[row] for row in in_sight], objects.features)
+        weight = self.options.similarity_weight
+        scores = (1 - weight) * ious + weight * similarities.clip(min=0)
+        return {in_sight[row]: column for row, column in best_pairs(scores, ious >= max(self.options.min_iou, 1e-9))}
+
+    def _free(self, detections: Detections, taken: set[int], tracks: Sequence[Track]) -> list[int]:
+        """Positions of the detections where no object is in sight, each place once; the best first."""
+        covered = [track.rle for track in tracks if track.rle is not None]
+        free = []
+        for column, rle in enumerate(detections.rles):
+            if column not in taken and mask_overlaps([rle], covered).max(initial=0) <= self.options.max_overlap:
+                free.append(column)
+                covered.append(rle)
+        return free
+
+    def _pairs_out_of_sight(self, tracks: Sequence[Track], objects: _Objects, free: Sequence[int]) -> dict[int, int]:
+        """Positions of tracks that are out of sight, and of the free detections that look like them."""
+        lost = [row for row, track in enumerate(tracks) if track.rle is None]
+        similarities = _similarities([tracks[row] for row in lost], objects.features[list(free)])
+        categories = np.array([tracks[row].category_id for row in lost], np.int64)
+        is_same_category = categories[:, None] == objects.detections.category_ids[list(free)]
+        pairs = best_pairs(similarities, is_same_category & (similarities >= self.options.min_similarity))
+        return {lost[row]: free[column] for row, column in pairs}
+
+    def _new(self, track_id: int, objects: _Objects, column: int, frame: _Frame) -> Track:
+        empty = Track(track_id, {}, 0.0, 0.0, torch.zeros_like(objects.features[column]))
+        return self._confirmed(empty, objects, column, frame)
+
+    def _confirmed(self, track: Track, objects: _Objects, column: int, frame: _Frame) -> Track:
+        """The track with a detection's mask, which SAM 2 is told as well."""
+        detections = objects.detections
+        score, category_id = float(detections.scores[column]), int(detections.category_ids[column])
+        _, memory = self._follower.condition(frame.index, frame.encoding, objects.squares[column], track.memory)
+        category_scores = dict(track.category_scores)
+        category_scores[category_id] = category_scores.get(category_id, 0.0) + score
+        return replace(
+            track,
+            category_scores=category_scores,
+            score=score,
+            predicted_iou=float(detections.predicted_ious[column]),
+            feature_sum=track.feature_sum + objects.features[column],
+            rle=detections.rles[column],
+            memory=memory,
+            num_missing_frames=0,
+            num_unconfirmed=0,
+        )
+
+    def _without_doubles(self, tracks: Sequence[Track], confirmed: set[int]) -> list[Track]:
+        """Gives up what went undetected for too long, or is an object that was detected as another track's.
+
+        Args:
+            tracks: all of them.
+            confirmed: positions of those that were detected.
+        """
+        confirmed_rles = [track.rle for row, track in enumerate(tracks) if row in confirmed and track.rle is not None]
+        kept = list(tracks)
+        for row, track in enumerate(tracks):
+            if row not in confirmed and track.rle is not None:
+                is_double = mask_ious([track.rle], confirmed_rles).max(initial=0) > self.options.max_overlap
+                if is_double or track.num_unconfirmed >= self.options.max_unconfirmed_key_frames:
+                    kept[row] = track.given_up()
+        return kept
+
+    def _visible(self, image: np.ndarray, is_key_frame: bool) -> TrackedDetections:
+        size_hw = (image.shape[0], image.shape[1])
+        categories = tuple(category for category in self._memory.categories if not category.is_background)
+        shown = [(track, track.rle) for track in self._tracks if track.rle is not None]
+        detections = Detections(
+            rles=tuple(rle for _, rle in shown),
+            boxes_xyxy=np.array([rle_to_box_xyxy(rle) for _, rle in shown], np.float32).reshape(-1, 4),
+            scores=np.array([track.score for track, _ in shown], np.float32),
+            category_ids=np.array([track.category_id for track, _ in shown], np.int64),
+            predicted_ious=np.array([track.predicted_iou for track, _ in shown], np.float32),
+            image_size_hw=size_hw,
+            categories=categories,
+        )
+        return TrackedDetections(detections, np.array([track.id for track, _ in shown], np.int64), is_key_frame)
+
+    def _plan_key_frame(self, frame: _Frame, found: TrackedDetections, *, has_lost: bool) -> None:
+        """Decide whether the next frame is a key frame."""
+        scene = Scene.of(frame.image, found.detections.boxes_xyxy)
+        if found.is_key_frame:
+            self._last_key_frame = _KeyFrame(frame.index, scene)
+        last = self._last_key_frame
+        last.has_lost |= has_lost and not found.is_key_frame
+        gap = frame.index + 1 - last.index
+        is_new = last.scene is not None and (scene.unexplained_change(last.scene) > self.options.max_unexplained_change)
+        wanted = (last.has_lost or is_new) and gap >= self.options.min_key_frame_gap
+        self._is_key_frame_due = wanted or gap >= self.options.key_frame_interval
+
+
+@dataclass(eq=False)
+class _KeyFrame:
+    """The latest key frame, how it looked, and whether an object went out of sight since."""
+
+    index: int
+    scene: Scene | None = None
+    has_lost: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """One frame; SAM 2 encodes it when it is first needed."""
+
+    index: int
+    image: np.ndarray
+    follower: Sam2VideoMemory = field(repr=False)
+
+    @cached_property
+    def encoding(self) -> FrameEncoding:
+        return self.follower.encode(self.image)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Objects:
+    """The detections of a key frame: also as (N, S, S) bool squares, and their (N, D) unit features."""
+
+    detections: Detections
+    squares: Tensor
+    features: Tensor
+
+
+def _unconfirmed(track: Track) -> Track:
+    return track if track.rle is None else replace(track, num_unconfirmed=track.num_unconfirmed + 1)
+
+
+def _similarities(tracks: Sequence[Track], features: Tensor) -> np.ndarray:
+    """(tracks, detections) cosine of each track's mean feature and each detection's."""
+    if not tracks:
+        return np.zeros((0, len(features)))
+    return (normalize(torch.stack([track.feature_sum for track in tracks]), dim=1) @ features.T).numpy()

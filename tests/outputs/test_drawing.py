@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
+from no_time_to_train.outputs.drawing import category_colour, draw_detections, draw_masks, draw_reference, picture_sheet
+from no_time_to_train.structures import Category, Detections
+
+
+def one_detection(size_hw: tuple[int, int], box: tuple[int, int, int, int], category_id: int = 3) -> Detections:
+    mask = np.zeros(size_hw, bool)
+    mask[box[1] : box[3], box[0] : box[2]] = True
+    rle = encode_mask(mask)
+    return Detections(
+        rles=(rle,),
+        boxes_xyxy=rle_to_box_xyxy(rle)[None],
+        scores=np.array([0.9], np.float32),
+        category_ids=np.array([category_id]),
+        predicted_ious=np.array([0.8], np.float32),
+        image_size_hw=size_hw,
+        categories=(Category(category_id, "boat"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "drawn_hw"),
+    [((60, 80), (480, 640)), ((800, 1000), (800, 1000)), ((2000, 3200), (1000, 1600)), ((4000, 10), (1600, 4))],
+)
+def test_pictures_have_a_size_at_which_labels_can_be_read(size_hw, drawn_hw) -> None:
+    image = np.full((*size_hw, 3), 100, np.uint8)
+    assert draw_detections(image, Detections.empty(size_hw)).shape == (*drawn_hw, 3)
+
+
+def test_masks_are_tinted_outlined_and_nothing_else_changes() -> None:
+    image = np.full((1000, 1000, 3), 100, np.uint8)
+    before = image.copy()
+    drawn = draw_detections(image, one_detection((1000, 1000), (300, 400, 700, 800)))
+    colour = category_colour(3)
+    assert (image == before).all()
+    assert (drawn[600, 300] == colour).all()  # on the contour
+    assert (drawn[600, 297] == 100).all() and (drawn[810:] == 100).all()
+    expected = 100 + 0.42 * (np.array(colour) - 100.0)
+    assert np.abs(drawn[600, 500] - expected).max() <= 1
+    chip = drawn[370:400, 300:330].reshape(-1, 3)
+    assert (chip == colour).all(axis=1).mean() > 0.3  # the label's background, above the box
+
+
+def test_a_small_mask_of_a_large_photo_stays_visible() -> None:
+    image = np.full((2000, 3200, 3), 100, np.uint8)
+    drawn = draw_detections(image, one_detection((2000, 3200), (2000, 1200, 2010, 1210)))
+    assert (drawn[598:607, 998:1007] != 100).any()
+
+
+def test_labels_stay_inside_and_apart() -> None:
+    image = np.full((640, 640, 3), 100, np.uint8)
+    pair = one_detection((640, 640), (0, 0, 640, 640))
+    twice = Detections(
+        rles=pair.rles * 2,
+        boxes_xyxy=np.repeat(pair.boxes_xyxy, 2, axis=0),
+        scores=np.array([0.9, 0.8], np.float32),
+        category_ids=np.array([3, 4]),
+        predicted_ious=np.ones(2, np.float32),
+        image_size_hw=(640, 640),
+        categories=(Category(3, "boat"), Category(4, "x" * 500)),
+    )
+    drawn = draw_detections(image, twice)
+    for category_id in (3, 4):
+        assert (drawn == category_colour(category_id)).all(axis=2).sum() > 200
+
+
+def test_detections_of_another_image_are_refused() -> None:
+    with pytest.raises(ValueError, match="another|this one is"):
+        draw_detections(np.zeros((10, 20, 3), np.uint8), Detections.empty((20, 10)))
+
+
+def test_colours_are_stable_and_distinct() -> None:
+    colours = np.array([category_colour(number) for number in range(1, 21)], int)
+    distances = np.abs(colours[:, None] - colours[None]).sum(axis=2) + 1000 * np.eye(20, dtype=int)
+    assert distances.min() > 20
+    assert category_colour(9) == category_colour(9)
+
+
+def test_reference_is_cut_out_with_its_mask_or_box() -> None:
+    image = np.full((400, 400, 3), 100, np.uint8)
+    detection = one_detection((400, 400), (100, 100, 200, 200))
+    box = (100.0, 100.0, 200.0, 200.0)
+    with_mask = draw_reference(image, box, "boat", 3, detection.rles[0], context_ratio=1.0)
+    with_box = draw_reference(image, box, "boat", 3, context_ratio=1.0)
+    assert with_mask.shape == with_box.shape == (640, 640, 3)
+    assert (with_mask[320, 320] != 100).any() and (with_box[320, 320] == 100).all()
+    assert (with_box[320, 160] == category_colour(3)).all()
+
+
+def test_sheet() -> None:
+    red = np.zeros((50, 100, 3), np.uint8)
+    red[..., 0] = 255
+    sheet = picture_sheet([red] * 3, columns=2, cell_px=100, gap_px=10)
+    assert sheet.shape == (230, 230, 3)
+    assert (sheet[60, 60] == (255, 0, 0)).all() and (sheet[170, 60] == (255, 0, 0)).all()
+    assert (sheet[170, 170] == 255).all()  # the empty cell
+    assert (sheet[20, 60] == 255).all()  # a wide picture leaves its square cell's top free
+    with pytest.raises(ValueError, match="at least one picture"):
+        picture_sheet([], columns=2)
+
+
+def test_class_free_masks_have_colours_of_their_own_and_small_ones_are_in_front() -> None:
+    image = np.full((800, 800, 3), 100, np.uint8)
+    small, large = (one_detection((800, 800), box).rles[0] for box in ((300, 300, 400, 400), (200, 200, 700, 700)))
+    drawn = draw_masks(image, [small, large])
+    assert (drawn[350, 300] == category_colour(0)).all()  # the small one's contour, on the large one
+    assert (drawn[450, 200] == category_colour(1)).all()
+    assert (drawn[100] == 100).all() and (image == 100).all()
+    assert (draw_masks(image, []) == image).all()
+
+
+def test_tracks_have_colours_and_numbers_of_their_own() -> None:
+    image = np.full((640, 640, 3), 100, np.uint8)
+    detection = one_detection((640, 640), (200, 200, 400, 400))
+    by_category, seventh, eighth = (draw_detections(image, detection, ids) for ids in (None, [7], [8]))
+    assert (by_category[300, 200] == category_colour(3)).all()
+    assert (seventh[300, 200] == category_colour(7)).all() and (eighth[300, 200] == category_colour(8)).all()
+    assert (draw_detections(image, detection, [3]) != by_category).any()  # the number in the label

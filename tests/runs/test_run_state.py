@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from no_time_to_train.errors import InputError
+from no_time_to_train.runs.run_state import RunSettings, clear, prepare_folder, read_run, write_run
+
+SETTINGS = RunSettings(
+    config={"device": "cpu", "merging": {"exponent": 0.5}},
+    config_hash="aaa",
+    references="r1",
+    images="/photos",
+    min_score=0.4,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_run(tmp_path / "out", SETTINGS, {"status": "finished"})
+    (tmp_path / "out/overlays").mkdir()
+    (tmp_path / "out/overlays/a.jpg").touch()
+    (tmp_path / "out/notes.txt").touch()
+    return tmp_path / "out"
+
+
+def test_nothing_to_continue(tmp_path: Path) -> None:
+    assert prepare_folder(tmp_path / "new", SETTINGS, overwrite=False) is None
+    assert prepare_folder(tmp_path, SETTINGS, overwrite=False) is None  # there, but empty
+
+
+def test_the_same_settings_continue(folder: Path) -> None:
+    moved = replace(SETTINGS, config={"device": "cuda", "merging": {"exponent": 0.5}})  # the hash leaves the device out
+    assert prepare_folder(folder, moved, overwrite=False)["status"] == "finished"
+    assert (folder / "overlays/a.jpg").exists()
+
+
+def test_another_threshold_drops_the_overlays(folder: Path) -> None:
+    assert prepare_folder(folder, replace(SETTINGS, min_score=0.3), overwrite=False) is not None
+    assert not (folder / "overlays").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": "/other"}, "of other images"),
+        ({"references": "r2"}, r"from different references \(r1 vs r2\)"),
+        (
+            {"config_hash": "bbb", "config": {"device": "cuda", "merging": {"exponent": 0.3}}},
+            r"with other settings \(merging.exponent=0.5 vs 0.3\)",
+        ),
+    ],
+)
+def test_other_settings_are_refused_and_overwritten_on_request(folder: Path, change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        prepare_folder(folder, replace(SETTINGS, **change), overwrite=False)
+    assert (folder / "overlays/a.jpg").exists()
+    assert prepare_folder(folder, replace(SETTINGS, **change), overwrite=True) is None
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_foreign_and_damaged_folders(folder: Path) -> None:
+    (folder / "run.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        read_run(folder)
+    clear(folder)
+    with pytest.raises(InputError, match="not a results folder"):
+        read_run(folder)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from no_time_to_train import __version__, commands
+from no_time_to_train.commands import flags, machine
+from no_time_to_train.commands import labeling as labelling
+from no_time_to_train.errors import EnvironmentProblemError, InputError, WeightsNotFoundError
+
+HEAVY = ("torch", "numpy", "PIL", "transformers", "sam2", "hydra", "omegaconf", "pycocotools", "huggingface_hub")
+
+
+def replace_verb(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException | None = None) -> list:
+    """Let a verb raise, or only record its options."""
+    seen: list = []
+
+    def run(options) -> None:
+        seen.append(options)
+        if error is not None:
+            raise error
+
+    module = next(module for module in (labelling, machine) if hasattr(module, f"_{name}"))
+    monkeypatch.setattr(module, f"_{name}", run)
+    return seen
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from no_time_to_train.commands import main; code = main(['label', '--help']);"
+        f"print('heavy:', sorted(set({HEAVY!r}) & set(sys.modules))); sys.exit(code)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("heavy: []\n")
+    assert "--min-score" in result.stdout
+
+
+def test_version_and_usage(capsys) -> None:
+    assert commands.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nttt {__version__}\n"
+    for arguments in (
+        [],
+        ["paint"],
+        ["label"],
+        ["weights"],
+        ["refs"],
+        ["report"],
+        ["demo", "--shots", "0"],
+        ["demo", "--shot", "3"],
+    ):
+        assert commands.main(arguments) == 2, arguments
+        assert "usage: nttt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given", ["", "--refs a --ref a.jpg:b:1,2,3,4", "--refs a --memory m", "--memory m --classes a"]
+)
+def test_references_are_given_once(given: str, capsys) -> None:
+    assert commands.main(["label", "photos", *given.split()]) == 2
+    assert "--refs" in capsys.readouterr().err
+
+
+def test_flags_and_settings(monkeypatch) -> None:
+    seen = replace_verb(monkeypatch, "label")
+    line = "label photos --refs refs --min-score 0.3 --device cpu --preset fast merging=hard ~x=1"
+    assert commands.main(line.split()) == 0
+    expected = ["preset=fast", "device=cpu", "output.draw_min_score=0.3", "merging=hard", "~x=1"]
+    assert flags.settings(seen[0]) == expected
+    assert commands.main(["fit", "merging=hard", "-o", "x.safetensors"]) == 2  # a setting is not the path of references
+
+
+def test_what_is_neither_flag_nor_setting_is_wrong_usage(capsys) -> None:
+    for extra in ("more_photos", "--min-scor=3", "--verbose"):
+        assert commands.main(["label", "photos", "--refs", "r", extra]) == 2
+        assert f"unrecognized argument: {extra}" in capsys.readouterr().err
+    assert commands.main(["doctor", "device=cpu"]) == 2  # a verb without settings
+
+
+def test_the_continuing_command_does_not_overwrite(monkeypatch) -> None:
+    seen = replace_verb(monkeypatch, "demo")
+    assert commands.main(["demo", "--overwrite", "--out", "my folder"]) == 0
+    assert seen[0].command == ["nttt", "demo", "--out", "my folder"]
+
+
+class OutOfMemoryError(RuntimeError):
+    """Of the same name as torch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("that is wrong"), 1, "that is wrong"),
+        (WeightsNotFoundError("no weights"), 3, "no weights"),
+        (EnvironmentProblemError("no GPU"), 3, "no GPU"),
+        (KeyboardInterrupt(), 130, "Interrupted."),
+        (OutOfMemoryError("2 GiB"), 3, "--preset fast"),
+        (OSError(errno.ENOSPC, "No space left on device"), 3, "Free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "out"), 1, "Permission denied: 'out'"),
+        (ImportError("no module"), 3, "nttt doctor"),
+        (KeyError("surprise"), 1, "KeyError"),
+    ],
+)
+def test_exit_codes(monkeypatch, capsys, error: BaseException, code: int, message: str) -> None:
+    replace_verb(monkeypatch, "doctor", error)
+    assert commands.main(["doctor"]) == code
+    shown = capsys.readouterr().err
+    assert message in shown and "Traceback" not in shown
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys) -> None:
+    replace_verb(monkeypatch, "doctor", InputError("that is wrong"))
+    assert commands.main(["doctor", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_config_prints_every_setting(capsys) -> None:
+    assert commands.main(["config", "--preset", "paper", "merging.exponent=0.3"]) == 0
+    config = json.loads(capsys.readouterr().out)
+    assert config["output"]["box_convention"] == "inclusive"
+    assert config["merging"]["exponent"] == 0.3
+    assert commands.main(["config", "merging.exponnent=0.3"]) == 1
+    assert "exponnent" in capsys.readouterr().err
+
+
+def test_module_is_runnable(monkeypatch) -> None:
+    result = subprocess.run([sys.executable, "-m", "no_time_to_train", "--version"], capture_output=True, text=True)
+    assert result.stdout == f"nttt {__version__}\n"
+
+
+def test_warnings_of_the_package_are_shown_once(monkeypatch, capsys) -> None:
+    import logging
+
+    def warn(options: SimpleNamespace) -> None:
+        logging.getLogger("no_time_to_train.data").warning("look at this")
+
+    monkeypatch.setattr(machine, "_doctor", warn)
+    for _ in range(2):
+        assert commands.main(["doctor"]) == 0
+        assert capsys.readouterr().err == "look at this\n"
