@@ -57,8 +57,8 @@ def predictor(mask_model: Sam2MaskModel) -> Any:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    from no_time_to_train.models.sam2 import model as ours
     from no_time_to_train.models.catalog import get_spec
+    from no_time_to_train.models.sam2 import model as ours
 
     config = OmegaConf.load(ours._config_path(get_spec("sam2_demo")))
     config.model._target_ = "sam2.sam2_video_predictor.SAM2VideoPredictor"
