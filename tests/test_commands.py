@@ -4,13 +4,13 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from no_time_to_train import __version__, commands
-from no_time_to_train.commands import flags, machine
-from no_time_to_train.commands import labeling as labelling
+from no_time_to_train.commands import flags
 from no_time_to_train.errors import EnvironmentProblemError, InputError, WeightsNotFoundError
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "sam2", "hydra", "omegaconf", "pycocotools", "huggingface_hub")
@@ -25,8 +25,7 @@ def replace_verb(monkeypatch: pytest.MonkeyPatch, name: str, error: BaseExceptio
         if error is not None:
             raise error
 
-    module = next(module for module in (labelling, machine) if hasattr(module, f"_{name}"))
-    monkeypatch.setattr(module, f"_{name}", run)
+    monkeypatch.setattr(f"no_time_to_train.commands.{name}.run", run)
     return seen
 
 
@@ -38,6 +37,19 @@ def test_help_imports_nothing_heavy() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("heavy: []\n")
     assert "--min-score" in result.stdout
+
+
+def test_every_verb_has_a_module() -> None:
+    folder = Path(commands.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "flags"}
+    assert modules == {verb.replace("-", "_") for verb in commands.VERBS}
+    commands.build_parser()
+
+
+@pytest.mark.parametrize("verb", commands.VERBS)
+def test_help_of_every_verb(verb: str, capsys) -> None:
+    assert commands.main([verb, "--help"]) == 0
+    assert "--debug" in capsys.readouterr().out
 
 
 def test_version_and_usage(capsys) -> None:
@@ -138,7 +150,7 @@ def test_warnings_of_the_package_are_shown_once(monkeypatch, capsys) -> None:
     def warn(options: SimpleNamespace) -> None:
         logging.getLogger("no_time_to_train.data").warning("look at this")
 
-    monkeypatch.setattr(machine, "_doctor", warn)
+    monkeypatch.setattr("no_time_to_train.commands.doctor.run", warn)
     for _ in range(2):
         assert commands.main(["doctor"]) == 0
         assert capsys.readouterr().err == "look at this\n"

@@ -7,15 +7,32 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import logging
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from no_time_to_train import __version__
-from no_time_to_train.commands import benchmarks, machine, masks
-from no_time_to_train.commands import labeling as labelling
 from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser
+
+VERBS = {
+    "demo": "run the bundled models on the bundled benchmark: a table and pictures",
+    "label": "label a folder of images",
+    "fit": "turn references into a small memory file",
+    "refs": "look at references before using them",
+    "eval": "average precision against ground truth",
+    "config": "print every setting of a command line",
+    "propose": "class-free masks of a folder of images, without references",
+    "compare-proposals": "recall, speed and nAP of sources of masks on annotated images (default: the demo benchmark)",
+    "track": "masks with identities through a video, from references",
+    "bench": "run a benchmark, or sweep over its settings",
+    "report": "mean and std of finished runs beside the published numbers",
+    "data": "list, get and check the data of the benchmarks",
+    "weights": "list, get, verify and convert model weights",
+    "doctor": "what this machine has, and what is missing",
+}
+"""Every verb and its summary. The module of the same name in this folder has its flags, its call and its printing."""
 
 EXIT_BAD_INPUT = 1
 EXIT_USAGE = 2
@@ -30,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None: this process's own.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser()
+    parser = build_parser([argument for argument in arguments if not argument.startswith("-")][:1])
     try:
         options, rest = parser.parse_known_args(arguments)
         options.overrides = _overrides(options.subparser, rest, accepted=options.takes_overrides)
@@ -92,14 +109,21 @@ def _continuing_command(arguments: Sequence[str]) -> list[str]:
     return ["nttt", *(argument for argument in arguments if argument != "--overwrite")]
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser(verbs: Collection[str] = tuple(VERBS)) -> Parser:
+    """Return the parser of the command line.
+
+    Args:
+        verbs: those whose modules are imported and whose flags are added; the others are listed only.
+    """
     parser = Parser(
         prog="nttt",
         description="No Time To Train: a few annotated pictures in, labelled instance masks out, with no training.",
         epilog=OVERRIDES_HELP,
     )
     parser.add_argument("--version", action="version", version=f"nttt {__version__}")
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (labelling, masks, benchmarks, machine):
-        module.add_verbs(verbs)
+    parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for verb, summary in VERBS.items():
+        own = parsers.add_parser(verb, help=summary, description=summary)
+        if verb in verbs:
+            importlib.import_module(f"{__name__}.{verb.replace('-', '_')}").configure(own)
     return parser

@@ -1,4 +1,4 @@
-"""What the commands' parsers share: the parser class, verbs, flags, and settings out of flags."""
+"""Argparse helpers shared by all commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 OVERRIDES_HELP = "Further settings are key=value after the flags, e.g. merging=hard proposals.points_per_side=16"
 
+Run = Callable[[argparse.Namespace], None]
+"""Carries a parsed command out."""
+
 
 class Parser(argparse.ArgumentParser):
     """Abbreviated flags are off: a typo must not become another flag, and new flags must not break old scripts."""
@@ -23,18 +26,30 @@ class Parser(argparse.ArgumentParser):
 Verbs = argparse._SubParsersAction  # the type argparse gives no public name
 
 
-def add_verb(
-    verbs: Verbs, name: str, summary: str, run: Callable[[argparse.Namespace], None], *, takes_overrides: bool = False
-) -> argparse.ArgumentParser:
-    parser = verbs.add_parser(
-        name, help=summary, description=summary, epilog=OVERRIDES_HELP if takes_overrides else None
-    )
+def set_verb(parser: argparse.ArgumentParser, run: Run, *, takes_overrides: bool = False) -> None:
+    """Make ``run`` what the parser's command does."""
+    parser.epilog = OVERRIDES_HELP if takes_overrides else None
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(run=run, subparser=parser, takes_overrides=takes_overrides)
+
+
+def add_actions(parser: argparse.ArgumentParser, run: Run) -> Verbs:
+    """Give a verb actions, one of which must be named."""
+    set_verb(parser, run)
+    return parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+
+def add_action(
+    actions: Verbs, name: str, summary: str, run: Run, *, takes_overrides: bool = False
+) -> argparse.ArgumentParser:
+    """Add one action of a verb."""
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary)
+    set_verb(parser, run, takes_overrides=takes_overrides)
     return parser
 
 
 def add_reference_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what says which references, beside their path."""
     parser.add_argument("--ref-images", type=Path, metavar="DIR", help="images of the references (found beside them)")
     parser.add_argument(
         "--ref",
@@ -47,33 +62,51 @@ def add_reference_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_memory_flags(parser: argparse.ArgumentParser) -> None:
-    """What to look for: references of any kind, or the file that ``nttt fit`` made of some."""
+    """Add what to look for: references of any kind, or the file that ``nttt fit`` made of some."""
     parser.add_argument("--refs", type=Path, metavar="PATH", help="COCO file or folder of references")
     add_reference_flags(parser)
     parser.add_argument("--memory", type=Path, metavar="FILE", help="result of nttt fit, in place of references")
 
 
 def check_memory_flags(options: argparse.Namespace) -> None:
-    """Wrong usage where ``add_memory_flags``' flags do not name one thing to look for."""
+    """Refuse as wrong usage what does not name exactly one thing to look for."""
     if (options.refs is not None) + bool(options.ref) + (options.memory is not None) != 1:
         options.subparser.error("give what to look for by exactly one of --refs, --ref and --memory")
     if options.classes and options.refs is None:
         options.subparser.error("--classes chooses among --refs, which is not given")
 
 
+def require_references(options: argparse.Namespace) -> None:
+    """Refuse as wrong usage references that are not given once, by a positional path or by ``--ref``."""
+    if options.refs is not None and "=" in str(options.refs) and not options.refs.exists():
+        options.overrides.insert(0, str(options.refs))  # argparse takes a setting for the path that was left out
+        options.refs = None
+    if (options.refs is None) == (not options.ref):
+        options.subparser.error("give the references by a path or by --ref, not both")
+    if options.classes and options.refs is None:
+        options.subparser.error("--classes chooses among the references of a path, which is not given")
+
+
 def references(options: argparse.Namespace) -> ReferenceOptions:
-    """How the references were named by ``add_reference_flags``' flags and a path."""
+    """Return how the references were named by the flags and a path."""
     from no_time_to_train.tasks.memory_source import ReferenceOptions
 
     return ReferenceOptions(options.refs, options.ref_images, tuple(options.ref), options.classes)
 
 
+def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the leave to begin anew."""
+    parser.add_argument("--overwrite", action="store_true", help="begin anew where --out holds other results")
+
+
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Add where and with which models to run."""
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--preset", metavar="P", help="default, paper, fast, demo")
 
 
 def positive(text: str) -> int:
+    """Read a number of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
@@ -81,6 +114,7 @@ def positive(text: str) -> int:
 
 
 def names(text: str) -> tuple[str, ...]:
+    """Read names separated by commas."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
         raise argparse.ArgumentTypeError("must be names separated by commas")
@@ -88,7 +122,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def settings(options: argparse.Namespace) -> list[str]:
-    """Flags that stand for settings, and the settings themselves."""
+    """Return flags that stand for settings, and the settings themselves."""
     flags = {"preset": options.preset, "device": options.device}
     flags["output.draw_min_score"] = getattr(options, "min_score", None)
     return [f"{key}={value}" for key, value in flags.items() if value is not None] + options.overrides

@@ -1,0 +1,36 @@
+"""Run the bundled models on the bundled benchmark: ``nttt demo``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from no_time_to_train.commands import flags
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    flags.set_verb(parser, run, takes_overrides=True)
+    parser.add_argument("--out", type=Path, default=Path("nttt_demo"), metavar="DIR", help="default: nttt_demo")
+    parser.add_argument("--shots", type=flags.positive, default=10, metavar="K", help="references per category (10)")
+    parser.add_argument("--seed", type=int, default=33, metavar="N", help="of the drawing of references (33)")
+    parser.add_argument("--limit", type=flags.positive, metavar="N", help="only the first N test images")
+    flags.add_overwrite_flag(parser)
+    flags.add_model_flags(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Label the test images and print the table."""
+    from no_time_to_train.tasks.demo import DemoOptions, demo
+
+    demo(
+        DemoOptions(
+            out=options.out,
+            shots=options.shots,
+            seed=options.seed,
+            limit=options.limit,
+            overrides=flags.settings(options),
+            overwrite=options.overwrite,
+            command=options.command,
+        )
+    )

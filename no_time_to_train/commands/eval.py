@@ -1,0 +1,37 @@
+"""Compute average precision against ground truth: ``nttt eval``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from no_time_to_train.commands import flags
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    flags.set_verb(parser, run)
+    parser.add_argument("predictions", type=Path, help="folder of nttt label, or COCO results file")
+    parser.add_argument("--gt", type=Path, required=True, metavar="FILE", help="COCO ground truth")
+    parser.add_argument("--gt-images", type=Path, metavar="DIR", help="its images, where the file gives no sizes")
+    parser.add_argument("--match-by-name", action="store_true", help="map category ids by name")
+    parser.add_argument("--classes", type=flags.names, metavar="A,B", help="only these categories")
+    parser.add_argument("--engine", choices=("pycocotools", "faster-coco-eval"), default="pycocotools")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the table."""
+    from no_time_to_train.tasks.evaluate import EvaluateOptions, evaluate
+
+    evaluate(
+        EvaluateOptions(
+            predictions=options.predictions,
+            ground_truth=options.gt,
+            ground_truth_images=options.gt_images,
+            match_by_name=options.match_by_name,
+            category_names=options.classes,
+            engine=options.engine,
+            markdown=options.markdown,
+        )
+    )
