@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_scenes import NOVEL_CATEGORIES, render_clip
 
 from no_time_to_train import commands
 from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.outputs.video_writer import mp4_writer
 from no_time_to_train.tracking.tracker import VideoTracker
+from tools.demo.scenes import NOVEL_CATEGORIES, render_clip
 
 NUM_FRAMES = 9
 

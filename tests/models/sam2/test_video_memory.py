@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from demo_scenes import NOVEL_CATEGORIES, render_clip
 from PIL import Image
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from no_time_to_train.models.sam2.video_memory import (
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.rle import decode_rle, encode_mask
 from no_time_to_train.tracking.association import square_masks
+from tools.demo.scenes import NOVEL_CATEGORIES, render_clip
 
 NUM_FRAMES = 17  # more than the 16 object pointers that SAM 2 looks at
 SIZE_HW = (200, 240)

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import demo_sam2_data as data
-import demo_sam2_losses as losses
 import numpy as np
 import pytest
 import torch
-import train_demo_sam2
-from demo_sam2_dense import CODE_SIZE, code_maps
-from demo_sam2_model import build_model, init_decoder, init_scales, load_weights, set_working_size
+
+from tools.demo.sam2 import data, losses, train
+from tools.demo.sam2.dense import CODE_SIZE, code_maps
+from tools.demo.sam2.model import build_model, init_decoder, init_scales, load_weights, set_working_size
 
 
 def test_smoke_run_writes_loadable_weights(tmp_path: Path) -> None:
-    train_demo_sam2.main(["--smoke", "--seed", "1", "--out", str(tmp_path)])
-    model = build_model(tmp_path / train_demo_sam2.CONFIG_NAME)
-    load_weights(model, tmp_path / train_demo_sam2.WEIGHTS_NAME)
+    train.main(["--smoke", "--seed", "1", "--out", str(tmp_path)])
+    model = build_model(tmp_path / train.CONFIG_NAME)
+    load_weights(model, tmp_path / train.WEIGHTS_NAME)
     assert all(value.isfinite().all() for value in model.state_dict().values())
 
 
 def test_decoder_looks_at_the_prompted_place_from_the_start() -> None:
     torch.manual_seed(0)
-    model = build_model(train_demo_sam2.DEMO_DIR / train_demo_sam2.CONFIG_NAME)
+    model = build_model(train.DEMO_DIR / train.CONFIG_NAME)
     init_scales(model)
     init_decoder(model)
     set_working_size(model, 256)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo_scenes import SceneCategory, render_clip, render_scene, sample_category
 from torch import Tensor
+
+from tools.demo.scenes import SceneCategory, render_clip, render_scene, sample_category
 
 LOW_RES_STRIDE = 4
 

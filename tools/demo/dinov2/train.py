@@ -6,7 +6,7 @@ is trained to be high for the right category and a whole mask, and low for every
 for masks that are wrong (two objects in one, object with background, half an object), since the cosine is the
 detection score later on.
 
-Usage: ``python tools/train_demo_dinov2.py --minutes 12 --out data/demo/dinov2_demo``
+Usage: ``python -m tools.demo.dinov2.train --minutes 12 --out data/demo/dinov2_demo``
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo_scenes import NOVEL_CATEGORIES, Scene, SceneCategory, render_scene, sample_category
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+from tools.demo.scenes import NOVEL_CATEGORIES, Scene, SceneCategory, render_scene, sample_category
 
 IMAGE_SIZE = 224
 PATCH_GRID = 16

@@ -1,6 +1,6 @@
 """Trains `sam2_demo`, a tiny SAM 2.1 for demonstrations and tests, on procedural scenes, on a CPU.
 
-    python tools/train_demo_sam2.py --seed 0
+    python -m tools.demo.sam2.train --seed 0
 
 The network is the `sam2` package's own, in the small configuration of data/demo/sam2_demo/sam2_demo.yaml. Image stages
 come first (small pictures, then full size), the memory modules follow on short clips with the image part frozen.
@@ -20,12 +20,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from demo_sam2_data import PromptBatch, SceneMix, ScenePool, add_correction, draw_images, draw_prompts, render_pool
-from demo_sam2_dense import DenseHeads
-from demo_sam2_eval import evaluate, novel_pool
-from demo_sam2_losses import prompt_losses
-from demo_sam2_memory import MemoryStage, train_memory
-from demo_sam2_model import (
+from torch import Tensor, nn
+
+from tools.demo.sam2.data import (
+    PromptBatch,
+    SceneMix,
+    ScenePool,
+    add_correction,
+    draw_images,
+    draw_prompts,
+    render_pool,
+)
+from tools.demo.sam2.dense import DenseHeads
+from tools.demo.sam2.evaluation import evaluate, novel_pool
+from tools.demo.sam2.losses import prompt_losses
+from tools.demo.sam2.memory import MemoryStage, train_memory
+from tools.demo.sam2.model import (
     build_model,
     decode,
     encode_images,
@@ -37,9 +47,8 @@ from demo_sam2_model import (
     save_weights,
     set_working_size,
 )
-from torch import Tensor, nn
 
-DEMO_DIR = Path(__file__).resolve().parents[1] / "data" / "demo" / "sam2_demo"
+DEMO_DIR = Path(__file__).resolve().parents[3] / "data" / "demo" / "sam2_demo"
 CONFIG_NAME = "sam2_demo.yaml"
 WEIGHTS_NAME = "model.safetensors"
 WEIGHT_DECAY = 0.02

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo_sam2_data import ClipPool, augment, low_res_targets, random_pixel, render_clip_pool
-from demo_sam2_losses import mask_ious, mask_losses
-from demo_sam2_model import normalise_images, set_working_size
 from torch import Tensor, nn
+
+from tools.demo.sam2.data import ClipPool, augment, low_res_targets, random_pixel, render_clip_pool
+from tools.demo.sam2.losses import mask_ious, mask_losses
+from tools.demo.sam2.model import normalise_images, set_working_size
 
 LOGIT_BOUND = 30.0  # absent objects have logits of -1024
 MASK_PROMPT_SHARE = 0.7

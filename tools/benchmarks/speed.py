@@ -1,9 +1,9 @@
 """How long every stage of segmenting one image takes, plain against fast, in one process on the same inputs.
 
-    python tools/benchmark_speed.py --models large --points 1024 --precision float32,bfloat16
-    python tools/benchmark_speed.py --models large --points 1024 --precision bfloat16 --default-allocator
-    python tools/benchmark_speed.py --models tiny --quick
-    python tools/benchmark_speed.py --models demo --scaling points,threads
+    python -m tools.benchmarks.speed --models large --points 1024 --precision float32,bfloat16
+    python -m tools.benchmarks.speed --models large --points 1024 --precision bfloat16 --default-allocator
+    python -m tools.benchmarks.speed --models tiny --quick
+    python -m tools.benchmarks.speed --models demo --scaling points,threads
 
 Full-size networks get random weights (nothing is downloaded); ``--models demo`` takes the bundled ones. Timings are
 medians of alternating runs; "spread" is (slowest - fastest) / median of the fast runs. "floor" is the time the fast
@@ -25,7 +25,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_stages import (
+from torch.utils.flop_counter import FlopCounterMode
+
+from no_time_to_train.data.images import resize_for_model
+from no_time_to_train.matching import InstanceIndex, Prototypes, match, match_nearest_instances
+from no_time_to_train.models.allocator import keep_freed_memory
+from no_time_to_train.models.cpu_linear import use_onednn_linear
+from no_time_to_train.models.precision import resolve_device, resolve_precision
+from tools.benchmarks.stages import (
     MODEL_NAMES,
     BlobProposals,
     Models,
@@ -35,13 +42,6 @@ from benchmark_stages import (
     mask_stages,
     unit_vectors,
 )
-from torch.utils.flop_counter import FlopCounterMode
-
-from no_time_to_train.data.images import resize_for_model
-from no_time_to_train.matching import InstanceIndex, Prototypes, match, match_nearest_instances
-from no_time_to_train.models.allocator import keep_freed_memory
-from no_time_to_train.models.cpu_linear import use_onednn_linear
-from no_time_to_train.models.precision import resolve_device, resolve_precision
 
 SCALINGS = ("points", "categories", "references", "image_size", "batch", "threads")
 

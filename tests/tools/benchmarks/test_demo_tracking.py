@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import evaluate_demo_tracking
 import numpy as np
 import pytest
-from evaluate_demo_tracking import MIN_ABSENT_FRAMES, Figures, draw_clips, evaluate_clip, match_frame
 
 from no_time_to_train.ops.rle import Rle, encode_mask, rle_to_box_xyxy
 from no_time_to_train.structures import Detections
 from no_time_to_train.tracking.tracker import TrackedDetections, TrackingOptions
+from tools.benchmarks import demo_tracking
+from tools.benchmarks.demo_tracking import MIN_ABSENT_FRAMES, Figures, draw_clips, evaluate_clip, match_frame
 
 
 def rectangle(left: int, right: int) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_figures_of_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     def segment_video(*_: object) -> Iterator[tuple[int, TrackedDetections]]:
         return iter(enumerate(found))
 
-    monkeypatch.setattr(evaluate_demo_tracking, "segment_video", segment_video)
+    monkeypatch.setattr(demo_tracking, "segment_video", segment_video)
     figures = Figures()
     evaluate_clip(None, None, TrackingOptions(), np.zeros((5, 20, 60, 3), np.uint8), masks, figures)  # type: ignore[arg-type]
     assert figures.ious == [1, 1, 0.5, 1, 1, 1, 1, 0, 1]

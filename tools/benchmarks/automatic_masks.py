@@ -1,7 +1,7 @@
 """How long the automatic mask generator takes against the sam2 package's own, on the same weights and pictures.
 
-    python tools/benchmark_automatic_masks.py --model sam2_demo --points-per-side 16
-    python tools/benchmark_automatic_masks.py --model sam2.1_tiny --points-per-side 8 --image photo.jpg
+    python -m tools.benchmarks.automatic_masks --model sam2_demo --points-per-side 16
+    python -m tools.benchmarks.automatic_masks --model sam2.1_tiny --points-per-side 8 --image photo.jpg
 
 The bundled demo model has its trained weights, any other random ones (nothing is downloaded), whose thresholds are
 loosened so that a part of the masks is left. Times are medians of alternating runs. The table is Markdown.

@@ -1,6 +1,6 @@
 """Writes the demonstration benchmark: pictures of ten novel categories with COCO annotations, for train and test.
 
-Usage: ``python tools/make_demo_benchmark.py --out data/demo/benchmark``
+Usage: ``python -m tools.demo.make_benchmark --out data/demo/benchmark``
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from demo_scenes import NOVEL_CATEGORIES, Scene, render_scene
 from PIL import Image
 from pycocotools import mask as coco_mask
+
+from tools.demo.scenes import NOVEL_CATEGORIES, Scene, render_scene
 
 SEED = 2507
 NUM_TRAIN, NUM_TEST = 110, 80

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from demo_scenes import (
+
+from tools.demo.scenes import (
     MIN_VISIBLE_PIXELS,
     NOVEL_CATEGORIES,
     render_clip,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from demo_sam2_data import SceneMix, ScenePool, random_pixel, render_pool
-from demo_sam2_model import decode, encode_images, normalise_images, repeat_features, set_working_size
-from demo_scenes import NOVEL_CATEGORIES
 from torch import Tensor, nn
+
+from tools.demo.sam2.data import SceneMix, ScenePool, random_pixel, render_pool
+from tools.demo.sam2.model import decode, encode_images, normalise_images, repeat_features, set_working_size
+from tools.demo.scenes import NOVEL_CATEGORIES
 
 RECALL_THRESHOLDS = (0.5, 0.75, 0.9)
 

@@ -1,8 +1,8 @@
 """The demo models on synthetic clips: how good the masks of tracks are, and whether objects keep their identity.
 
-    python tools/evaluate_demo_tracking.py                                  # five clips, a key frame every 10 frames
-    python tools/evaluate_demo_tracking.py --every 1,5,10,20 --clips 10
-    python tools/evaluate_demo_tracking.py --clips 1 --write clip.mp4       # to look at it: nttt track clip.mp4 ...
+    python -m tools.benchmarks.demo_tracking                                  # five clips, a key frame every 10 frames
+    python -m tools.benchmarks.demo_tracking --every 1,5,10,20 --clips 10
+    python -m tools.benchmarks.demo_tracking --clips 1 --write clip.mp4       # to look at it: nttt track clip.mp4 ...
 
 Each clip shows three moving objects of the demo benchmark's categories: it is played forwards and then backwards, and
 one of the objects is out of the picture in the middle, so that it leaves and comes back. Printed are the mean IoU of
@@ -21,7 +21,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from demo_scenes import MIN_VISIBLE_PIXELS, NOVEL_CATEGORIES, render_clip
 
 from no_time_to_train.benchmarks.sampling import sample_references, sampled_references
 from no_time_to_train.build import build_segmenter, compose_config
@@ -33,6 +32,7 @@ from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.tracking.association import best_pairs, mask_ious
 from no_time_to_train.tracking.tracker import TrackingOptions, segment_video
+from tools.demo.scenes import MIN_VISIBLE_PIXELS, NOVEL_CATEGORIES, render_clip
 
 NUM_OBJECTS = 3
 MIN_ABSENT_FRAMES = 8

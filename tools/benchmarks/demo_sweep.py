@@ -1,7 +1,7 @@
 """Shots x seeds x merging on the demo benchmark, and the two oracle figures that bound the result.
 
-    python tools/sweep_demo_benchmark.py                         # 1,2,3,5,10 shots, five seeds
-    python tools/sweep_demo_benchmark.py --merging hard,soft,semantic_soft --shots 10 mask_model.decoder=plain
+    python -m tools.benchmarks.demo_sweep                         # 1,2,3,5,10 shots, five seeds
+    python -m tools.benchmarks.demo_sweep --merging hard,soft,semantic_soft --shots 10 mask_model.decoder=plain
 
 Proposals do not depend on the references: they are made once per image, and every further run pays for matching only.
 The oracle figures: the share of ground-truth masks that some proposal covers (recall at IoU 0.5 and 0.75, and the mean

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-import benchmark_speed
 import pytest
 import torch
 from torch import nn
 
 from no_time_to_train.models import cpu_linear
+from tools.benchmarks import speed
 
 
 def rows(output: str) -> dict[str, list[str]]:
@@ -20,9 +20,9 @@ def rows(output: str) -> dict[str, list[str]]:
 
 def test_one_table_with_every_stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = "--models demo --points 4 --quick --threads 1 --categories 3 --image-size 60 80 --scaling categories"
-    monkeypatch.setattr(sys, "argv", ["benchmark_speed.py", *arguments.split()])
+    monkeypatch.setattr(sys, "argv", ["speed", *arguments.split()])
     threads = torch.get_num_threads()
-    benchmark_speed.main()
+    speed.main()
     torch.set_num_threads(threads)
     table = rows(capsys.readouterr().out)
     decoder = table["decoder, 4 points"][-1]
@@ -38,4 +38,4 @@ def test_operations_of_linear_layers_are_counted(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cpu_linear, "is_amd_processor", lambda: is_amd)
     layer = nn.Sequential(nn.Linear(64, 32)).requires_grad_(False)
     cpu_linear.use_onednn_linear(layer, torch.device("cpu"), torch.float32)
-    assert benchmark_speed._operations(lambda: layer(torch.zeros(5, 3, 64))) == 2 * 15 * 64 * 32
+    assert speed._operations(lambda: layer(torch.zeros(5, 3, 64))) == 2 * 15 * 64 * 32

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-import train_demo_dinov2 as tool
 from transformers import Dinov2Model
+
+from tools.demo.dinov2 import train as tool
 
 
 @pytest.fixture(autouse=True)

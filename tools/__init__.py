@@ -1,0 +1,1 @@
+"""Maintain the project: measure it, and make the demo's data and models."""

@@ -1,0 +1,1 @@
+"""Make the demo benchmark and the demo models."""

@@ -1,0 +1,1 @@
+"""Train the demo SAM 2.1."""
