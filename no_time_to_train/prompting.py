@@ -19,9 +19,9 @@ from torch.nn.functional import interpolate
 from no_time_to_train.data.images import read_image
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel, PromptBatch
+from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.rle import Rle, decode_rle
-from no_time_to_train.structures import as_image_tensor
 
 Numbers: TypeAlias = np.ndarray | Tensor | Sequence
 """An array, or nested lists of numbers."""

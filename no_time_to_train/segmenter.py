@@ -15,14 +15,15 @@ from no_time_to_train.data.images import read_image, resize_for_model
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
 from no_time_to_train.merging import decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
+from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.nms import class_aware_nms
-from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy
+from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.prompting import Numbers, PromptableImage, PromptedMasks, segment_prompts
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
 from no_time_to_train.references.encoding import build_memory_bank
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.structures import Detections, ReferenceSet, TargetImage, as_image_tensor
+from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
 
 
 class Segmenter:
@@ -211,19 +212,15 @@ class Segmenter:
         )
         order = self._ranked_output(scores, matches.category_indices[kept], memory)
         best = kept[order]
-        chosen = [rles[position] for position in order.tolist()]
-        boxes = np.array([rle_to_box_xyxy(rle) for rle in chosen], np.float32).reshape(-1, 4)
-        if self.config.output.box_convention == "inclusive":
-            boxes[:, 2:] -= 1
         ids = np.array([category.id for category in memory.categories], np.int64)
-        return Detections(
-            rles=tuple(chosen),
-            boxes_xyxy=boxes,
+        return Detections.from_rles(
+            [rles[position] for position in order.tolist()],
             scores=scores[order].float().cpu().numpy(),
             category_ids=ids[matches.category_indices[best].cpu().numpy()],
             predicted_ious=pooled.predicted_ious[matches.mask_indices[best]].float().cpu().numpy(),
             image_size_hw=pooled.image_size_hw,
-            categories=tuple(category for category in memory.categories if not category.is_background),
+            categories=[category for category in memory.categories if not category.is_background],
+            box_convention=self.config.output.box_convention,
         )
 
     def _ranked_output(self, scores: Tensor, category_indices: Tensor, memory: MemoryBank) -> Tensor:

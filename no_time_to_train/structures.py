@@ -7,7 +7,7 @@ boxes are float ``xyxy`` pixels, half open (a one-pixel mask at (0, 0) has the b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from no_time_to_train.ops.rle import Rle, decode_rle
+from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 
 if TYPE_CHECKING:
     import supervision
@@ -137,8 +137,13 @@ class Detections:
         categories: what the ids mean.
 
     Example:
+        >>> from no_time_to_train.ops.rle import encode_mask
+        >>> mask = np.zeros((4, 6), bool)
+        >>> mask[1:3, 2:5] = True
+        >>> detections = Detections.from_rles([encode_mask(mask)], [0.9], [1], [0.8], (4, 6), [Category(1, "boat")])
         >>> confident = detections[detections.scores >= 0.5]
-        >>> confident.masks.shape, confident.category_names
+        >>> confident.masks.shape, confident.category_names, confident.boxes_xyxy.tolist()
+        ((1, 4, 6), ['boat'], [[2.0, 1.0, 5.0, 3.0]])
     """
 
     rles: tuple[Rle, ...]
@@ -158,15 +163,70 @@ class Detections:
 
     @classmethod
     def empty(cls, image_size_hw: tuple[int, int], categories: tuple[Category, ...] = ()) -> Detections:
-        """No detection in an image of this size."""
+        """Return no detections of an image of this size."""
+        return cls.from_rles((), (), (), (), image_size_hw, categories)
+
+    @classmethod
+    def from_rles(
+        cls,
+        rles: Sequence[Rle],
+        scores: Sequence[float] | np.ndarray,
+        category_ids: Sequence[int] | np.ndarray,
+        predicted_ious: Sequence[float] | np.ndarray,
+        image_size_hw: tuple[int, int],
+        categories: Sequence[Category] = (),
+        *,
+        box_convention: str = "half_open",
+    ) -> Detections:
+        """Build detections whose boxes are their masks' own.
+
+        Args:
+            rles: N masks of the image's size, best first.
+            scores: N, in 0..1.
+            category_ids: N, the data set's ids.
+            predicted_ious: N, the mask model's own estimate of mask quality.
+            image_size_hw: (height, width) of the image.
+            categories: what the ids mean.
+            box_convention: ``half_open``: a box ends after its last pixel; ``inclusive``: on it, so that it is one
+                pixel smaller, as the published code writes it.
+        """
+        boxes = rles_to_boxes_xyxy(rles)
+        if box_convention == "inclusive":
+            boxes[:, 2:] -= 1
         return cls(
-            rles=(),
-            boxes_xyxy=np.zeros((0, 4), np.float32),
-            scores=np.zeros(0, np.float32),
-            category_ids=np.zeros(0, np.int64),
-            predicted_ious=np.zeros(0, np.float32),
+            rles=tuple(rles),
+            boxes_xyxy=boxes,
+            scores=np.asarray(scores, np.float32),
+            category_ids=np.asarray(category_ids, np.int64),
+            predicted_ious=np.asarray(predicted_ious, np.float32),
             image_size_hw=image_size_hw,
-            categories=categories,
+            categories=tuple(categories),
+        )
+
+    @classmethod
+    def from_json(
+        cls, entries: Sequence[Mapping[str, Any]], image_size_hw: tuple[int, int], categories: Sequence[Category] = ()
+    ) -> Detections:
+        """Read what :meth:`to_json` gives.
+
+        Args:
+            entries: one dict for each detection.
+            image_size_hw: (height, width) of the image.
+            categories: what the ids mean.
+        """
+        boxes = np.array([entry["bbox"] for entry in entries], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        return cls(
+            rles=tuple(
+                {"size": entry["segmentation"]["size"], "counts": entry["segmentation"]["counts"].encode("ascii")}
+                for entry in entries
+            ),
+            boxes_xyxy=boxes,
+            scores=np.array([entry["score"] for entry in entries], np.float32),
+            category_ids=np.array([entry["category_id"] for entry in entries], np.int64),
+            predicted_ious=np.array([entry["predicted_iou"] for entry in entries], np.float32),
+            image_size_hw=image_size_hw,
+            categories=tuple(categories),
         )
 
     def __len__(self) -> int:
@@ -201,22 +261,36 @@ class Detections:
         names = {category.id: category.name for category in self.categories}
         return [names.get(int(i), str(int(i))) for i in self.category_ids]
 
-    def to_coco_results(self, image_id: int | str) -> list[dict[str, Any]]:
-        """COCO results entries (``bbox`` is xywh, RLE counts are text), as ``pycocotools``' ``loadRes`` takes them."""
-        entries = []
-        for rle, box, score, category_id in zip(
-            self.rles, self.boxes_xyxy.tolist(), self.scores.tolist(), self.category_ids.tolist(), strict=True
-        ):
-            entries.append(
-                {
-                    "image_id": image_id,
-                    "category_id": category_id,
-                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-                    "score": score,
-                    "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
-                }
+    def scoring_at_least(self, min_score: float) -> Detections:
+        """Select by score, with the very comparison that a reader of the result files makes.
+
+        The files hold the float32 scores as decimal numbers, so they are compared in double precision.
+        """
+        return self[self.scores.astype(np.float64) >= min_score]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return one dict for each detection, ready for ``json.dumps``.
+
+        ``category_id``, ``bbox`` (x, y, width, height), ``score`` and ``segmentation`` (an RLE whose counts are text)
+        are those of COCO results; ``predicted_iou`` is ours. :meth:`from_json` reads them.
+        """
+        columns = (self.category_ids, self.boxes_xyxy, self.scores, self.predicted_ious)
+        return [
+            {
+                "category_id": category_id,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "score": score,
+                "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+                "predicted_iou": predicted_iou,
+            }
+            for rle, category_id, (x1, y1, x2, y2), score, predicted_iou in zip(
+                self.rles, *(column.tolist() for column in columns), strict=True
             )
-        return entries
+        ]
+
+    def to_coco_results(self, image_id: int | str) -> list[dict[str, Any]]:
+        """Return COCO results entries, as ``pycocotools``' ``loadRes`` takes them."""
+        return [coco_result(entry, image_id) for entry in self.to_json()]
 
     def to_supervision(self) -> supervision.Detections:
         """The same as a ``supervision.Detections`` (needs ``pip install supervision``)."""
@@ -233,14 +307,14 @@ class Detections:
         )
 
 
+def coco_result(entry: Mapping[str, Any], image_id: int | str) -> dict[str, Any]:
+    """Return one entry of :meth:`Detections.to_json` as an entry of a COCO results list."""
+    return {"image_id": image_id, **{key: entry[key] for key in ("category_id", "bbox", "score", "segmentation")}}
+
+
 def _check_unique_categories(categories: Sequence[Category]) -> None:
     for attribute in ("id", "name"):
         values = [getattr(category, attribute) for category in categories]
         repeated = sorted({value for value in values if values.count(value) > 1}, key=str)
         if repeated:
             raise ValueError(f"category {attribute}s must be unique, repeated: {', '.join(map(str, repeated))}")
-
-
-def as_image_tensor(image: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1).float() / 255

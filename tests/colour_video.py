@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.models.sam2.video_memory import FrameMemory, ObjectMask, ObjectMemory
-from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
+from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.structures import Category, Detections, ReferenceSet
 
@@ -73,14 +73,13 @@ class ColourVideoSegmenter:
             mask = (np.abs(pooled.pixels.astype(int) - colour) < 30).all(axis=2)
             if mask.any() and colour not in self.blind_to and category in memory.categories:
                 found.append((category.id, encode_mask(mask)))
-        return Detections(
-            rles=tuple(rle for _, rle in found),
-            boxes_xyxy=np.array([rle_to_box_xyxy(rle) for _, rle in found], np.float32).reshape(-1, 4),
-            scores=np.full(len(found), 0.9, np.float32),
-            category_ids=np.array([category_id for category_id, _ in found], np.int64),
-            predicted_ious=np.full(len(found), 0.75, np.float32),
+        return Detections.from_rles(
+            [rle for _, rle in found],
+            scores=[0.9] * len(found),
+            category_ids=[category_id for category_id, _ in found],
+            predicted_ious=[0.75] * len(found),
             image_size_hw=pooled.pixels.shape[:2],
-            categories=tuple(memory.categories),
+            categories=memory.categories,
         )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from no_time_to_train.structures import (
     MaskProposals,
     ReferenceInstance,
     ReferenceSet,
-    as_image_tensor,
 )
 
 CATEGORIES = (Category(7, "boat"), Category(3, "bird"))
@@ -86,6 +86,30 @@ def test_coco_results(detections: Detections) -> None:
     assert isinstance(entry["segmentation"]["counts"], str)
 
 
+@pytest.mark.parametrize(("convention", "second"), [("half_open", [4, 4, 9, 8]), ("inclusive", [4, 4, 8, 7])])
+def test_boxes_of_rles(detections: Detections, convention: str, second: list[int]) -> None:
+    columns = (detections.scores, detections.category_ids, detections.predicted_ious)
+    made = Detections.from_rles(detections.rles, *columns, (20, 30), CATEGORIES, box_convention=convention)
+    assert made.boxes_xyxy[1].tolist() == second and made.boxes_xyxy.dtype == np.float32
+    assert made.rles == detections.rles and made.category_names == detections.category_names
+
+
+def test_json_gives_back_the_detections(detections: Detections) -> None:
+    entries = json.loads(json.dumps(detections.to_json()))
+    restored = Detections.from_json(entries, detections.image_size_hw, CATEGORIES)
+    assert restored.rles == detections.rles and restored.categories == detections.categories
+    for name in ("boxes_xyxy", "scores", "category_ids", "predicted_ious"):
+        np.testing.assert_array_equal(getattr(restored, name), getattr(detections, name))
+    assert len(Detections.from_json([], (20, 30))) == 0
+
+
+def test_selection_by_score_is_that_of_the_files() -> None:
+    """0.7 as a float32 is a little less than 0.7: in a file it stands below the threshold."""
+    single = Detections.from_rles([encode_mask(MASKS[0])], [0.7], [7], [0.5], (20, 30))
+    assert len(single.scoring_at_least(0.7)) == 0 == sum(entry["score"] >= 0.7 for entry in single.to_json())
+    assert len(single.scoring_at_least(0.69)) == 1
+
+
 def test_supervision(detections: Detections) -> None:
     pytest.importorskip("supervision")
     converted = detections.to_supervision()
@@ -126,11 +150,3 @@ def test_category_names_and_ids_are_unique() -> None:
 def test_reference_counts_include_categories_without_any() -> None:
     boat = ReferenceInstance(Path("a.jpg"), 1, 1, CATEGORIES[0], (0, 0, 1, 1))
     assert ReferenceSet(CATEGORIES, (boat, boat)).counts() == {"boat": 2, "bird": 0}
-
-
-def test_image_tensor() -> None:
-    image = np.zeros((2, 3, 3), np.uint8)
-    image[1, 2] = (255, 51, 0)
-    tensor = as_image_tensor(image)
-    assert tensor.shape == (3, 2, 3)
-    assert tensor[:, 1, 2].tolist() == pytest.approx([1.0, 0.2, 0.0])

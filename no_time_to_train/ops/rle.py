@@ -76,9 +76,22 @@ def rle_area(rle: Rle) -> int:
 
 
 def rle_to_box_xyxy(rle: Rle) -> np.ndarray:
-    """(4,) float32 tight half-open box; zeros for an empty mask."""
-    x, y, width, height = coco_mask.toBbox(rle)
-    return np.array([x, y, x + width, y + height], np.float32)
+    """Return the (4,) float32 tight half-open box; zeros for an empty mask."""
+    return rles_to_boxes_xyxy([rle])[0]
+
+
+def rles_to_boxes_xyxy(rles: Sequence[Rle]) -> np.ndarray:
+    """Return the (N, 4) float32 tight half-open boxes of N masks; zeros for the empty ones.
+
+    Example:
+        >>> mask = np.zeros((4, 6), bool)
+        >>> mask[1:3, 2:5] = True
+        >>> rles_to_boxes_xyxy([encode_mask(mask)]).tolist()
+        [[2.0, 1.0, 5.0, 3.0]]
+    """
+    boxes = np.asarray(coco_mask.toBbox(list(rles)), np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes.astype(np.float32)
 
 
 def intersection_over_self(rles: Sequence[Rle]) -> np.ndarray:

@@ -11,7 +11,7 @@ from no_time_to_train.files.atomic import replacing
 from no_time_to_train.files.formats import write_json_list
 from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.outputs.image_record import ImageRecord
-from no_time_to_train.structures import Category
+from no_time_to_train.structures import Category, coco_result
 
 NumberedRecords = Iterable[tuple[int | str, ImageRecord]]
 """Image ids with what was found in them."""
@@ -49,8 +49,7 @@ def write_dataset(path: Path, records: NumberedRecords, categories: Sequence[Cat
 def _results(records: NumberedRecords) -> Iterator[dict[str, Any]]:
     for image_id, record in records:
         for entry in record.entries:
-            shown = {key: entry[key] for key in ("category_id", "bbox", "score", "segmentation")}
-            yield {"image_id": image_id, **shown}
+            yield coco_result(entry, image_id)
 
 
 def _annotations(records: NumberedRecords, min_score: float, images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

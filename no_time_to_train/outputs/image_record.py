@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
-
-import numpy as np
 
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.structures import Category, Detections
@@ -22,7 +20,7 @@ class ImageRecord:
         file_name: relative to the images folder, with forward slashes.
         num_bytes: size of the image file, by which a changed image is noticed.
         image_size_hw: (height, width).
-        entries: COCO results without ``image_id`` and with ``predicted_iou``, best first.
+        entries: of ``Detections.to_json``, best first.
     """
 
     file_name: str
@@ -33,46 +31,36 @@ class ImageRecord:
     @classmethod
     def from_detections(cls, file_name: str, num_bytes: int, detections: Detections, min_score: float) -> Self:
         """Keep the detections that score at least ``min_score``."""
-        kept = detections[detections.scores >= min_score]
-        entries = []
-        for result, predicted_iou in zip(kept.to_coco_results(0), kept.predicted_ious.tolist(), strict=True):
-            del result["image_id"]  # ids are given when all images are known
-            entries.append({**result, "predicted_iou": predicted_iou})
-        return cls(file_name, num_bytes, kept.image_size_hw, tuple(entries))
+        kept = detections.scoring_at_least(min_score)
+        return cls(file_name, num_bytes, kept.image_size_hw, tuple(kept.to_json()))
 
     def to_detections(self, categories: Sequence[Category], min_score: float) -> Detections:
-        """The detections that score at least ``min_score``."""
+        """Return the detections that score at least ``min_score``."""
         entries = [entry for entry in self.entries if entry["score"] >= min_score]
-        if not entries:
-            return Detections.empty(self.image_size_hw, tuple(categories))
-        boxes = np.array([entry["bbox"] for entry in entries], np.float32)
-        boxes[:, 2:] += boxes[:, :2]
-        return Detections(
-            rles=tuple(
-                {"size": entry["segmentation"]["size"], "counts": entry["segmentation"]["counts"].encode("ascii")}
-                for entry in entries
-            ),
-            boxes_xyxy=boxes,
-            scores=np.array([entry["score"] for entry in entries], np.float32),
-            category_ids=np.array([entry["category_id"] for entry in entries], np.int64),
-            predicted_ious=np.array([entry["predicted_iou"] for entry in entries], np.float32),
-            image_size_hw=self.image_size_hw,
-            categories=tuple(categories),
-        )
+        return Detections.from_json(entries, self.image_size_hw, categories)
 
-    def write(self, path: Path) -> None:
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the record's file."""
         height, width = self.image_size_hw
-        content = {
+        return {
             "file_name": self.file_name,
             "bytes": self.num_bytes,
             "height": height,
             "width": width,
             "detections": self.entries,
         }
-        write_text(path, json.dumps(content, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` gives."""
+        size_hw = (content["height"], content["width"])
+        return cls(content["file_name"], content["bytes"], size_hw, tuple(content["detections"]))
+
+    def write(self, path: Path) -> None:
+        """Write the record's file."""
+        write_text(path, json.dumps(self.to_json(), ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        size = (content["height"], content["width"])
-        return cls(content["file_name"], content["bytes"], size, tuple(content["detections"]))
+        """Read the file that :meth:`write` made."""
+        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))

@@ -61,12 +61,13 @@ class ResultFolder:
         """Overlay first: an image counts as labelled once its record is there."""
         num_bytes = target.path.stat().st_size
         record = ImageRecord.from_detections(target.file_name, num_bytes, detections, self.keep_min_score)
-        self._write_overlay(target, image, record)
+        self._write_overlay(target, image, detections.scoring_at_least(max(self.min_score, self.keep_min_score)))
         record.write(self.record_path(target))
 
     def redraw_overlay(self, target: TargetImage, image: np.ndarray) -> None:
         """Draw the overlay of a labelled image again."""
-        self._write_overlay(target, image, ImageRecord.read(self.record_path(target)))
+        record = ImageRecord.read(self.record_path(target))
+        self._write_overlay(target, image, record.to_detections(self.categories, self.min_score))
 
     def write_summaries(self, targets: Sequence[TargetImage], problems: Sequence[tuple[str, str]]) -> RunSummary:
         """Everything that is made from the records of these images, in their order.
@@ -85,8 +86,7 @@ class ResultFolder:
         write_web_page(self.path / "index.html", summary, overlays)
         return summary
 
-    def _write_overlay(self, target: TargetImage, image: np.ndarray, record: ImageRecord) -> None:
-        confident = record.to_detections(self.categories, self.min_score)
+    def _write_overlay(self, target: TargetImage, image: np.ndarray, confident: Detections) -> None:
         write_jpeg(self.overlay_path(target), draw_detections(image, confident))
 
 

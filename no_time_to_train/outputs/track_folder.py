@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,6 @@ from typing import Any, Self
 import torch
 
 from no_time_to_train.files.formats import write_text
-from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.structures import Category, Detections
 from no_time_to_train.tracking.state_file import read_tracker_state, write_tracker_state
 from no_time_to_train.tracking.tracker import TrackedDetections, TrackerState
@@ -29,7 +28,7 @@ _OWN_FILES = ("overlay.mp4", "tracks.txt")
 
 @dataclass(frozen=True, eq=False)
 class FrameRecord:
-    """One frame: ``entries`` are COCO results without ``image_id``, with ``predicted_iou``; one per track id."""
+    """One frame: ``entries`` are those of ``Detections.to_json``, one per track id."""
 
     image_size_hw: tuple[int, int]
     is_key_frame: bool
@@ -38,12 +37,24 @@ class FrameRecord:
 
     @classmethod
     def of(cls, found: TrackedDetections) -> Self:
-        entries = ImageRecord.from_detections("", 0, found.detections, min_score=0.0).entries
-        size_hw = found.detections.image_size_hw
-        return cls(size_hw, found.is_key_frame, tuple(found.track_ids.tolist()), entries)
+        """Record what was tracked in a frame."""
+        detections = found.detections
+        track_ids = tuple(found.track_ids.tolist())
+        return cls(detections.image_size_hw, found.is_key_frame, track_ids, tuple(detections.to_json()))
 
     def to_detections(self, categories: Sequence[Category]) -> Detections:
-        return ImageRecord("", 0, self.image_size_hw, self.entries).to_detections(categories, min_score=0.0)
+        """Return the frame's detections, in the order of the track ids."""
+        return Detections.from_json(self.entries, self.image_size_hw, categories)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the frame's part of a chunk's file; the image size stands in the chunk's."""
+        return {"is_key_frame": self.is_key_frame, "track_ids": self.track_ids, "detections": self.entries}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], image_size_hw: tuple[int, int]) -> Self:
+        """Read what :meth:`to_json` gives."""
+        track_ids, entries = tuple(content["track_ids"]), tuple(content["detections"])
+        return cls(image_size_hw, content["is_key_frame"], track_ids, entries)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +148,7 @@ def _write_chunk_file(path: Path, chunk: Chunk) -> None:
         "is_end": chunk.is_end,
         "height": height,
         "width": width,
-        "frames": [
-            {"is_key_frame": frame.is_key_frame, "track_ids": frame.track_ids, "detections": frame.entries}
-            for frame in chunk.frames
-        ],
+        "frames": [frame.to_json() for frame in chunk.frames],
     }
     write_text(path, json.dumps(content) + "\n")
 
@@ -148,8 +156,5 @@ def _write_chunk_file(path: Path, chunk: Chunk) -> None:
 def _read_chunk_file(path: Path) -> Chunk:
     content = json.loads(path.read_text(encoding="utf-8"))
     size_hw = (content["height"], content["width"])
-    frames = tuple(
-        FrameRecord(size_hw, frame["is_key_frame"], tuple(frame["track_ids"]), tuple(frame["detections"]))
-        for frame in content["frames"]
-    )
+    frames = tuple(FrameRecord.from_json(frame, size_hw) for frame in content["frames"])
     return Chunk(content["first"], frames, content["next_key_frame"], content["is_end"])

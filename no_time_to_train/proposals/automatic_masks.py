@@ -20,7 +20,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel, PromptBatch
 from no_time_to_train.ops.masks import encode_mask_logits, grid_logits, stability_scores
 from no_time_to_train.ops.regions import remove_small_regions
-from no_time_to_train.ops.rle import Rle, decode_rle, rle_to_box_xyxy
+from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 from no_time_to_train.prompting import embed_image, to_square_xy
 from no_time_to_train.proposals.crop_layers import Crop, crop_points_xy, image_crops, is_cut_off
 from no_time_to_train.proposals.interfaces import EncodedImage
@@ -215,7 +215,7 @@ class AutomaticMasks:
         points_in_image = points_xy[found.prompt_indices[is_stable].cpu()] + torch.tensor(crop.box_xyxy[:2])
         masks = GeneratedMasks(
             rles=tuple(rles),
-            boxes_xyxy=_boxes_xyxy(rles),
+            boxes_xyxy=rles_to_boxes_xyxy(rles),
             predicted_ious=found.predicted_ious[is_stable].cpu().numpy(),
             stability_scores=stability[is_stable].cpu().numpy(),
             points_xy=points_in_image.numpy(),
@@ -229,15 +229,11 @@ class AutomaticMasks:
         """Small regions removed; then, of masks that have become alike, one that needed no change stays."""
         rles = tuple(remove_small_regions(rle, self.min_mask_region_area) for rle in masks.rles)
         is_unchanged = np.array([new is old for new, old in zip(rles, masks.rles, strict=True)], np.float32)
-        masks = replace(masks, rles=rles, boxes_xyxy=_boxes_xyxy(rles))
+        masks = replace(masks, rles=rles, boxes_xyxy=rles_to_boxes_xyxy(rles))
         return _suppress(masks, is_unchanged, max(self.box_nms_thresh, self.crop_nms_thresh))
 
     def _points_per_side_of(self, layer: int) -> int:
         return int(self.points_per_side / self.crop_n_points_downscale_factor**layer)
-
-
-def _boxes_xyxy(rles: Sequence[Rle]) -> np.ndarray:
-    return np.array([rle_to_box_xyxy(rle) for rle in rles], np.float32).reshape(-1, 4)
 
 
 def _suppress(masks: GeneratedMasks, ranking: np.ndarray, iou_threshold: float) -> GeneratedMasks:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from no_time_to_train.structures import as_image_tensor
+from no_time_to_train.ops.images import as_image_tensor
 
 
 def crop_reference(

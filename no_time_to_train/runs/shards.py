@@ -65,7 +65,7 @@ class ShardWriter:
         self._file.close()
 
     def write(self, target: TargetImage, detections: Detections) -> None:
-        kept = detections[detections.scores >= self._min_score]
+        kept = detections.scoring_at_least(self._min_score)
         line = {"image_id": target.id, "results": kept.to_coco_results(target.id)}
         self._file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
         self._file.flush()

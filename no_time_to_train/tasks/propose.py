@@ -19,7 +19,7 @@ from no_time_to_train.data.images import UnreadableImageError
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_csv, write_jpeg
 from no_time_to_train.ops.nms import class_aware_nms
-from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy
+from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.outputs.coco_json import write_dataset, write_results
 from no_time_to_train.outputs.drawing import draw_masks
 from no_time_to_train.outputs.image_record import ImageRecord
@@ -103,9 +103,8 @@ def distinct_proposals(pooled: PooledProposals, iou_threshold: float) -> Detecti
     visible = [position for position, rle in enumerate(rles) if rle_area(rle) > 0]
     kept = kept[torch.tensor(visible, dtype=torch.long, device=kept.device)]
     rles = [rles[position] for position in visible]
-    return Detections(
-        rles=tuple(rles),
-        boxes_xyxy=np.array([rle_to_box_xyxy(rle) for rle in rles], np.float32).reshape(-1, 4),
+    return Detections.from_rles(
+        rles,
         scores=scores[kept].cpu().numpy(),
         category_ids=np.full(len(rles), OBJECT.id, np.int64),
         predicted_ious=pooled.predicted_ious[kept].float().cpu().numpy(),

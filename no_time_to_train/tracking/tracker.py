@@ -19,7 +19,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.sam2.video_memory import FrameEncoding, ObjectMemory, Sam2VideoMemory
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import pool_mask_features
-from no_time_to_train.ops.rle import Rle, rle_area, rle_to_box_xyxy
+from no_time_to_train.ops.rle import Rle, rle_area
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Detections
@@ -353,12 +353,11 @@ class VideoTracker:
         size_hw = (image.shape[0], image.shape[1])
         categories = tuple(category for category in self._memory.categories if not category.is_background)
         shown = [(track, track.rle) for track in self._tracks if track.rle is not None]
-        detections = Detections(
-            rles=tuple(rle for _, rle in shown),
-            boxes_xyxy=np.array([rle_to_box_xyxy(rle) for _, rle in shown], np.float32).reshape(-1, 4),
-            scores=np.array([track.score for track, _ in shown], np.float32),
-            category_ids=np.array([track.category_id for track, _ in shown], np.int64),
-            predicted_ious=np.array([track.predicted_iou for track, _ in shown], np.float32),
+        detections = Detections.from_rles(
+            [rle for _, rle in shown],
+            scores=[track.score for track, _ in shown],
+            category_ids=[track.category_id for track, _ in shown],
+            predicted_ious=[track.predicted_iou for track, _ in shown],
             image_size_hw=size_hw,
             categories=categories,
         )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
+from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.outputs.track_files import ClipRecords, write_mot, write_video_annotations
 from no_time_to_train.outputs.track_folder import Chunk, FrameRecord, TrackFolder
 from no_time_to_train.structures import BACKGROUND_CATEGORY_NAME, Category, Detections
@@ -27,12 +27,11 @@ def frame(*objects: tuple[int, int, float, tuple[int, int, int, int]], is_key_fr
         mask = np.zeros((10, 20), bool)
         mask[top:bottom, left:right] = True
         rles.append(encode_mask(mask))
-    detections = Detections(
-        rles=tuple(rles),
-        boxes_xyxy=np.array([rle_to_box_xyxy(rle) for rle in rles], np.float32).reshape(-1, 4),
-        scores=np.array([score for _, _, score, _ in objects], np.float32),
-        category_ids=np.array([category_id for _, category_id, _, _ in objects], np.int64),
-        predicted_ious=np.full(len(objects), 0.5, np.float32),
+    detections = Detections.from_rles(
+        rles,
+        scores=[score for _, _, score, _ in objects],
+        category_ids=[category_id for _, category_id, _, _ in objects],
+        predicted_ious=[0.5] * len(objects),
         image_size_hw=(10, 20),
         categories=(BOAT, BIRD),
     )

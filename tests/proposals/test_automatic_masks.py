@@ -17,10 +17,10 @@ from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, PromptBatch
 from no_time_to_train.models.sam2.model import Sam2MaskModel, build_sam2, load_sam2
+from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.rle import decode_rle, encode_mask, intersection_over_self
 from no_time_to_train.proposals.automatic_masks import AutomaticMasks, GeneratedMasks
 from no_time_to_train.proposals.interfaces import EncodedImage
-from no_time_to_train.structures import as_image_tensor
 from tests.models.conftest import randomise
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from no_time_to_train import build
 from no_time_to_train.commands import main
 from no_time_to_train.config import Config
-from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
+from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.proposals.point_grid import PointGrid
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
@@ -70,12 +70,11 @@ class ColourSegmenter:
         found.sort(key=lambda entry: -entry[0])
         if not found:
             return Detections.empty(image.shape[:2], memory.categories)
-        return Detections(
-            rles=tuple(rle for _, _, rle in found),
-            boxes_xyxy=np.array([rle_to_box_xyxy(rle) for _, _, rle in found], np.float32),
-            scores=np.array([score for score, _, _ in found], np.float32),
-            category_ids=np.array([category_id for _, category_id, _ in found]),
-            predicted_ious=np.full(len(found), 0.75, np.float32),
+        return Detections.from_rles(
+            [rle for _, _, rle in found],
+            scores=[score for score, _, _ in found],
+            category_ids=[category_id for _, category_id, _ in found],
+            predicted_ious=[0.75] * len(found),
             image_size_hw=image.shape[:2],
             categories=memory.categories,
         )

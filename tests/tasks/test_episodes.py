@@ -13,7 +13,7 @@ from no_time_to_train.build import compose_bench_config
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.evaluation.episodes import fold_classes
-from no_time_to_train.ops.rle import decode_rle, encode_mask, rle_to_box_xyxy
+from no_time_to_train.ops.rle import decode_rle, encode_mask
 from no_time_to_train.reports.metrics_table import format_metrics
 from no_time_to_train.structures import Category, Detections, ReferenceSet, TargetImage
 from no_time_to_train.tasks.episodes import run_episodes
@@ -48,13 +48,11 @@ class StripeSegmenter:
 
 def detections(found, category: Category, size_hw: tuple[int, int]) -> Detections:
     found = sorted(found, key=lambda entry: -entry[1])
-    rles = tuple(encode_mask(mask) for mask, _ in found)
-    return Detections(
-        rles=rles,
-        boxes_xyxy=np.array([rle_to_box_xyxy(rle) for rle in rles], np.float32),
-        scores=np.array([score for _, score in found], np.float32),
-        category_ids=np.full(len(found), category.id),
-        predicted_ious=np.ones(len(found), np.float32),
+    return Detections.from_rles(
+        [encode_mask(mask) for mask, _ in found],
+        scores=[score for _, score in found],
+        category_ids=[category.id] * len(found),
+        predicted_ious=[1.0] * len(found),
         image_size_hw=size_hw,
         categories=(category,),
     )

@@ -21,7 +21,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD
 from no_time_to_train.models.precision import forward_precision
 from no_time_to_train.models.sam2.model import Sam2MaskModel
-from no_time_to_train.structures import as_image_tensor
+from no_time_to_train.ops.images import as_image_tensor
 
 MAX_CONDITIONING_FRAMES = 4
 """Frames with a mask prompt that are remembered of an object: the newest. (The predictor keeps all there ever were.)"""

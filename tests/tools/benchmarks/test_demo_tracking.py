@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from no_time_to_train.ops.rle import Rle, encode_mask, rle_to_box_xyxy
+from no_time_to_train.ops.rle import Rle, encode_mask
 from no_time_to_train.structures import Detections
 from no_time_to_train.tracking.tracker import TrackedDetections, TrackingOptions
 from tools.benchmarks import demo_tracking
@@ -23,10 +23,8 @@ def rle(left: int, right: int) -> Rle:
 
 
 def tracked(*objects: tuple[int, Rle]) -> TrackedDetections:
-    rles = tuple(mask for _, mask in objects)
-    zeros = np.zeros(len(objects), np.float32)
-    boxes = np.array([rle_to_box_xyxy(mask) for mask in rles], np.float32).reshape(-1, 4)
-    detections = Detections(rles, boxes, zeros, zeros.astype(np.int64), zeros, (20, 60))
+    zeros = [0] * len(objects)
+    detections = Detections.from_rles([mask for _, mask in objects], zeros, zeros, zeros, (20, 60))
     return TrackedDetections(detections, np.array([track_id for track_id, _ in objects]), is_key_frame=False)
 
 
