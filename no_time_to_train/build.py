@@ -196,6 +196,7 @@ def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
         dtype=dtype,
         decoder=config.mask_model.decoder,
         prompts_per_batch=config.mask_model.prompts_per_batch,
+        add_no_memory_embedding=config.mask_model.add_no_memory_embedding,
         compile=config.mask_model.compile,
     )
     return encoder, mask_model

@@ -39,6 +39,9 @@ class MaskModelConfig:
     prompts_per_batch: int | None = None
     """Prompts decoded at once; None: chosen for the device (cache-sized on a CPU, hundreds on a GPU)."""
     compile: bool = False
+    add_no_memory_embedding: bool | None = None
+    """Add the learned "no memory" embedding to the image embedding, as the sam2 package's image predictor does; None:
+    what the network's configuration says (``directly_add_no_mem_embed``). The published code does not add it."""
 
 
 @dataclass

@@ -38,6 +38,7 @@ def test_paper_preset_is_the_published_table() -> None:
     config = compose_config(["preset=paper"])
     assert (config.features.name, config.mask_model.name) == ("dinov2_large", "sam2_large")
     assert (config.features.image_size, config.precision) == (518, "float32")
+    assert config.mask_model.add_no_memory_embedding is False
     assert (config.proposals.points_per_side, config.proposals.min_predicted_iou) == (32, 0.4)
     assert config.merging.name == "semantic_soft"
     assert (config.merging.nms_iou_threshold, config.merging.max_masks) == (0.5, 800)
@@ -92,7 +93,8 @@ def test_hash_follows_what_changes_results_and_nothing_else() -> None:
     same = ["device=cpu", "mask_model.decoder=plain", "mask_model.prompts_per_batch=7", "output.draw_min_score=0.9"]
     for override in same:
         assert config_hash(compose_config([override])) == base, override
-    for override in ["merging=soft", "features=dinov2_small", "proposals.points_per_side=8", "precision=float32"]:
+    changed = ["merging=soft", "features=dinov2_small", "proposals.points_per_side=8", "precision=float32"]
+    for override in [*changed, "mask_model.add_no_memory_embedding=false"]:
         assert config_hash(compose_config([override])) != base, override
 
 

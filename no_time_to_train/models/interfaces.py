@@ -78,7 +78,7 @@ class ImageEmbedding:
     """What the mask model knows of one image; a value that can be kept and passed back in.
 
     Attributes:
-        embedding: (1, D, h, w) image embedding, the "no memory" embedding already added.
+        embedding: (1, D, h, w) image embedding; the "no memory" embedding is already in it where it is to be added.
         high_res_features: the stride-4 and stride-8 features, (1, D/8, 4h, 4w) and (1, D/4, 2h, 2w).
     """
 

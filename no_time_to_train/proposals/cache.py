@@ -89,7 +89,7 @@ def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) ->
 
     return {
         "features": [*identity(config.features), config.features.image_size],
-        "mask_model": identity(config.mask_model),
+        "mask_model": [*identity(config.mask_model), config.mask_model.add_no_memory_embedding],
         "precision": str(resolve_precision(config.precision, resolve_device(config.device))),
     }
 

@@ -107,6 +107,7 @@ def test_fingerprint_serves_every_matching_and_merging(override: str) -> None:
         "features.weights=elsewhere",
         "mask_model=sam2.1_tiny",
         "mask_model.weights=elsewhere",
+        "mask_model.add_no_memory_embedding=false",
         "proposals.points_per_side=16",
         "proposals.min_predicted_iou=0.5",
         "proposals.consistency=weigh",

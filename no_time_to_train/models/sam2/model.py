@@ -46,6 +46,7 @@ class Sam2MaskModel:
         dtype: torch.dtype = torch.float32,
         decoder: str = "folded",
         prompts_per_batch: int | None = None,
+        add_no_memory_embedding: bool | None = None,
     ) -> None:
         """Wrap an already built network.
 
@@ -56,6 +57,8 @@ class Sam2MaskModel:
             dtype: ``torch.float32``, or the format of autocast.
             decoder: ``plain`` calls the package's own; ``folded`` gives the same numbers faster.
             prompts_per_batch: prompts decoded at once; None: chosen for the device.
+            add_no_memory_embedding: add the learned "no memory" embedding to image embeddings; None: as the network's
+                ``directly_add_no_mem_embed`` says.
 
         Raises:
             InputError: no decoder of that name.
@@ -66,6 +69,9 @@ class Sam2MaskModel:
         self.mask_size = self.image_size // _MASK_STRIDE
         self.device = torch.device(device)
         self.dtype = dtype
+        if add_no_memory_embedding is None:
+            add_no_memory_embedding = bool(module.directly_add_no_mem_embed)
+        self.adds_no_memory_embedding = add_no_memory_embedding
         self._decoder = _build_decoder(self.module, decoder, dtype)
         self._batcher = PromptBatcher(prompts_per_batch or default_prompts_per_batch(self.device, self.mask_size))
         self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
@@ -89,7 +95,7 @@ class Sam2MaskModel:
         normalised = (images.to(self.device, torch.float32) - self._mean) / self._std
         with forward_precision(self.device, self.dtype):
             stride_4, stride_8, embedding = self.module.forward_image(normalised)["backbone_fpn"][-3:]
-            if self.module.directly_add_no_mem_embed:
+            if self.adds_no_memory_embedding:
                 embedding = embedding + self.module.no_mem_embed.view(1, -1, 1, 1)
         embedding, stride_4, stride_8 = embedding.float(), stride_4.float(), stride_8.float()
         return [
@@ -174,6 +180,7 @@ def load_sam2(
     dtype: torch.dtype = torch.float32,
     decoder: str = "folded",
     prompts_per_batch: int | None = None,
+    add_no_memory_embedding: bool | None = None,
     compile: bool = False,
 ) -> Sam2MaskModel:
     """The frozen mask model called ``model``.
@@ -183,7 +190,7 @@ def load_sam2(
         weights: hub id, local folder or local file (official ``.pt`` or safetensors of the same names) to use instead
             of the model's own.
         compile: ``torch.compile`` the image encoder; the first image then takes a minute.
-        device, dtype, decoder, prompts_per_batch: see ``Sam2MaskModel``.
+        device, dtype, decoder, prompts_per_batch, add_no_memory_embedding: see ``Sam2MaskModel``.
 
     Raises:
         InputError: unknown name, a model of another kind, or weights that do not fit.
@@ -207,6 +214,7 @@ def load_sam2(
         dtype=dtype,
         decoder=decoder,
         prompts_per_batch=prompts_per_batch,
+        add_no_memory_embedding=add_no_memory_embedding,
     )
 
 
