@@ -2,32 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-class InputError(ValueError):
+
+@dataclass(frozen=True)
+class Parameter:
+    """Name a parameter in a message, so that each caller reads it as he gives it.
+
+    A Python caller reads ``overwrite=True``; the command line puts its own flag in place of that. A dotted name is a
+    setting, ``benchmark.images=FOLDER``, and is the same for both.
+
+    Attributes:
+        name: as in Python.
+        value: what to give, or what came.
+
+    Example:
+        >>> from no_time_to_train.errors import Parameter
+        >>> print(Parameter("overwrite", True), Parameter("benchmark.images", "FOLDER"))
+        overwrite=True benchmark.images=FOLDER
+    """
+
+    name: str
+    value: object
+
+    def __str__(self) -> str:
+        value = str(self.value) if isinstance(self.value, Path) else self.value
+        return f"{self.name}={value if self.is_setting else repr(value)}"
+
+    @property
+    def is_setting(self) -> bool:
+        """Return whether it is a ``section.key`` of the configuration."""
+        return "." in self.name
+
+
+class NoTimeToTrainError(Exception):
+    """Base of all errors meant to be read by people.
+
+    Args:
+        message: what must be what, what came, and how to mend it.
+        parameters: those that the message names, as ``str`` gives them.
+
+    Attributes:
+        exit_code: of the command line: 1 bad input, 3 something is wrong with the machine.
+
+    Example:
+        >>> import no_time_to_train as ntt
+        >>> try:
+        ...     ntt.load_references("nowhere.json")
+        ... except ntt.NoTimeToTrainError as error:
+        ...     print(error)
+        nowhere.json: no such file.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str = "", *, parameters: Sequence[Parameter] = ()) -> None:
+        super().__init__(message)
+        self.parameters = tuple(parameters)
+
+
+class InputError(NoTimeToTrainError, ValueError):
     """Something the user gave is wrong. The message says what must be what, what came, and how to mend it."""
 
-    exit_code = 1
 
-
-class InputFileNotFoundError(FileNotFoundError):
+class InputFileNotFoundError(NoTimeToTrainError, FileNotFoundError):
     """A file or folder the user named is not there."""
 
-    exit_code = 1
 
-
-class WeightsNotFoundError(FileNotFoundError):
+class WeightsNotFoundError(NoTimeToTrainError, FileNotFoundError):
     """Model weights are neither on disk nor to be had."""
 
     exit_code = 3
 
 
-class UnsafeWeightsError(ValueError):
+class UnsafeWeightsError(NoTimeToTrainError, ValueError):
     """A checkpoint holds Python objects and could run code on loading."""
 
     exit_code = 3
 
 
-class EnvironmentProblemError(RuntimeError):
+class EnvironmentProblemError(NoTimeToTrainError, RuntimeError):
     """The machine lacks something: a GPU, memory, a consistent pair of packages."""
 
     exit_code = 3
+
+
+def install_command(extra: str) -> str:
+    """Return what installs an extra of this package, such as ``video``, from the repository's folder.
+
+    Example:
+        >>> from no_time_to_train.errors import install_command
+        >>> install_command("video")
+        "pip install '.[video]' in the repository's folder"
+    """
+    return f"pip install '.[{extra}]' in the repository's folder"

@@ -56,7 +56,7 @@ class AnnotatedImages:
             InputFileNotFoundError: some are missing; the message counts them and names the first.
         """
         if self.images is None:
-            return locate_images(file_names, self.annotations, what=self.what, setting=f"{self.images_setting}=")
+            return locate_images(file_names, self.annotations, what=self.what, parameter=self.images_setting)
         missing = [name for name in file_names if not (self.images / name).is_file()]
         if missing:
             raise InputFileNotFoundError(

@@ -14,7 +14,8 @@ import traceback
 from collections.abc import Collection, Sequence
 
 from no_time_to_train import __version__
-from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser
+from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, spell_flag
+from no_time_to_train.errors import NoTimeToTrainError, Parameter
 
 VERBS = {
     "demo": "run the bundled models on the bundled benchmark: a table and pictures",
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, rest = parser.parse_known_args(arguments)
         options.overrides = _overrides(options.subparser, rest, accepted=options.takes_overrides)
         options.command = _continuing_command(arguments)
-        _show_log(logging.DEBUG if options.debug else logging.WARNING)
+        _show_log(logging.DEBUG if options.debug else logging.WARNING, options.subparser)
         options.run(options)
     except SystemExit as finished:  # argparse has printed help, the version or what is wrong
         return finished.code if isinstance(finished.code, int) else EXIT_USAGE
@@ -62,25 +63,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             traceback.print_exc()
-        message, code = _explain(error)
+        message, code = _explain(error, options.subparser)
         print(message, file=sys.stderr)
         return code
     return 0
 
 
-def _show_log(level: int) -> None:
+def _show_log(level: int, parser: argparse.ArgumentParser) -> None:
     """The package's own messages go to standard error; other packages' logging stays as it is."""
+
+    def name_flags(record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(spell_flag(arg, parser) if isinstance(arg, Parameter) else arg for arg in record.args)
+        return True
+
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(name_flags)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("no_time_to_train")
     logger.handlers = [handler]
     logger.setLevel(level)
 
 
-def _explain(error: Exception) -> tuple[str, int]:
-    """What to tell people about an error, and the exit code."""
-    if hasattr(error, "exit_code"):
-        return str(error), error.exit_code
+def _explain(error: Exception, parser: argparse.ArgumentParser) -> tuple[str, int]:
+    """Return what to tell people about an error, and the exit code."""
+    if isinstance(error, NoTimeToTrainError):
+        message = str(error)
+        for parameter in error.parameters:
+            message = message.replace(str(parameter), spell_flag(parameter, parser))
+        return message, error.exit_code
     if type(error).__name__ == "OutOfMemoryError":  # torch's; torch may not be imported here
         return (
             "GPU out of memory with one prompt at a time. Try --preset fast, features.batch_size=1 or --device cpu.",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from no_time_to_train.errors import Parameter
+
 if TYPE_CHECKING:
     from no_time_to_train.tasks.memory_source import ReferenceOptions
 
@@ -24,6 +26,23 @@ class Parser(argparse.ArgumentParser):
 
 
 Verbs = argparse._SubParsersAction  # the type argparse gives no public name
+
+
+_FLAGS = {"categories": "--classes", "images": "--ref-images", "references": "--refs"}
+"""Flags that are not named as their parameter is."""
+
+
+def spell_flag(parameter: Parameter, parser: argparse.ArgumentParser) -> str:
+    """Return the flag of a command for a parameter that a message names; as it is where the command has none."""
+    by_name = f"--{parameter.name.replace('_', '-')}"
+    own_flags = parser._option_string_actions
+    flag = next((flag for flag in (by_name, _FLAGS.get(parameter.name)) if flag in own_flags), None)
+    if flag is None:
+        return str(parameter)
+    if parameter.value is True:
+        return flag
+    value = parameter.value
+    return f"{flag} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 
 def set_verb(parser: argparse.ArgumentParser, run: Run, *, takes_overrides: bool = False) -> None:

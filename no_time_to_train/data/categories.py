@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.structures import BACKGROUND_CATEGORY_NAME, Category
 
 
@@ -18,8 +18,9 @@ def select_categories(categories: Sequence[Category], names: Sequence[str]) -> t
     known = [category.name for category in categories]
     unknown = [name for name in names if name not in known]
     if unknown:
+        came = Parameter("categories", unknown)
         raise InputError(
-            f"--classes {','.join(unknown)}: no such class. Known: {', '.join(known)}.{_did_you_mean(unknown, known)}"
+            f"{came}: no such class. Known: {', '.join(known)}.{_did_you_mean(unknown, known)}", parameters=[came]
         )
     return tuple(category for category in categories if category.name in names)
 

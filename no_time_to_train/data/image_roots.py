@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter
 
 
 def normalise_file_name(file_name: str) -> str:
@@ -33,7 +33,7 @@ def locate_images(
     images: Path | None = None,
     *,
     what: str = "images",
-    setting: str = "--ref-images ",
+    parameter: str = "images",
 ) -> Path:
     """The folder below which all these images are.
 
@@ -43,7 +43,7 @@ def locate_images(
         images: the folder to use; None: the annotation file's own folder, its parent, or an ``images`` folder in one
             of the two, whichever holds them all.
         what: they are, for messages.
-        setting: how the folder is named on the command line, for messages.
+        parameter: name of the parameter or setting that gives the folder, for messages.
 
     Raises:
         InputFileNotFoundError: some are in none of these; the message says where a file of that name is.
@@ -55,9 +55,16 @@ def locate_images(
         if not missing_by_root[root]:
             return root
     root, missing = min(missing_by_root.items(), key=lambda item: len(item[1]))
+    likely = _folder_with(missing[0], annotations, images)
+    if likely is None:
+        advised = Parameter(parameter, "FOLDER")
+        advice = f"Give the folder that holds them: {advised}."
+    else:
+        advised = Parameter(parameter, likely)
+        advice = f"Found a file of that name in {likely}. Did you mean {advised}?"
     raise InputFileNotFoundError(
-        f"{len(missing)} of {len(file_names)} {what} not found under {root} (first: {missing[0]})."
-        f"{_suggestion(missing[0], annotations, images, setting)}"
+        f"{len(missing)} of {len(file_names)} {what} not found under {root} (first: {missing[0]}). {advice}",
+        parameters=[advised],
     )
 
 
@@ -67,12 +74,13 @@ def _usual_roots(annotations: Path) -> list[Path]:
     return [folder, folder / "images", parent / "images", parent]
 
 
-def _suggestion(file_name: str, annotations: Path, images: Path | None, setting: str) -> str:
+def _folder_with(file_name: str, annotations: Path, images: Path | None) -> Path | None:
+    """Return a folder near by that has a file of this name."""
     for folder in _likely_folders(annotations, images):
         for name in (file_name, posixpath.basename(file_name)):
             if (folder / name).is_file():
-                return f" Found a file of that name in {folder}. Did you mean {setting}{folder}?"
-    return f" Give the folder that holds them: {setting}FOLDER."
+                return folder
+    return None
 
 
 def _likely_folders(annotations: Path, images: Path | None) -> Iterator[Path]:

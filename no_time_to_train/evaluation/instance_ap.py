@@ -18,6 +18,7 @@ import numpy as np
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import describe_size_mismatch, read_coco
 from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFileNotFoundError
+from no_time_to_train.evaluation.name_matching import MATCH_BY_NAME
 
 IouType = Literal["bbox", "segm"]
 Engine = Literal["pycocotools", "faster-coco-eval"]
@@ -187,7 +188,8 @@ def _check_results(results: list[dict[str, Any]], dataset: CocoDataset) -> None:
         known = ", ".join(f"{category.id} ({category.name})" for category in dataset.categories)
         raise InputError(
             f"predictions use category ids {', '.join(map(str, unknown_ids))} but {dataset.name} has {known}. "
-            "If the names match, pass --match-by-name."
+            f"If the names match, pass {MATCH_BY_NAME}.",
+            parameters=[MATCH_BY_NAME],
         )
     images = dataset.images_by_id
     unknown_images = [result["image_id"] for result in results if result["image_id"] not in images]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from no_time_to_train.data.coco import CocoDataset
-from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFileNotFoundError
+from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFileNotFoundError, install_command
 from no_time_to_train.evaluation.instance_ap import METRIC_KINDS, IouType, average_precision, collect_metrics
 
 MAX_DETECTIONS = 300
@@ -114,7 +114,7 @@ def _import_lvis() -> Any:
         import lvis
     except ImportError as error:
         raise EnvironmentProblemError(
-            "evaluator lvis needs lvis-api: pip install 'no-time-to-train[lvis]', or use evaluator.name=coco."
+            f"evaluator lvis needs lvis-api: {install_command('lvis')}, or use evaluator.name=coco."
         ) from error
     finally:
         root.removeHandler(placeholder)

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from no_time_to_train.data.coco import CocoImage
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.structures import Category
 
+MATCH_BY_NAME = Parameter("match_by_name", True)
+"""What lets ids be translated by the names of categories."""
 _NUM_SHOWN = 5
 
 
@@ -56,8 +58,9 @@ def match_categories(predicted: Sequence[Category], truth: Sequence[Category], *
         described = ", ".join(f"{category.id} ({category.name})" for category in predicted)
         known = ", ".join(f"{category.id} ({category.name})" for category in truth)
         raise InputError(
-            f"predictions use category ids {described} but the ground truth has {known}. Pass --match-by-name to go by "
-            f"the names (ids are then mapped {shown})."
+            f"predictions use category ids {described} but the ground truth has {known}. Pass {MATCH_BY_NAME} to go "
+            f"by the names (ids are then mapped {shown}).",
+            parameters=[MATCH_BY_NAME],
         )
     return mapping
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from no_time_to_train.errors import InputError, InputFileNotFoundError, UnsafeWeightsError
+from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter, UnsafeWeightsError
 
 _SHOWN_NAMES = 3
 _WRAPPERS = ("model", "teacher", "state_dict")
@@ -136,9 +136,11 @@ def _read_pytorch(path: Path) -> Any:
         objects = _foreign_objects(path, error)
         if not objects:
             raise _damaged(path, error) from error
+        trust = Parameter("trust", True)
         raise UnsafeWeightsError(
             f"{path.name} holds Python objects ({', '.join(objects)}) and could run code; not loaded. Convert it on a "
-            f"computer you trust: nttt weights convert {path.name} --trust, or get the safetensors."
+            f"computer you trust with {trust} (nttt weights convert {path.name}), or get the safetensors.",
+            parameters=[trust],
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise _damaged(path, error) from error

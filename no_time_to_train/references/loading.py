@@ -11,7 +11,7 @@ from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.data.image_roots import locate_images
 from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.ops.rle import Rle, segmentation_to_rle
 from no_time_to_train.references.folders import LabelledObject, find_annotation_file, read_category_folders
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
@@ -90,13 +90,13 @@ def parse_inline_reference(text: str) -> LabelledObject:
         x1, y1, x2, y2 = (float(number) for number in numbers.split(","))
     except ValueError as error:
         raise InputError(
-            f"--ref {text}: must be image:category:x1,y1,x2,y2 in pixels, like boat.jpg:boat:120,40,380,300."
+            f"reference {text}: must be image:category:x1,y1,x2,y2 in pixels, like boat.jpg:boat:120,40,380,300."
         ) from error
     height, width = image_size_hw(Path(image))
     box_xyxy = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     if not label or not (box_xyxy[0] < box_xyxy[2] and box_xyxy[1] < box_xyxy[3]):
         raise InputError(
-            f"--ref {text}: needs a category and a box with x1 < x2 and y1 < y2 inside the image, which is "
+            f"reference {text}: needs a category and a box with x1 < x2 and y1 < y2 inside the image, which is "
             f"{width}x{height}."
         )
     return LabelledObject(Path(image), label, box_xyxy)
@@ -105,7 +105,7 @@ def parse_inline_reference(text: str) -> LabelledObject:
 def inline_references(texts: Sequence[str]) -> ReferenceSet:
     """References given as ``image:category:x1,y1,x2,y2``; categories are numbered from 1 as they appear."""
     objects = [parse_inline_reference(text) for text in texts]
-    return _checked(_number(objects, [item.label for item in objects]), "--ref", None)
+    return _checked(_number(objects, [item.label for item in objects]), "the list of boxes", None)
 
 
 def _optional_path(path: str | Path | None) -> Path | None:
@@ -183,12 +183,11 @@ def _checked(references: ReferenceSet, source: str, names: Sequence[str] | None)
     if not len(chosen):
         raise InputError(f"{source} has no usable reference: annotate at least one object (crowds do not count).")
     counts = chosen.counts()
-    with_references = ",".join(name for name, count in counts.items() if count)
+    with_references = Parameter("categories", [name for name, count in counts.items() if count])
     for category in categories:
         if not counts[category.name]:
             logger.warning(
-                "Class '%s' (id %d) is in categories but has no annotation in %s. Add one, or leave it out with "
-                "--classes %s.",
+                "Class '%s' (id %d) is in categories but has no annotation in %s. Add one, or leave it out with %s.",
                 category.name,
                 category.id,
                 source,

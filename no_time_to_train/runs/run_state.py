@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.files.formats import write_json
 
+_OTHER_FOLDER, _ANEW = Parameter("out", "OTHER_FOLDER"), Parameter("overwrite", True)
 _OWN_FOLDERS = ("per_image", "overlays", "references")
 _OWN_FILES = (
     "annotations.json",
@@ -70,12 +71,15 @@ def read_run(path: Path) -> dict[str, Any] | None:
     if not run_file.is_file():
         raise InputError(
             f"{path} exists and is not a results folder (it has no run.json), so nothing was written to it. "
-            "Choose another one with --out."
+            f"Choose another one with {_OTHER_FOLDER}.",
+            parameters=[_OTHER_FOLDER],
         )
     try:
         return json.loads(run_file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{run_file} is damaged ({error}). Choose another folder with --out.") from error
+        raise InputError(
+            f"{run_file} is damaged ({error}). Choose another folder with {_OTHER_FOLDER}.", parameters=[_OTHER_FOLDER]
+        ) from error
 
 
 def prepare_folder(path: Path, settings: RunSettings, *, overwrite: bool) -> dict[str, Any] | None:
@@ -95,7 +99,9 @@ def prepare_folder(path: Path, settings: RunSettings, *, overwrite: bool) -> dic
         return None
     difference = settings.difference(earlier["settings"])
     if difference:
-        raise InputError(f"{path} was made {difference}. Choose: --out other/, or --overwrite.")
+        raise InputError(
+            f"{path} was made {difference}. Choose: {_OTHER_FOLDER}, or {_ANEW}.", parameters=[_OTHER_FOLDER, _ANEW]
+        )
     if earlier["settings"]["min_score"] != settings.min_score:
         shutil.rmtree(path / "overlays", ignore_errors=True)
     return earlier

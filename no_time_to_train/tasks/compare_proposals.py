@@ -20,7 +20,7 @@ from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.config import BenchConfig, BenchmarkConfig, to_dict
 from no_time_to_train.data.coco import CocoDataset, CocoImage
 from no_time_to_train.data.images import describe_size_mismatch, read_image
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances
 from no_time_to_train.evaluation.proposal_recall import (
     RECALL_COUNTS,
@@ -231,13 +231,14 @@ def _with_preset(options: CompareOptions) -> list[str]:
     """The settings, with the demo models where the demo benchmark is used and nothing else is asked for."""
     keys = {override.split("=")[0] for override in options.overrides}
     if "proposals" in keys:
-        raise InputError("proposals=... chooses one source; name those to compare by --sources.")
+        listed = Parameter("sources", "A,B")
+        raise InputError(f"proposals=... chooses one source; name those to compare by {listed}.", parameters=[listed])
     is_demo = options.annotations is None and "benchmark" not in keys
     return [*(["preset=demo"] if is_demo and "preset" not in keys else []), *options.overrides]
 
 
 def _without_references(annotations: Path, images: Path | None, settings: BenchmarkConfig) -> ComparisonData:
-    annotated = AnnotatedImages("target images", annotations, images, images_setting="--images")
+    annotated = AnnotatedImages("target images", annotations, images, images_setting="images")
     truth = annotated.dataset.first_images(settings.limit)
     folder = annotated.images_folder([image.file_name for image in truth.images])
     targets = [TargetImage(folder / image.file_name, image.file_name, image.id) for image in truth.images]

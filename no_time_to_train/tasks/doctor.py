@@ -103,7 +103,7 @@ def check_gpu() -> Check:
         return Check("gpu", "ok", ", ".join(f"{gpu.name} {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus))
     if torch.backends.mps.is_available():
         return Check("gpu", "ok", "Apple GPU (mps)")
-    hint = "device=cpu is used: about a minute per image, less with --preset fast."
+    hint = "device=cpu is used: about a minute per image, less with preset=fast."
     if os.path.exists("/proc/driver/nvidia/version"):
         return Check(
             "gpu", "note", f"an NVIDIA driver is there but torch sees no GPU: it may be too old for this torch. {hint}"
@@ -123,7 +123,7 @@ def check_memory() -> Check:
     except (AttributeError, ValueError, OSError):
         return Check("memory", "note", "unknown on this system.")
     state: Literal["ok", "note"] = "ok" if gib >= _COMFORTABLE_MEMORY_GIB else "note"
-    advice = "" if state == "ok" else f"; below {_COMFORTABLE_MEMORY_GIB} GiB use --preset fast"
+    advice = "" if state == "ok" else f"; below {_COMFORTABLE_MEMORY_GIB} GiB use preset=fast"
     return Check("memory", state, f"{gib:.0f} GiB{advice}")
 
 

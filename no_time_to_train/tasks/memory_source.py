@@ -35,7 +35,7 @@ class ReferenceOptions:
     def read(self) -> ReferenceSet:
         """Read them. Raises InputError where both kinds or none were given."""
         if (self.path is None) == (not self.inline):
-            raise InputError("give the references once: as a file or folder (--refs), or inline (--ref).")
+            raise InputError("give the references once: as a file or folder, or as boxes of images.")
         if self.path is None:
             return inline_references(self.inline)
         return load_references(self.path, self.images, categories=self.category_names)

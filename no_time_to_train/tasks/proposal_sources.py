@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from no_time_to_train import build
 from no_time_to_train.config import BenchConfig
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.proposals.combined import Union
 from no_time_to_train.proposals.interfaces import ProposalSource
 
@@ -59,7 +59,8 @@ def parse_sources(text: str) -> list[WrittenSource]:
     repeated = sorted({source for source in texts if texts.count(source) > 1})
     if repeated or not written:
         problem = f"{', '.join(repeated)} is named twice" if repeated else "no source is named"
-        raise InputError(f"--sources {text}: {problem}. Name some, separated by commas.")
+        came = Parameter("sources", text)
+        raise InputError(f"{came}: {problem}. Name some, separated by commas.", parameters=[came])
     return written
 
 
@@ -68,7 +69,7 @@ def _parse_part(text: str) -> tuple[str, tuple[str, ...]]:
     settings = _split_outside_brackets(matched.group(2) or "", ",") if matched else []
     if matched is None or not all(re.match(r"\w+=", setting) for setting in settings):
         raise InputError(
-            f"--sources: '{text}' must be the name of a source, its settings in brackets, e.g. "
+            f"source of masks '{text}': must be the name of a source, its settings in brackets, e.g. "
             "automatic_masks[crop_n_layers=1,points_per_side=16]."
         )
     return matched.group(1), tuple(f"proposals.{setting}" for setting in settings)
@@ -86,5 +87,5 @@ def _split_outside_brackets(text: str, separator: str) -> list[str]:
         else:
             parts[-1] += character
     if depth != 0:
-        raise InputError(f"--sources: the brackets in '{text}' do not close each other.")
+        raise InputError(f"sources of masks: the brackets in '{text}' do not close each other.")
     return [part.strip() for part in parts if part.strip()]

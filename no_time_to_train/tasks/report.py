@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from no_time_to_train.errors import install_command
 from no_time_to_train.files.formats import write_csv, write_text
 from no_time_to_train.reports import tables as report_tables
 from no_time_to_train.reports.read_runs import collect_runs
@@ -64,7 +65,7 @@ def report(options: ReportOptions) -> list[ReportRow]:
 def _write_plots(rows: Sequence[ReportRow], folder: Path) -> list[Path]:
     """One plot against shots per part of a benchmark, and one of the categories per line of it, at its most shots."""
     if importlib.util.find_spec("matplotlib") is None:
-        print("No plots: matplotlib is not installed (pip install 'no-time-to-train[report]').")
+        print(f"No plots: matplotlib is not installed ({install_command('report')}).")
         return []
     from no_time_to_train.reports.plots import plot_categories, plot_shots
 

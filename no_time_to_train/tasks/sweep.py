@@ -13,7 +13,7 @@ from typing import Any
 
 from no_time_to_train.build import BenchJob, sweep_bench_configs
 from no_time_to_train.config import BenchConfig
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, NoTimeToTrainError
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.runs.launch import check_sweep, is_first_process
 from no_time_to_train.tasks.bench import run_benchmark
@@ -50,9 +50,7 @@ def _run(config: BenchConfig, job: BenchJob) -> None:
     outcome: dict[str, Any] = {"run": None, "problem": None}
     try:
         outcome["run"] = str(run_benchmark(config, ["nttt", "bench", *job.overrides]))
-    except Exception as error:
-        if not hasattr(error, "exit_code"):
-            raise
+    except NoTimeToTrainError as error:
         outcome["problem"] = f"{' '.join(job.overrides)}: {error}"
         print(outcome["problem"], file=sys.stderr, flush=True)
     if is_first_process():

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.models.sam2.video_memory import ObjectMemory
 from no_time_to_train.tracking.tracker import Track, TrackerState
@@ -51,8 +51,10 @@ def read_tracker_state(path: Path, device: torch.device) -> TrackerState:
             content = json.loads(file.metadata()[_METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        anew = Parameter("overwrite", True)
         raise InputError(
-            f"{path} is damaged ({error}), so that the run cannot be continued. Begin anew with --overwrite."
+            f"{path} is damaged ({error}), so that the run cannot be continued. Begin anew with {anew}.",
+            parameters=[anew],
         ) from error
     by_track: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

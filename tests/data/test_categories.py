@@ -12,7 +12,7 @@ def test_selection_keeps_the_order_of_the_data_set():
 
 
 def test_unknown_names_are_listed_with_the_likeliest():
-    with pytest.raises(InputError, match=r"--classes Boats: no such class\. Known: boat, bird.*Did you mean 'boat'\?"):
+    with pytest.raises(InputError, match=r"categories=.'Boats'.: no such class\. Known: boat.*Did you mean 'boat'\?"):
         select_categories(CATEGORIES, ["Boats"])
     with pytest.raises(InputError) as caught:
         select_categories(CATEGORIES, ["zzz"])

@@ -42,7 +42,7 @@ def test_message_counts_and_suggests(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(
         InputFileNotFoundError,
-        match=r"3 of 4 reference images not found under .*refs \(first: 1\.jpg\).*Did you mean --ref-images .*photos\?",
+        match=r"3 of 4 reference images not found under .*refs \(first: 1\.jpg\).*Did you mean images=.*photos'\?",
     ):
         locate_images([f"{i}.jpg" for i in range(4)], annotations, what="reference images")
 

@@ -132,7 +132,7 @@ def test_ground_truth_of_boxes_skips_masks_and_says_so(evaluate_instances, two_b
 
 
 def test_unknown_category_names_both_sides(evaluate_instances, two_boats) -> None:
-    with pytest.raises(InputError, match=r"category ids 0 .*9 \(boat\), 16 \(bird\).*--match-by-name"):
+    with pytest.raises(InputError, match=r"category ids 0 .*9 \(boat\), 16 \(bird\).*match_by_name=True"):
         evaluate_instances(two_boats, [result(1, 0, (10, 10, 40, 40), 0.9)])
 
 

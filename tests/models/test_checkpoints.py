@@ -50,7 +50,7 @@ def test_python_objects_are_refused_by_name(tmp_path: Path, zipped: bool) -> Non
     torch.save(content, tmp_path / "model.pt", _use_new_zipfile_serialization=zipped)
     with pytest.raises(UnsafeWeightsError, match=r"model.pt holds Python objects \(argparse.Namespace\)") as error:
         read_state_dict(tmp_path / "model.pt")
-    assert "nttt weights convert model.pt --trust" in str(error.value)
+    assert "trust=True (nttt weights convert model.pt)" in str(error.value)
     assert error.value.exit_code == 3
 
 

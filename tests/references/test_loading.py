@@ -71,7 +71,7 @@ def test_a_category_without_reference_is_kept_and_named(coco, caplog):
         references = load_references(coco([BOAT], {9: "boat", 16: "bird"}))
     assert references.counts() == {"boat": 1, "bird": 0}
     assert "Class 'bird' (id 16) is in categories but has no annotation in" in caplog.text
-    assert "leave it out with --classes boat." in caplog.text
+    assert "leave it out with categories=['boat']." in caplog.text
 
 
 def test_chosen_categories(coco, caplog):
@@ -90,7 +90,7 @@ def test_only_images_with_references_need_to_be_there(coco, tmp_path):
 
 def test_missing_images(coco, tmp_path):
     path = coco([BOAT, BIRD], {9: "boat", 16: "bird"}, images_folder="photos")
-    with pytest.raises(InputFileNotFoundError, match=r"2 of 2 reference images not found.*--ref-images .*photos\?"):
+    with pytest.raises(InputFileNotFoundError, match=r"2 of 2 reference images not found.*images=.*photos'\?"):
         load_references(path)
     assert load_references(path, tmp_path / "photos").instances[0].image_path == tmp_path / "photos" / "a.jpg"
 

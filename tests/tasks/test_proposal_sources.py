@@ -26,8 +26,8 @@ def test_reading() -> None:
         ("point_grid,boxes,point_grid", "point_grid is named twice"),
         ("point_grid[seed=1", "brackets in 'point_grid.seed=1' do not close"),
         ("point_grid]seed=1[", "do not close"),
-        ("point_grid[16]", "'point_grid.16.' must be the name of a source"),
-        ("point grid", "must be the name of a source"),
+        ("point_grid[16]", "'point_grid.16.': must be the name of a source"),
+        ("point grid", ": must be the name of a source"),
     ],
 )
 def test_what_cannot_be_read(text: str, message: str) -> None:

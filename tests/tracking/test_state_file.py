@@ -58,5 +58,5 @@ def test_a_damaged_state_is_one_message(tmp_path: Path, content: bytes | None) -
     path = tmp_path / "5.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"5\.safetensors is damaged .* Begin anew with --overwrite"):
+    with pytest.raises(InputError, match=r"5\.safetensors is damaged .* Begin anew with overwrite=True"):
         read_tracker_state(path, CPU)
