@@ -116,7 +116,14 @@ def _images(config: BenchConfig, split: str) -> AnnotatedImages:
         what=f"{domain.folder} {split} images",
         annotations=cd_fsod_annotations(folder, split),
         images=folder,
-        reader=partial(read_cd_fsod, folder, split, domain_categories(settings.domain), domain.also_called),
+        reader=partial(
+            read_cd_fsod,
+            folder,
+            split,
+            domain_categories(settings.domain),
+            domain.also_called,
+            box_convention=config.output.box_convention,
+        ),
         advice=prepare_advice(f"cd_fsod domain={settings.domain}"),
     )
 

@@ -24,7 +24,12 @@ def cd_fsod_annotations(folder: Path, split: str) -> Path:
 
 
 def read_cd_fsod(
-    folder: Path, split: str, category_names: Sequence[str], also_called: dict[str, str] | None = None
+    folder: Path,
+    split: str,
+    category_names: Sequence[str],
+    also_called: dict[str, str] | None = None,
+    *,
+    box_convention: str = "half_open",
 ) -> CocoDataset:
     """Read ``train`` or ``test``; file names are relative to ``folder``.
 
@@ -33,13 +38,14 @@ def read_cd_fsod(
         split: ``train`` or ``test``.
         category_names: what the categories are called in the result, however the files spell them.
         also_called: see :func:`~no_time_to_train.data.combining.with_category_names`.
+        box_convention: see :func:`~no_time_to_train.data.voc.read_voc`; the boxes of COCO files are as they are.
 
     Raises:
         InputFileNotFoundError: the annotations are missing.
         InputError: they are damaged, or have other categories.
     """
     if cd_fsod_annotations(folder, split).suffix == ".txt":
-        return read_voc(folder, [(".", split)], category_names=category_names)
+        return read_voc(folder, [(".", split)], category_names=category_names, box_convention=box_convention)
     dataset = read_annotations(folder, split, category_names, also_called)
     if split != "train" or not (folder / "annotations" / "val.json").is_file():
         return dataset

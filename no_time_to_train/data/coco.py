@@ -35,10 +35,13 @@ class CocoAnnotation:
         position: index in the file's list of annotations.
         image_id, category_id: of the data set.
         box_xyxy: half-open box in pixels, clipped to the image.
-        source_box_xywh: the box as the file has it, not clipped.
+        source_box_xywh: the box as published tools read it from the file, not clipped; what the sampler goes by.
         segmentation: polygons or RLE; None where only the box is known.
         area: square pixels, of the mask where there is one.
         is_crowd: marks a group; ignored in evaluation and never a reference.
+        full_box_xywh: half-open box around all of its pixels, not clipped, where ``source_box_xywh`` is another one (a
+            VOC file's, which published tools read one pixel short); None: it is the same.
+        scored_box_xywh: what COCO AP compares predicted boxes with; None: ``full_box_xywh``.
     """
 
     id: int
@@ -51,6 +54,18 @@ class CocoAnnotation:
     segmentation: Segmentation | None
     area: float
     is_crowd: bool
+    full_box_xywh: tuple[float, float, float, float] | None = None
+    scored_box_xywh: tuple[float, float, float, float] | None = None
+
+    @property
+    def voc_ap_box_xywh(self) -> tuple[float, float, float, float]:
+        """Half-open box for VOC AP, which always compares whole boxes."""
+        return self.full_box_xywh or self.source_box_xywh
+
+    @property
+    def coco_ap_box_xywh(self) -> tuple[float, float, float, float]:
+        """Box for COCO AP, which ends where the predicted ones do."""
+        return self.scored_box_xywh or self.voc_ap_box_xywh
 
     @property
     def has_area(self) -> bool:

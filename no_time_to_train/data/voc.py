@@ -47,9 +47,11 @@ def read_voc(
         devkit: the folder that file names are relative to (``VOCdevkit``).
         image_sets: (folder below it, name of the list), for example ``("VOC2007", "trainval")``.
         category_names: all names there may be; None: those that occur.
-        box_convention: ``half_open``: a box from pixel 1 to pixel 10 is 10 wide; ``inclusive``: it is 9, as in the
-            published converter (arXiv 2507.02798), whose predicted boxes are short by as much. The sampler sees the
-            latter always (``source_box_xywh``), so that it draws the published references.
+        box_convention: of the predicted boxes. ``half_open``: a box from pixel 1 to pixel 10 is 10 wide;
+            ``inclusive``: it is 9, as in the published converter (arXiv 2507.02798), whose predicted boxes are short
+            by as much; references and COCO AP use it. Two boxes do not depend on it: the sampler's
+            (``source_box_xywh``, always 9 wide, so that it draws the published references) and VOC AP's
+            (``full_box_xywh``, always 10 wide).
 
     Raises:
         InputFileNotFoundError: a list is missing.
@@ -134,6 +136,8 @@ def _annotation(
     one_short = 1 if box_convention == "inclusive" else 0
     x1, y1 = max(xmin - 1, 0), max(ymin - 1, 0)
     x2, y2 = min(xmax, size_hw[1]) - one_short, min(ymax, size_hw[0]) - one_short
+    source_box = (float(xmin - 1), float(ymin - 1), float(xmax - xmin), float(ymax - ymin))
+    full_box = (*source_box[:2], source_box[2] + 1, source_box[3] + 1)
     return CocoAnnotation(
         id=number,
         source_id=number,
@@ -141,8 +145,10 @@ def _annotation(
         image_id=image_id,
         category_id=category_id,
         box_xyxy=(float(x1), float(y1), float(x2), float(y2)),
-        source_box_xywh=(float(xmin - 1), float(ymin - 1), float(xmax - xmin), float(ymax - ymin)),
+        source_box_xywh=source_box,
         segmentation=None,
         area=float(max(x2 - x1, 0) * max(y2 - y1, 0)),
         is_crowd=item.is_difficult,
+        full_box_xywh=full_box,
+        scored_box_xywh=source_box if one_short else full_box,
     )

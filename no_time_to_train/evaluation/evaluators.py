@@ -43,9 +43,10 @@ def evaluate_predictions(
     Returns:
         The keys of :meth:`InstanceMetrics.to_json` (``box``, ``mask``, ``per_category``, ``num_images``,
         ``num_objects``, ``seconds_per_image``, ``notes``), ``evaluator``, ``protocol`` (how it was scored, in words)
-        and the evaluator's own: ``voc_ap50_11pt``, ``voc_ap_11pt``, ``voc_ap50_coco``; ``lvis_box_AP``,
-        ``lvis_box_APr`` ... (``box`` and ``mask`` are the federated ones too); ``miou``, ``miou_with_background``,
-        ``fb_iou``. Those of one category stand below its name in ``per_category``.
+        and the evaluator's own: ``voc_ap50_11pt``, ``voc_ap_11pt``, ``voc_ap50_area``, ``voc_ap_area``,
+        ``voc_ap50_coco``; ``lvis_box_AP``, ``lvis_box_APr`` ... (``box`` and ``mask`` are the federated ones too);
+        ``miou``, ``miou_with_background``, ``fb_iou``. Those of one category stand below its name in
+        ``per_category``.
 
     Raises:
         InputFileNotFoundError: a file is missing.

@@ -217,10 +217,10 @@ def _reason_to_skip(iou_type: IouType, dataset: CocoDataset, results: list[dict[
 
 
 def _ground_truth(dataset: CocoDataset) -> dict[str, Any]:
-    """As COCOeval wants it. Boxes are the file's own, not clipped: published numbers are computed on those."""
+    """As COCOeval wants it. Boxes are not clipped: published numbers are computed on those."""
     content = dataset.to_dict()
     for entry, annotation in zip(content["annotations"], dataset.annotations, strict=True):
-        entry["bbox"] = list(annotation.source_box_xywh)
+        entry["bbox"] = list(annotation.coco_ap_box_xywh)
     return content
 
 

@@ -1,4 +1,5 @@
-"""Average precision of boxes as PASCAL VOC 2007 defines it, over 11 recall points (Everingham et al., IJCV 2010, 4.2).
+"""Average precision of boxes as PASCAL VOC defines it: in 2007 over 11 recall points (Everingham et al., IJCV 2010,
+4.2), from 2010 on as the area under the curve (Everingham et al., IJCV 2015, 4.1).
 
 The details are those of the few-shot detection line of work (TFA, arXiv 2003.06957): inclusive boxes counted from 1 and
 rounded to 0.1 pixel, scores rounded to 3 decimals, IoU above (not at) the threshold, AP also over .50:.05:.95.
@@ -7,7 +8,7 @@ rounded to 0.1 pixel, scores rounded to 3 decimals, IoU above (not at) the thres
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +45,13 @@ def evaluate_voc(ground_truth: CocoDataset, results: Sequence[Mapping[str, Any]]
     """VOC AP of COCO results, in per cent.
 
     Args:
-        ground_truth: boxes are the file's own, in the package's half-open pixels; crowds are VOC's difficult objects.
+        ground_truth: boxes are the whole ones, in half-open pixels, not clipped; crowds are VOC's difficult objects.
         results: COCO results with ``bbox``, of categories and images that the ground truth has.
 
     Returns:
-        ``voc_ap50_11pt`` and ``voc_ap_11pt`` (mean over the IoU thresholds .50:.05:.95), each a mean over categories,
-        and the same by category name in ``per_category``; None where a category has no object that counts.
+        ``voc_ap50_11pt`` and ``voc_ap_11pt`` (mean over the IoU thresholds .50:.05:.95), ``voc_ap50_area`` and
+        ``voc_ap_area`` (the definition of 2010 and later), each a mean over categories, and the same by category name
+        in ``per_category``; None where a category has no object that counts.
 
     Raises:
         InputError: a prediction has no box.
@@ -64,11 +66,17 @@ def evaluate_voc(ground_truth: CocoDataset, results: Sequence[Mapping[str, Any]]
     per_category: dict[str, dict[str, float | None]] = {}
     for category in ground_truth.categories:
         ranked = rank_detections(objects[category.id], detections[category.id])
-        values = [average_precision(ranked, threshold) for threshold in IOU_THRESHOLDS]
-        per_category[category.name] = {"voc_ap50_11pt": values[0], "voc_ap_11pt": mean_of_existing(values)}
+        per_category[category.name] = {}
+        for suffix, average in AVERAGES.items():
+            values = [average_precision(ranked, threshold, average) for threshold in IOU_THRESHOLDS]
+            per_category[category.name] |= {
+                f"voc_ap50_{suffix}": values[0],
+                f"voc_ap_{suffix}": mean_of_existing(values),
+            }
     means = {
         key: mean_of_existing([values[key] for values in per_category.values()])
-        for key in ("voc_ap50_11pt", "voc_ap_11pt")
+        for suffix in AVERAGES
+        for key in (f"voc_ap50_{suffix}", f"voc_ap_{suffix}")
     }
     return {**means, "per_category": per_category}
 
@@ -77,7 +85,7 @@ def rank_detections(objects: Sequence[CocoAnnotation], detections: Sequence[Mapp
     """Sort the detections of one category by rounded score (equal ones stay in order) and find what each lies on."""
     scores = np.array([round(detection["score"], _SCORE_DECIMALS) for detection in detections])
     order = np.argsort(-scores, kind="stable")
-    truth_boxes = _to_voc_boxes([annotation.source_box_xywh for annotation in objects])
+    truth_boxes = _to_voc_boxes([annotation.voc_ap_box_xywh for annotation in objects])
     boxes = _to_voc_boxes([detection["bbox"] for detection in detections]).round(_BOX_DECIMALS)
     by_image: dict[int | str, list[int]] = defaultdict(list)
     for index, annotation in enumerate(objects):
@@ -91,8 +99,41 @@ def rank_detections(objects: Sequence[CocoAnnotation], detections: Sequence[Mapp
     return RankedDetections(best_ious, best_objects, np.array([annotation.is_crowd for annotation in objects], bool))
 
 
-def average_precision(ranked: RankedDetections, iou_threshold: float) -> float | None:
-    """11-point AP in per cent; None where no object counts.
+def eleven_point_average(recalls: np.ndarray, precisions: np.ndarray) -> float:
+    """Mean over the recalls 0, 0.1 .. 1 of the best precision reached at that recall or above it (0 where none is).
+
+    Args:
+        recalls: (D,) ascending, after each detection.
+        precisions: (D,).
+    """
+    best = [precisions[recalls >= point].max(initial=0.0) for point in _RECALL_POINTS]
+    return float(np.mean(best))
+
+
+def area_under_curve(recalls: np.ndarray, precisions: np.ndarray) -> float:
+    """Area under the best precision reached at each recall or above it.
+
+    Args:
+        recalls: (D,) ascending, after each detection.
+        precisions: (D,).
+    """
+    best = np.maximum.accumulate(precisions[::-1])[::-1]
+    return float((np.diff(recalls, prepend=0.0) * best).sum())
+
+
+AVERAGES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "11pt": eleven_point_average,
+    "area": area_under_curve,
+}
+"""What makes one number of recalls and precisions, by the end of the metric's name."""
+
+
+def average_precision(
+    ranked: RankedDetections,
+    iou_threshold: float,
+    average: Callable[[np.ndarray, np.ndarray], float] = eleven_point_average,
+) -> float | None:
+    """AP in per cent by one of ``AVERAGES``; None where no object counts.
 
     Of several detections on one object the best scored is right and the others are wrong; those on a difficult object
     are neither.
@@ -110,18 +151,7 @@ def average_precision(ranked: RankedDetections, iou_threshold: float) -> float |
     is_wrong[claims[on_difficult]] = False
     right, wrong = is_right.cumsum(), is_wrong.cumsum()
     precisions = right / np.maximum(right + wrong, 1)
-    return 100 * eleven_point_average(right / num_objects, precisions)
-
-
-def eleven_point_average(recalls: np.ndarray, precisions: np.ndarray) -> float:
-    """Mean over the recalls 0, 0.1 .. 1 of the best precision reached at that recall or above it (0 where none is).
-
-    Args:
-        recalls: (D,) ascending, after each detection.
-        precisions: (D,).
-    """
-    best = [precisions[recalls >= point].max(initial=0.0) for point in _RECALL_POINTS]
-    return float(np.mean(best))
+    return 100 * average(right / num_objects, precisions)
 
 
 def iou_with_inclusive_boxes(box: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ from no_time_to_train.reports.text_table import align_columns
 METRIC_HEADINGS = {
     "voc_ap50_11pt": "VOC AP50 (11 points)",
     "voc_ap_11pt": "VOC AP (11 points)",
+    "voc_ap50_area": "VOC AP50 (area)",
+    "voc_ap_area": "VOC AP (area)",
     "voc_ap50_coco": "COCO-style AP50",
     "lvis_box_APr": "box APr",
     "lvis_box_APc": "box APc",

@@ -99,9 +99,11 @@ def test_ground_truth_of_boxes_says_that_masks_are_skipped(scene: Scene, predict
 def test_table_shows_the_evaluators_own_numbers(scene: Scene, predictions: list[dict[str, Any]]) -> None:
     lines = format_metrics(evaluate_predictions("voc", SETTINGS, scene.dataset, predictions)).splitlines()
     assert lines[0] == "VOC AP of boxes beside COCO AP; in per cent over 2 images with 2 objects"
-    assert lines[1].endswith("mask nAP75  VOC AP50 (11 points)  VOC AP (11 points)  COCO-style AP50")
-    assert lines[3].split() == ["all", *["50.5"] * 6, "54.5", "54.5", "50.5"]
-    assert lines[5].split() == ["bird", *["-"] * 9]
+    assert lines[1].endswith(
+        "mask nAP75  VOC AP50 (11 points)  VOC AP (11 points)  VOC AP50 (area)  VOC AP (area)  COCO-style AP50"
+    )
+    assert lines[3].split() == ["all", *["50.5"] * 6, "54.5", "54.5", "50.0", "50.0", "50.5"]
+    assert lines[5].split() == ["bird", *["-"] * 11]
 
 
 def test_markdown_separates_title_table_and_notes(scene: Scene, predictions: list[dict[str, Any]]) -> None:

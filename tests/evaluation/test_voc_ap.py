@@ -5,6 +5,7 @@ import pytest
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.evaluation.voc_ap import (
+    area_under_curve,
     average_precision,
     eleven_point_average,
     evaluate_voc,
@@ -32,6 +33,31 @@ def test_eleven_points_by_hand() -> None:
     # The point 0.3 is 0.30000000000000004 in VOC's code, so that a recall of 3/10 reaches the points 0, 0.1, 0.2 only.
     assert eleven_point_average(np.array([0.3]), np.array([1.0])) == pytest.approx(3 / 11)
     assert eleven_point_average(np.zeros(0), np.zeros(0)) == 0
+
+
+def test_area_under_the_curve_by_hand() -> None:
+    # Right, wrong, right of four objects: up to recall 1/4 at precision 1, up to 1/2 at 2/3, beyond nothing.
+    recalls, precisions = np.array([1, 1, 2]) / 4, np.array([1, 1 / 2, 2 / 3])
+    assert area_under_curve(recalls, precisions) == pytest.approx(1 / 4 + 1 / 4 * 2 / 3)
+    assert area_under_curve(np.array([0.3]), np.array([1.0])) == pytest.approx(0.3)
+    # A better precision at a higher recall counts from the recall before it on.
+    assert area_under_curve(np.array([0, 0.5]), np.array([0, 1 / 2])) == pytest.approx(0.25)
+    assert area_under_curve(np.zeros(0), np.zeros(0)) == 0
+
+
+def test_both_averages_stand_side_by_side(scene: Scene) -> None:
+    scene.add(1, BOAT, (0, 0, 10, 10))
+    scene.add(2, BOAT, (20, 20, 10, 10))
+    found = [
+        scene.prediction(1, BOAT, (0, 0, 10, 10), 0.9),
+        scene.prediction(1, BOAT, (0, 0, 10, 9), 0.8),
+        scene.prediction(2, BOAT, (20, 20, 10, 10), 0.7),
+    ]
+    metrics = evaluate_voc(scene.dataset, found)
+    assert metrics["voc_ap50_11pt"] == pytest.approx(100 * (6 + 5 * 2 / 3) / 11)
+    areas = [metrics["voc_ap50_area"], metrics["voc_ap_area"]]
+    assert areas == pytest.approx([100 * (1 / 2 + 1 / 2 * 2 / 3)] * 2)
+    assert metrics["per_category"]["boat"]["voc_ap50_area"] == metrics["voc_ap50_area"]
 
 
 def test_inclusive_boxes_have_one_pixel_more_than_their_difference() -> None:
@@ -105,7 +131,9 @@ def test_mean_is_over_the_categories_that_have_objects(scene: Scene) -> None:
     scene.add(1, BIRD, (30, 30, 10, 10), is_crowd=True)
     metrics = evaluate_voc(scene.dataset, [scene.prediction(1, BOAT, (0, 0, 10, 10), 0.9)])
     assert metrics["voc_ap50_11pt"] == 100
-    assert metrics["per_category"]["bird"] == {"voc_ap50_11pt": None, "voc_ap_11pt": None}
+    assert metrics["per_category"]["bird"] == dict.fromkeys(
+        ("voc_ap50_11pt", "voc_ap_11pt", "voc_ap50_area", "voc_ap_area")
+    )
     scene.add(2, BIRD, (0, 0, 10, 10))
     metrics = evaluate_voc(scene.dataset, [scene.prediction(1, BOAT, (0, 0, 10, 10), 0.9)])
     assert metrics["voc_ap50_11pt"] == 50
