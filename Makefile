@@ -1,6 +1,6 @@
 # make demo   the bundled models on the bundled pictures: a table and overlays (installs everything on the first call)
 # make test   the quick tests (a few minutes on two cores)       make test-all   the slow ones too
-# make lint   ruff                                               make clean      remove what these commands wrote
+# make lint   ruff and mypy                                      make clean      remove what these commands wrote
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,6 +35,8 @@ test-all: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:
 	rm -rf demo_output .pytest_cache .ruff_cache .mypy_cache

@@ -134,11 +134,10 @@ class Segmenter:
         smaller = torch.nn.functional.interpolate(squares, size=(size, size), mode="bicubic", align_corners=False)
         features = self.encoder.encode(smaller.to(self.encoder.device)).to(self.device)
         embeddings = self.mask_model.encode_images(squares)
+        targets_or_none: Sequence[TargetImage | None] = targets or [None] * len(arrays)
         return [
             EncodedImage((array.shape[0], array.shape[1]), feature, embedding, pixels=array, target=target)
-            for array, feature, embedding, target in zip(
-                arrays, features, embeddings, targets or [None] * len(arrays), strict=True
-            )
+            for array, feature, embedding, target in zip(arrays, features, embeddings, targets_or_none, strict=True)
         ]
 
     @torch.inference_mode()

@@ -24,7 +24,7 @@ def prepare_encoder(module: nn.Module, device: torch.device, dtype: torch.dtype)
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
             layer.to(dtype)
     neck = getattr(module, "neck", None)
-    if hasattr(neck, "position_encoding"):
+    if neck is not None and hasattr(neck, "position_encoding"):
         neck.position_encoding = _SharedPositionCode(neck.position_encoding)
 
 

@@ -45,6 +45,7 @@ class SemanticPrefilter:
         if self.top_k is not None:
             order = torch.argsort(similarity, descending=True, stable=True)
             return order[: self.top_k].sort().values
+        assert self.min_similarity is not None, "one of the two limits is set"
         return torch.nonzero(similarity >= self.min_similarity).flatten()
 
 

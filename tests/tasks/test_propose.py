@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from no_time_to_train import build
-from no_time_to_train.commands import main, masks
+from no_time_to_train.commands import main, propose
 from no_time_to_train.config import Config
 from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.rle import encode_mask
@@ -144,7 +144,7 @@ def test_the_method_chooses_the_source(nttt, built: list[RectangleSegmenter], gi
 
 
 def test_every_method_is_a_known_source() -> None:
-    assert set(masks._METHODS.values()) <= set(build._SOURCES)
+    assert set(propose._METHODS.values()) <= set(build._SOURCES)
 
 
 def test_wrong_usage(nttt, capsys) -> None:

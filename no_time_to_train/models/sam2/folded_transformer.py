@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,33 +31,51 @@ from no_time_to_train.models.sam2.factored_tokens import (
     per_head,
     per_head_sum,
 )
+from no_time_to_train.models.sam2.modules import Attention, AttentionBlock, TrainedNorm, Transformer
 
 
 @dataclass(frozen=True, eq=False)
-class LayerTerms:
-    """Projections of the image for one layer; B is 1 (shared by all prompts) or the number of prompts.
+class ReadTerms:
+    """What the prompt tokens read of the image; B is 1 (shared by all prompts) or the number of prompts.
 
     Attributes:
-        keys, values, queries: (B, H, d, L); ``queries`` is None for the final attention.
-        power: (B, L) mean square of the centred base over channels, or None for the final attention.
-        cross: (B, layers * H, d, L) the centred base projected on the output weights of this layer and of every earlier
-            one, times 2 / C, or None for the final attention.
-        cross_shift: (B, layers, L) the same of the output constants.
+        keys, values: (B, H, d, L).
     """
 
     keys: Tensor
     values: Tensor
-    queries: Tensor | None = None
-    power: Tensor | None = None
-    cross: Tensor | None = None
-    cross_shift: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTerms(ReadTerms):
+    """Projections of the image for one layer.
+
+    Attributes:
+        queries: (B, H, d, L).
+        power: (B, L) mean square of the centered base over channels.
+        cross: (B, layers * H, d, L) the centered base projected on the output weights of this layer and of every
+            earlier one, times 2 / C.
+        cross_shift: (B, layers, L) the centered base projected on the output constants, times 2 / C.
+    """
+
+    queries: Tensor
+    power: Tensor
+    cross: Tensor
+    cross_shift: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class ImageTerms:
-    """What all prompts share of an image: one entry per layer, and the base after the last layer (B, C, L)."""
+    """What all prompts share of an image.
+
+    Attributes:
+        layers: one entry per layer.
+        final: of the attention after the last layer.
+        final_base: (B, C, L) base after the last layer.
+    """
 
     layers: tuple[LayerTerms, ...]
+    final: ReadTerms
     final_base: Tensor
 
 
@@ -71,29 +90,29 @@ class FoldedTransformer:
 
     def __init__(self, transformer: nn.Module, position: Tensor, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        transformer = copy.deepcopy(transformer).float().eval().requires_grad_(False)
+        frozen = cast(Transformer, copy.deepcopy(transformer).float().eval().requires_grad_(False))
         position = position.float()
         constant = torch.zeros_like(position[:, 0])
         outputs: list[tuple[Tensor, Tensor]] = []  # per layer so far: weights (H, d, C) and constant (C,)
         self._layers: list[_FoldedLayer] = []
-        for block in transformer.layers:
+        for block in frozen.layers:
             layer = _FoldedLayer(block, position, constant, outputs, dtype)
             self._layers.append(layer)
             constant = block.norm4.bias
             outputs = [(weight * block.norm4.weight, shift * block.norm4.weight) for weight, shift in layer.outputs]
-        self._final = _TokenToImage(transformer.final_attn_token_to_image, position, constant, dtype)
-        self._final_norm = transformer.norm_final_attn
+        self._final = _TokenToImage(frozen.final_attn_token_to_image, position, constant, dtype)
+        self._final_norm = frozen.norm_final_attn
         self.final_constant = constant
 
     def project_image(self, image: Tensor) -> ImageTerms:
         """(B, C, L) image tokens, dense prompt added -> what the prompts share; B is 1 or one per prompt."""
         base = image.float()
-        layers = []
+        layers: list[LayerTerms] = []
         for layer in self._layers:
             terms, base = layer.project_image(base)
             layers.append(terms)
         keys, values = self._final.project_image(base)
-        return ImageTerms((*layers, LayerTerms(keys, values)), base)
+        return ImageTerms(tuple(layers), ReadTerms(keys, values), base)
 
     def __call__(self, image: ImageTerms, tokens: Tensor, outputs: slice) -> tuple[Tensor, FactoredTokens]:
         """Process N prompts.
@@ -115,11 +134,11 @@ class FoldedTransformer:
             row_sums=tokens.new_empty(prompts, 0, length),
         )
         queries = tokens
-        for layer, terms in zip(self._layers, image.layers, strict=False):
+        for layer, terms in zip(self._layers, image.layers, strict=True):
             queries = layer.update_tokens(terms, factored, queries, tokens)
             factored = layer.update_image(terms, factored, queries, tokens)
         queries = queries[:, outputs]
-        read = self._final(image.layers[-1], factored, queries + tokens[:, outputs])
+        read = self._final(image.final, factored, queries + tokens[:, outputs])
         return self._final_norm(queries + read), factored
 
 
@@ -128,7 +147,7 @@ class _FoldedLayer:
 
     def __init__(
         self,
-        block: nn.Module,
+        block: AttentionBlock,
         position: Tensor,
         constant: Tensor,
         earlier_outputs: list[tuple[Tensor, Tensor]],
@@ -226,7 +245,7 @@ class _FactoredLayerNorm:
     The constant in a layer's vectors meets the sum of its rows, which is known.
     """
 
-    def __init__(self, terms: LayerTerms, tokens: FactoredTokens, norm: nn.LayerNorm) -> None:
+    def __init__(self, terms: LayerTerms, tokens: FactoredTokens, norm: TrainedNorm) -> None:
         self._cross, self._tokens, self._eps = terms.cross, tokens, norm.eps
         vectors, dtype = tokens.vectors, tokens.basis.dtype
         self._values = tokens.values.to(dtype)
@@ -250,7 +269,7 @@ class _FactoredLayerNorm:
 class _TokenToImage:
     """Cross attention from the prompt tokens to the factored image tokens."""
 
-    def __init__(self, attention: nn.Module, position: Tensor, constant: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, attention: Attention, position: Tensor, constant: Tensor, dtype: torch.dtype) -> None:
         self._attention = attention
         self._dtype = dtype
         self._key_weight = _split_heads(attention.k_proj.weight, attention.num_heads)
@@ -263,7 +282,7 @@ class _TokenToImage:
         keys, values = _project(self._key_weight, base), _project(self._value_weight, base)
         return keys.to(self._dtype), values.to(self._dtype)
 
-    def __call__(self, terms: LayerTerms, factored: FactoredTokens, tokens: Tensor) -> Tensor:
+    def __call__(self, terms: ReadTerms, factored: FactoredTokens, tokens: Tensor) -> Tensor:
         """(N, T, C) tokens -> what they read from the image (N, T, C)."""
         heads = self._attention.num_heads
         queries = _tokens_by_head(self._attention.q_proj(tokens), heads)

@@ -8,12 +8,14 @@ nothing is rearranged before the final logits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from no_time_to_train.models.sam2.factored_tokens import FactoredTokens, of_prompts, parts
+from no_time_to_train.models.sam2.modules import TrainedLayer, UpscalingLayers
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class MaskUpscaling:
     """
 
     def __init__(self, layers: nn.Sequential, constant: Tensor, dtype: torch.dtype) -> None:
-        first, norm, self._first_activation, second, self._second_activation = layers
+        first, norm, self._first_activation, second, self._second_activation = cast(UpscalingLayers, tuple(layers))
         self._dtype = dtype
         self._norm_weight, self._norm_bias = norm.weight.detach().to(dtype), norm.bias.detach().to(dtype)
         self._norm_eps = norm.eps
@@ -102,6 +104,7 @@ class MaskUpscaling:
         self, terms: UpscalingTerms, tokens: FactoredTokens, first: Tensor, part: slice, block: slice
     ) -> Tensor:
         """(n, P * 4, C/4) after the layer norm and activation, of n prompts and P image tokens."""
+        assert tokens.scale is not None, "the transformer has layers"
         scale = tokens.scale[part, block].to(self._dtype)
         stride_8 = torch.addcmul(terms.stride_8[block], of_prompts(terms.base, part)[:, block], scale[..., None])
         stride_8.baddbmm_((tokens.basis[part, :, block] * scale[:, None]).transpose(1, 2), first[part])
@@ -128,7 +131,7 @@ def _by_row(logits: Tensor, height: int, width: int) -> Tensor:
     return flat.index_select(1, order).view(logits.dtype).view(prompts, masks, 4 * height, 4 * width)
 
 
-def _weight_per_pixel(convolution: nn.ConvTranspose2d) -> Tensor:
+def _weight_per_pixel(convolution: TrainedLayer) -> Tensor:
     """Kernel-2, stride-2 transposed convolution (in, out, 2, 2) -> (4, out, in) float32, one map per new pixel."""
     return convolution.weight.detach().float().permute(2, 3, 1, 0).flatten(0, 1)
 
