@@ -37,6 +37,7 @@ LAYERS = [
     "build",
     "runs",
     "tasks",
+    "review",
     "commands",
     "__main__",
 ]

@@ -1,0 +1,360 @@
+"""The images under review and what has been decided about them, on disk at every moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal, Self
+
+from no_time_to_train.data.images import find_images, image_size_hw
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.files.atomic import replacing
+from no_time_to_train.files.formats import write_json, write_json_list
+from no_time_to_train.ops.rle import Rle, rle_area
+from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.outputs.review_record import (
+    ImageReview,
+    ReviewObject,
+    coco_annotation,
+    objects_under_review,
+    reviewed_objects,
+)
+from no_time_to_train.structures import Category
+
+REVIEW_FOLDER = "review"
+_MAX_UNDO = 200
+_MAX_NAME_LENGTH = 80
+
+Decision = Literal["keep", "drop", "undecide"]
+
+
+@dataclass(frozen=True)
+class ImageOverview:
+    """What the list of images shows of one of them.
+
+    Attributes:
+        file_name: relative to the images folder.
+        status: ``done``, ``begun`` or ``new``.
+        scores: of its detections, best first.
+        num_decided: objects that were kept or dropped by hand.
+    """
+
+    file_name: str
+    status: Literal["done", "begun", "new"]
+    scores: tuple[float, ...]
+    num_decided: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; scores with three digits."""
+        return {
+            "name": self.file_name,
+            "status": self.status,
+            "scores": [round(score, 3) for score in self.scores],
+            "decided": self.num_decided,
+        }
+
+
+class ReviewSession:
+    """A results folder, or images without results, under review.
+
+    Every change is written at once (one small file per image under ``review/per_image``), so a killed program loses
+    nothing. Safe to call from several threads.
+
+    Args:
+        folder: results folder; ``review/`` is made in it.
+        images: folder of the images.
+        file_names: of the images, relative to ``images``, in order.
+        categories: of the run; may be empty.
+        min_score: the run's threshold.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        images: Path,
+        file_names: Sequence[str],
+        categories: Sequence[Category],
+        min_score: float,
+    ) -> None:
+        self.folder = folder
+        self.images = images
+        self.file_names = tuple(file_names)
+        self.min_score = min_score
+        self._review = folder / REVIEW_FOLDER
+        self._records = folder / "per_image"
+        self._lock = RLock()
+        self._undo: list[ImageReview] = []
+        self._categories = [category for category in categories if not category.is_background]
+        added = _read_json(self._review / "categories.json", [])
+        known = {category.id for category in self._categories}
+        self._categories += [Category(entry["id"], entry["name"]) for entry in added if entry["id"] not in known]
+        self._use_last_round()
+
+    @classmethod
+    def of_results(cls, folder: Path, images: Path | None = None) -> Self:
+        """Open a folder that ``label_folder`` wrote.
+
+        Args:
+            folder: with ``run.json``, ``annotations.json`` and ``per_image/``.
+            images: where the images lie now; None: where they lay when they were labeled.
+
+        Raises:
+            InputFileNotFoundError: the folder, its ``run.json`` or the images are missing.
+        """
+        run = _read_json(folder / "run.json", None)
+        if run is None:
+            raise InputFileNotFoundError(
+                f"{folder} is no results folder: it has no run.json. Give the folder that labeling wrote, such as "
+                "photos_labeled/."
+            )
+        try:
+            settings = run["settings"]
+            images = images or Path(settings["images"])
+            min_score = float(settings["min_score"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{folder / 'run.json'} is damaged ({error!r}). Label the images again.") from error
+        if not images.is_dir():
+            raise InputFileNotFoundError(f"The images of {folder} are no longer in {images}. Say where they lie now.")
+        dataset = _read_json(folder / "annotations.json", {"categories": [], "images": []})
+        categories = [Category(entry["id"], entry["name"]) for entry in dataset["categories"]]
+        names = [entry["file_name"] for entry in dataset["images"]]
+        return cls(folder, images, names, categories, min_score)
+
+    @classmethod
+    def of_images(cls, images: Path, folder: Path) -> Self:
+        """Open images that were not labeled, to draw references on them.
+
+        Args:
+            images: folder of the images.
+            folder: where the drawn references go.
+        """
+        own = folder.resolve()
+        paths = [path for path in find_images(images) if not path.resolve().is_relative_to(own)]
+        return cls(folder, images, [path.relative_to(images).as_posix() for path in paths], (), 0.5)
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """Of the run and those added by hand."""
+        return tuple(self._categories)
+
+    def add_category(self, name: str) -> Category:
+        """Add a category, or return the one that has the name.
+
+        Raises:
+            InputError: the name is empty, too long or reserved.
+        """
+        name = name.strip()
+        if not name or len(name) > _MAX_NAME_LENGTH or name.startswith(("_", "!")) or not name.isprintable():
+            raise InputError(
+                f"a category name must have 1 to {_MAX_NAME_LENGTH} printable characters and not begin with _ or !, "
+                f"got {name[:_MAX_NAME_LENGTH]!r}."
+            )
+        with self._lock:
+            for category in self._categories:
+                if category.name == name:
+                    return category
+            added = Category(max((category.id for category in self._categories), default=0) + 1, name)
+            self._categories.append(added)
+            entries = [{"id": category.id, "name": category.name} for category in self._categories]
+            write_json(self._review / "categories.json", entries)
+            return added
+
+    def image_path(self, number: int) -> Path:
+        """Return the file of an image; raises InputError where it does not lie in the images folder."""
+        path = (self.images / self._name(number)).resolve()
+        if not path.is_relative_to(self.images.resolve()):
+            raise InputError(f"{self._name(number)} does not lie in {self.images}.")
+        return path
+
+    def overview(self) -> list[ImageOverview]:
+        """Return one entry per image, in order."""
+        return [self._overview(number) for number in range(len(self.file_names))]
+
+    def image(self, number: int) -> dict[str, Any]:
+        """Return size, state and objects of an image as plain values."""
+        review = self.review(number)
+        record = self.record(number)
+        height, width = record.image_size_hw if record else image_size_hw(self.image_path(number))
+        return {
+            "name": self._name(number),
+            "height": height,
+            "width": width,
+            "done": review.is_done,
+            "objects": [item.to_json() for item in objects_under_review(record, review)],
+        }
+
+    def record(self, number: int) -> ImageRecord | None:
+        """Return what the run found in an image; None where it found nothing yet."""
+        path = self._records / f"{self._name(number)}.json"
+        return ImageRecord.read(path) if path.is_file() else None
+
+    def review(self, number: int) -> ImageReview:
+        """Return what was decided about an image."""
+        path = self._review_path(number)
+        return ImageReview.read(path) if path.is_file() else ImageReview(self._name(number))
+
+    def decide(self, number: int, ids: Sequence[str], decision: Decision) -> None:
+        """Keep or drop objects, or take the decision back."""
+        status = {"keep": "kept", "drop": "dropped", "undecide": "undecided"}.get(decision)
+        if status is None:
+            raise InputError(f"a decision must be keep, drop or undecide, got {decision!r}.")
+        with self._lock:
+            review = self.review(number)
+            for item in self._objects(number, ids):
+                if status == "undecided":
+                    others = tuple(other for other in review.objects if other.id != item.id)
+                    review = replace(review, objects=others)
+                else:
+                    review = review.with_object(replace(item, status=status))
+            self._change(number, review)
+
+    def relabel(self, number: int, ids: Sequence[str], category_id: int) -> None:
+        """Give objects another category; they count as kept."""
+        self._check_category(category_id)
+        with self._lock:
+            review = self.review(number)
+            for item in self._objects(number, ids):
+                review = review.with_object(replace(item, category_id=category_id, status="kept"))
+            self._change(number, review)
+
+    def add(self, number: int, category_id: int, mask: Rle) -> str:
+        """Add an object that a person drew; returns its id."""
+        self._check_category(category_id)
+        self._check_mask(number, mask)
+        with self._lock:
+            item = ReviewObject.added(category_id, mask)
+            self._change(number, self.review(number).with_object(item))
+            return item.id
+
+    def mend(self, number: int, object_id: str, mask: Rle) -> None:
+        """Give an object a better mask; it counts as kept."""
+        self._check_mask(number, mask)
+        with self._lock:
+            [item] = self._objects(number, [object_id])
+            original = item.original_mask if item.original_mask is not None or item.score is None else item.mask
+            mended = replace(item, mask=mask, original_mask=original, status="kept")
+            self._change(number, self.review(number).with_object(mended))
+
+    def finish(self, number: int, min_score: float) -> None:
+        """Mark an image as done: what is undecided is kept from ``min_score`` on, and dropped below."""
+        with self._lock:
+            review = self.review(number)
+            for item in objects_under_review(self.record(number), review):
+                if item.status == "undecided":
+                    status: Literal["kept", "dropped"] = "kept" if (item.score or 0.0) >= min_score else "dropped"
+                    if status == "kept":
+                        review = review.with_object(replace(item, status=status))
+            self._change(number, replace(review, is_done=True))
+
+    def reopen(self, number: int) -> None:
+        """Take back that an image is done; its decisions stay."""
+        with self._lock:
+            self._change(number, replace(self.review(number), is_done=False))
+
+    def undo(self) -> int | None:
+        """Take the last change back; returns the number of its image, or None where there is nothing to undo."""
+        with self._lock:
+            if not self._undo:
+                return None
+            before = self._undo.pop()
+            number = self.file_names.index(before.file_name)
+            before.write(self._review_path(number))
+            return number
+
+    def numbers_done(self) -> list[int]:
+        """Return the numbers of the images that were looked at as a whole."""
+        return [number for number in range(len(self.file_names)) if self.review(number).is_done]
+
+    def write_annotations(self, path: Path, min_score: float, *, only_kept: bool = False) -> int:
+        """Write the reviewed state as a COCO data set; returns the number of annotations.
+
+        Args:
+            path: the file.
+            min_score: undecided detections from this score on are annotations too.
+            only_kept: leave out undecided detections, and images without a kept object.
+        """
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for number, name in enumerate(self.file_names):
+            record, review = self.record(number), self.review(number)
+            objects = reviewed_objects(record, review, min_score)
+            if only_kept:
+                objects = [item for item in objects if item.status == "kept"]
+            if only_kept and not objects:
+                continue
+            height, width = record.image_size_hw if record else image_size_hw(self.image_path(number))
+            images.append({"id": number + 1, "file_name": name, "height": height, "width": width})
+            annotations += [
+                coco_annotation(item, len(annotations) + position, number + 1)
+                for position, item in enumerate(objects, start=1)
+            ]
+        categories = [{"id": category.id, "name": category.name} for category in self.categories]
+        with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+            file.write('{"info": {"description": "reviewed with No Time To Train"},\n"categories": ')
+            write_json_list(file, categories)
+            file.write(',\n"images": ')
+            write_json_list(file, images)
+            file.write(',\n"annotations": ')
+            write_json_list(file, annotations)
+            file.write("}\n")
+        return len(annotations)
+
+    def use_round(self, folder: Path) -> None:
+        """Take the detections of a later labeling run from now on; decisions stay."""
+        with self._lock:
+            write_json(self._review / "round.json", {"folder": folder.resolve().as_posix()})
+            self._use_last_round()
+
+    def _use_last_round(self) -> None:
+        later = _read_json(self._review / "round.json", None)
+        if later is not None and Path(later["folder"]).is_dir():
+            self._records = Path(later["folder"]) / "per_image"
+
+    def _change(self, number: int, review: ImageReview) -> None:
+        self._undo.append(self.review(number))
+        del self._undo[:-_MAX_UNDO]
+        review.write(self._review_path(number))
+
+    def _objects(self, number: int, ids: Sequence[str]) -> list[ReviewObject]:
+        found = {item.id: item for item in objects_under_review(self.record(number), self.review(number))}
+        missing = [name for name in ids if name not in found]
+        if missing or not ids:
+            raise InputError(f"{self._name(number)} has no object {missing[0] if missing else ''!r}. Load it again.")
+        return [found[name] for name in ids]
+
+    def _overview(self, number: int) -> ImageOverview:
+        review = self.review(number)
+        record = self.record(number)
+        scores = tuple(float(entry["score"]) for entry in record.entries) if record else ()
+        status: Literal["done", "begun", "new"] = "done" if review.is_done else "begun" if review.objects else "new"
+        return ImageOverview(self._name(number), status, scores, len(review.objects))
+
+    def _name(self, number: int) -> str:
+        if not 0 <= number < len(self.file_names):
+            raise InputError(f"there is no image {number}: there are {len(self.file_names)}, counted from 0.")
+        return self.file_names[number]
+
+    def _review_path(self, number: int) -> Path:
+        return self._review / "per_image" / f"{self._name(number)}.json"
+
+    def _check_category(self, category_id: int) -> None:
+        if category_id not in {category.id for category in self._categories}:
+            raise InputError(f"there is no category {category_id}. Add it first.")
+
+    def _check_mask(self, number: int, mask: Rle) -> None:
+        record = self.record(number)
+        size = list(record.image_size_hw if record else image_size_hw(self.image_path(number)))
+        if mask["size"] != size or not rle_area(mask):
+            raise InputError(f"the mask must have the size {size} of the image and cover a pixel of it.")
+
+
+def _read_json(path: Path, default: Any) -> Any:
+    if not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}).") from error

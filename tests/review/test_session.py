@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.review.session import ReviewSession
+from tests.outputs.test_review_record import record, square
+from tests.review.conftest import write_results
+
+
+def test_it_opens_what_labeling_wrote(session: ReviewSession) -> None:
+    assert [category.name for category in session.categories] == ["boat", "bird"]
+    assert [(item.file_name, item.status, item.scores) for item in session.overview()] == [
+        ("a.png", "new", (0.9, 0.6)),
+        ("b.png", "new", (0.4,)),
+    ]
+    image = session.image(0)
+    assert (image["height"], image["width"], image["done"]) == (10, 20, False)
+    assert [item["status"] for item in image["objects"]] == ["undecided", "undecided"]
+
+
+def test_decisions_are_on_disk_at_once(session: ReviewSession) -> None:
+    first, second = (item["id"] for item in session.image(0)["objects"])
+    session.decide(0, [first], "keep")
+    session.relabel(0, [second], 2)
+    session.add(1, 1, square(12))
+    again = ReviewSession.of_results(session.folder)
+    assert {item["id"]: (item["status"], item["category_id"]) for item in again.image(0)["objects"]} == {
+        first: ("kept", 1),
+        second: ("kept", 2),
+    }
+    assert [item.status for item in again.overview()] == ["begun", "begun"]
+
+
+def test_done_keeps_what_scores_enough(session: ReviewSession) -> None:
+    session.finish(0, 0.7)
+    image = session.image(0)
+    assert image["done"] and [item["score"] for item in image["objects"]] == [0.9]
+    assert session.numbers_done() == [0]
+    session.reopen(0)
+    assert not session.image(0)["done"] and len(session.image(0)["objects"]) == 2
+
+
+def test_mending_keeps_the_first_mask(session: ReviewSession) -> None:
+    name = session.image(0)["objects"][0]["id"]
+    session.mend(0, name, square(1))
+    session.mend(0, name, square(2))
+    [mended] = session.review(0).objects
+    assert mended.mask == square(2) and mended.original_mask == square(0) and mended.id == name
+
+
+def test_undo_goes_back_step_by_step_across_images(session: ReviewSession) -> None:
+    name = session.image(0)["objects"][0]["id"]
+    session.decide(0, [name], "drop")
+    session.add(1, 2, square(12))
+    assert session.undo() == 1 and session.review(1).objects == ()
+    assert session.undo() == 0 and session.image(0)["objects"][0]["status"] == "undecided"
+    assert session.undo() is None
+
+
+def test_reviewed_annotations_are_a_coco_data_set(session: ReviewSession, tmp_path: Path) -> None:
+    first = session.image(0)["objects"][0]["id"]
+    session.decide(0, [first], "drop")
+    session.add(1, 2, square(12))
+    assert session.write_annotations(tmp_path / "all.json", 0.5) == 2
+    dataset = json.loads((tmp_path / "all.json").read_text())
+    assert [(a["image_id"], a["category_id"]) for a in dataset["annotations"]] == [(1, 2), (2, 2)]
+    assert [a["id"] for a in dataset["annotations"]] == [1, 2] and len(dataset["images"]) == 2
+    assert session.write_annotations(tmp_path / "kept.json", 0.5, only_kept=True) == 1
+    assert [i["file_name"] for i in json.loads((tmp_path / "kept.json").read_text())["images"]] == ["b.png"]
+
+
+def test_a_later_round_brings_new_detections_only(session: ReviewSession, tmp_path: Path) -> None:
+    name = session.image(0)["objects"][0]["id"]
+    session.decide(0, [name], "drop")
+    write_results(tmp_path / "round", session.images, {"a.png": record((1, square(0), 0.8), (2, square(15), 0.7))})
+    session.use_round(tmp_path / "round")
+    objects = ReviewSession.of_results(session.folder).image(0)["objects"]
+    assert [(item["status"], item["score"]) for item in objects] == [("dropped", 0.9), ("undecided", 0.7)]
+
+
+def test_bad_calls_change_nothing(session: ReviewSession) -> None:
+    with pytest.raises(InputError, match="no object 'x'"):
+        session.decide(0, ["x"], "keep")
+    with pytest.raises(InputError, match="no category 77"):
+        session.add(0, 77, square(0))
+    with pytest.raises(InputError, match=r"size \[10, 20\]"):
+        session.add(0, 1, {"size": [5, 5], "counts": square(0)["counts"]})
+    with pytest.raises(InputError, match="no image 9"):
+        session.image(9)
+    with pytest.raises(InputError, match="keep, drop or undecide"):
+        session.decide(0, ["x"], "burn")  # type: ignore[arg-type]
+    assert not (session.folder / "review").exists()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "_background", "!not", "a\nb", "x" * 81])
+def test_bad_category_names(session: ReviewSession, name: str) -> None:
+    with pytest.raises(InputError, match="category name"):
+        session.add_category(name)
+
+
+def test_categories_are_added_once_and_kept(session: ReviewSession) -> None:
+    assert session.add_category("кит").id == 3 and session.add_category("boat").id == 1
+    assert [c.name for c in ReviewSession.of_results(session.folder).categories] == ["boat", "bird", "кит"]
+
+
+def test_names_that_leave_the_images_folder_are_refused(session: ReviewSession) -> None:
+    session.file_names = ("../secret.png",)
+    with pytest.raises(InputError, match="does not lie in"):
+        session.image_path(0)
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputFileNotFoundError, match=r"no run\.json"):
+        ReviewSession.of_results(tmp_path)
+
+
+def test_images_without_results_can_be_drawn_on(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((10, 20, 3), np.uint8)).save(tmp_path / "a.png")
+    session = ReviewSession.of_images(tmp_path, tmp_path / "drawn")
+    category = session.add_category("boat")
+    session.add(0, category.id, square(3))
+    assert session.write_annotations(tmp_path / "drawn" / "references.json", 0.5, only_kept=True) == 1
