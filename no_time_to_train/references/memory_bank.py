@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,50 @@ class MemoryBank:
                 f"The memory bank holds features of size {self.class_prototypes.shape[1]}, but {encoder.model_id} "
                 f"gives {encoder.feature_dim}. Run nttt fit again."
             )
+
+    def combined_with(self, other: MemoryBank) -> MemoryBank:
+        """Return the bank of the references of both, as if they had been read together.
+
+        Exact, since a class prototype is the mean of its instances and their number is known. Categories of the other
+        bank that are new come after this one's. Instances are kept where both banks hold them.
+
+        Raises:
+            InputError: the banks come from different encoders, or give one category id two names.
+        """
+        if (self.encoder_id, self.encoder_image_size) != (other.encoder_id, other.encoder_image_size):
+            raise InputError(
+                f"Two memory banks go together only where one encoder made both, got {self.encoder_id} at "
+                f"{self.encoder_image_size} and {other.encoder_id} at {other.encoder_image_size}. Encode one anew."
+            )
+        names = {category.id: category.name for category in self.categories}
+        for category in other.categories:
+            if names.get(category.id, category.name) != category.name:
+                raise InputError(
+                    f"Category {category.id} is '{names[category.id]}' in one memory bank and '{category.name}' in the "
+                    "other. Give categories the same ids in both."
+                )
+        categories = (*self.categories, *(c for c in other.categories if c.id not in names))
+        positions = {category.id: position for position, category in enumerate(categories)}
+        sums = torch.zeros(len(categories), self.class_prototypes.shape[1], dtype=torch.float64)
+        counts = torch.zeros(len(categories), dtype=torch.int64)
+        instances, instance_indices = [], []
+        for bank in (self, other):
+            rows = torch.tensor([positions[category.id] for category in bank.categories], dtype=torch.int64)
+            sums.index_add_(0, rows, bank.class_prototypes.double() * bank.instance_counts[:, None])
+            counts.index_add_(0, rows, bank.instance_counts)
+            if bank.instance_prototypes is not None and bank.instance_category_indices is not None:
+                instances.append(bank.instance_prototypes)
+                instance_indices.append(rows[bank.instance_category_indices])
+        keeps_instances = len(instances) == 2
+        return replace(
+            self,
+            categories=categories,
+            class_prototypes=(sums / counts.clamp(min=1)[:, None]).float(),
+            instance_counts=counts,
+            mask_model_id=self.mask_model_id or other.mask_model_id,
+            instance_prototypes=torch.cat(instances) if keeps_instances else None,
+            instance_category_indices=torch.cat(instance_indices) if keeps_instances else None,
+        )
 
     def class_means(self) -> tuple[Tensor, Tensor]:
         """(P, D) prototypes, not normalised, of the P categories that have references, and their (P,) indices."""

@@ -226,3 +226,35 @@ def test_shapes_are_checked():
         fields = {"class_prototypes": torch.zeros(1, 3), "instance_counts": torch.zeros(1)} | changes
         with pytest.raises(ValueError):
             MemoryBank(categories=(BOAT,), encoder_id="x", encoder_image_size=8, **fields)
+
+
+@pytest.mark.parametrize("keep_instances", [False, True])
+def test_combined_banks_equal_one_of_all_references(keep_instances: bool) -> None:
+    boat, bird, cat = Category(1, "boat"), Category(2, "bird"), Category(5, "cat")
+    generator = torch.Generator().manual_seed(0)
+    prototypes = torch.randn(6, 4, generator=generator)
+    of = [boat, boat, bird, boat, cat, boat]
+    first = MemoryBankBuilder([boat, bird], 4, keep_instances)
+    second = MemoryBankBuilder([cat, boat], 4, keep_instances)
+    whole = MemoryBankBuilder([boat, bird, cat], 4, keep_instances)
+    for position, (category, prototype) in enumerate(zip(of, prototypes, strict=True)):
+        whole.add(category, prototype)
+        (first if position < 3 else second).add(category, prototype)
+    origin = {"encoder_id": "e", "encoder_image_size": 28}
+    combined = first.build(**origin).combined_with(second.build(**origin))
+    expected = whole.build(**origin)
+    assert combined.categories == expected.categories
+    assert combined.instance_counts.tolist() == [4, 1, 1]
+    torch.testing.assert_close(combined.class_prototypes, expected.class_prototypes)
+    if keep_instances:
+        assert combined.instances()[1].tolist() == [0, 0, 1, 0, 2, 0]
+
+
+def test_banks_that_do_not_go_together() -> None:
+    bank = MemoryBankBuilder([Category(1, "boat")], 4).build(encoder_id="e", encoder_image_size=28)
+    other = MemoryBankBuilder([Category(1, "boat")], 4).build(encoder_id="f", encoder_image_size=28)
+    with pytest.raises(InputError, match="one encoder made both"):
+        bank.combined_with(other)
+    renamed = MemoryBankBuilder([Category(1, "ship")], 4).build(encoder_id="e", encoder_image_size=28)
+    with pytest.raises(InputError, match="'boat' in one memory bank and 'ship'"):
+        bank.combined_with(renamed)
