@@ -1,7 +1,12 @@
-"""References as a folder per category: ``refs/boat/a.jpg`` with its mask ``refs/boat/a.png`` or ``a_mask.png``."""
+"""References as a folder per category: ``refs/boat/a.jpg`` with ``a_mask.png`` or ``a.png``, or ``a_mask_0.png`` ...
+
+Other names of masks of one image: ``a_mask0.png``, ``a_mask-0.png``.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,34 +63,37 @@ def read_category_folders(folder: Path) -> tuple[list[str], list[LabelledObject]
     faults: list[str] = []
     objects = []
     for category_folder in folders:
-        for image_path, mask_path in _images_with_masks(category_folder):
-            if mask_path is None:
+        for image_path, mask_paths in _images_with_masks(category_folder):
+            if not mask_paths:
                 faults.append(f"{image_path} has no mask ({image_path.stem}_mask.png)")
-                continue
-            try:
-                objects += _read_objects(image_path, mask_path, category_folder.name)
-            except InputError as error:
-                faults.append(str(error))
+            for mask_path in mask_paths:
+                try:
+                    objects += _read_objects(image_path, mask_path, category_folder.name)
+                except InputError as error:
+                    faults.append(str(error))
     if faults:
         more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise InputError(f"{len(faults)} references cannot be used: {'; '.join(faults[:5])}{more}")
     return [path.name for path in folders], objects
 
 
-def _images_with_masks(folder: Path) -> list[tuple[Path, Path | None]]:
+def _images_with_masks(folder: Path) -> list[tuple[Path, list[Path]]]:
     files = sorted(
         path
         for path in folder.iterdir()
         if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
     )
-    masks = {path: mask for path in files if (mask := _mask_of(path)) is not None}
-    mask_files = set(masks.values())
-    return [(path, masks.get(path)) for path in files if path not in mask_files]
+    masks = {path: _masks_of(path, files) for path in files}
+    mask_files = {mask for own in masks.values() for mask in own}
+    return [(path, masks[path]) for path in files if path not in mask_files]
 
 
-def _mask_of(image_path: Path) -> Path | None:
-    candidates = [image_path.with_name(f"{image_path.stem}_mask.png"), image_path.with_suffix(".png")]
-    return next((path for path in candidates if path != image_path and path.is_file()), None)
+def _masks_of(image_path: Path, files: Sequence[Path]) -> list[Path]:
+    """``a_mask.png`` and its numbered kind, in the order of their numbers; ``a.png`` where there is none of them."""
+    pattern = re.compile(rf"{re.escape(image_path.stem)}_mask(?:[_-]?(\d+))?\.png")
+    named = [(int(match[1] or 0), path) for path in files if (match := pattern.fullmatch(path.name))]
+    plain = image_path.with_suffix(".png")
+    return [path for _, path in sorted(named)] or ([plain] if plain != image_path and plain in files else [])
 
 
 def _read_objects(image_path: Path, mask_path: Path, label: str) -> list[LabelledObject]:

@@ -206,3 +206,26 @@ def test_inline_references_share_images_and_categories(tmp_path):
     assert references.categories == (Category(1, "boat"), Category(2, "_background"))
     assert references.counts() == {"boat": 2, "_background": 1}
     assert {r.image_id for r in references.instances} == {1}
+
+
+def test_several_mask_files_of_one_image(tmp_path):
+    save_image(tmp_path / "refs/boat/a.jpg")
+    for name, left in (("a_mask_0", 0), ("a_mask_2", 20), ("a_mask_10", 30), ("a_mask", 10)):
+        save_mask(tmp_path / f"refs/boat/{name}.png", (left, 0, left + 5, 5))
+    save_image(tmp_path / "refs/boat/a_b.png")
+    save_mask(tmp_path / "refs/boat/a_b_mask.png", (0, 30, 5, 35))
+    references = load_references(tmp_path / "refs")
+    first, second = (
+        [i.box_xyxy[0] for i in references.instances if i.image_path.name == n] for n in ("a.jpg", "a_b.png")
+    )
+    assert (first, second) == ([10, 0, 20, 30], [0])
+
+
+def test_two_people_of_a_label_map_are_two_references(tmp_path):
+    """Like PennFudan: an 8-bit mask with the values 0, 1 and 2."""
+    save_image(tmp_path / "refs/person/FudanPed1.png")
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:30, 5:15], mask[5:30, 30:45] = 1, 2
+    Image.fromarray(mask).save(tmp_path / "refs/person/FudanPed1_mask.png")
+    references = load_references(tmp_path / "refs")
+    assert [i.box_xyxy for i in references.instances] == [(5, 5, 15, 30), (30, 5, 45, 30)]
