@@ -36,7 +36,7 @@ class Prototypes:
         object.__setattr__(self, "vectors", normalize(self.vectors.float(), dim=1))
 
     def to(self, device: torch.device | str) -> Prototypes:
-        """The same on another device."""
+        """Move the prototypes to another device."""
         return Prototypes(self.vectors.to(device), self.category_indices.to(device), self.num_categories)
 
 
@@ -49,7 +49,8 @@ class InstanceIndex:
     """
 
     def __init__(self, vectors: Tensor, category_indices: Tensor, num_categories: int) -> None:
-        """
+        """Build the index.
+
         Args:
             vectors: (M, D) float; brought to unit length.
             category_indices: (M,) int64 in 0..num_categories-1.
@@ -67,7 +68,11 @@ class InstanceIndex:
         return self._index.ntotal
 
     def nearest(self, unit_vectors: Tensor, num_neighbours: int) -> tuple[Tensor, Tensor]:
-        """Cosine similarities and category indices, each (N, k), of the k (at most M) instances nearest to (N, D)."""
+        """Find the k (at most M) instances nearest to each of (N, D) vectors.
+
+        Returns:
+            Their cosine similarities and category indices, (N, k) each.
+        """
         k = min(num_neighbours, len(self))
         if not k or not len(unit_vectors):
             shape, device = (len(unit_vectors), 0), unit_vectors.device
@@ -94,12 +99,18 @@ class Matches:
     normalised_features: Tensor
 
     def weighted(self, mask_weights: Tensor) -> Matches:
-        """The same with every score times its mask's weight; mask_weights (N,) in 0..1."""
+        """Multiply every score by its mask's weight.
+
+        Args:
+            mask_weights: (N,) in 0..1.
+        """
         return replace(self, scores=self.scores * mask_weights[self.mask_indices])
 
 
 def match(mask_features: Tensor, prototypes: Prototypes, labels_per_mask: int = 1) -> Matches:
-    """Score every mask by its best category: ``max(0, cosine)`` with the nearest of the category's vectors.
+    """Score every mask by its best category.
+
+    A score is ``max(0, cosine)`` with the nearest of the category's vectors.
 
     Args:
         mask_features: (N, D), not normalised. A zero vector scores 0.
@@ -140,7 +151,7 @@ def match_nearest_instances(
 
 
 def _best_categories(scores: Tensor, features: Tensor, labels_per_mask: int) -> Matches:
-    """The best labels of (N, C) scores, in which categories that cannot win are -inf throughout."""
+    """Return the best labels of (N, C) scores, in which categories that cannot win are -inf."""
     num_masks = len(features)
     num_candidates = int((scores > -torch.inf).any(dim=0).sum())
     num_labels = min(labels_per_mask, num_candidates)

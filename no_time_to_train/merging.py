@@ -19,7 +19,9 @@ from no_time_to_train.ops.rle import Rle, intersection_over_self
 def decay_scores(
     scores: Tensor, labels: Tensor, rles: Sequence[Rle], normalised_features: Tensor, config: MergingConfig
 ) -> Tensor:
-    """New scores of the masks of one image. All inputs are in rank order, the best predicted IoU first.
+    """Decay the scores of one image's masks by their overlaps.
+
+    All inputs are in rank order, the best predicted IoU first.
 
     The rank decides who may lower whom; it is not the order of the scores. What a mask loses depends on
     ``config.name``, with IoS over the masks n of its class ranked before it:

@@ -13,7 +13,9 @@ _UNFINISHED_SUFFIX = ".part"
 
 @contextmanager
 def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """A path to write to in place of ``path``; moved there if the block succeeds, removed if it fails.
+    """Give a path to write to in place of ``path``.
+
+    The file is moved to ``path`` if the block succeeds, and removed if it fails.
 
     Args:
         path: the file; its folder is made.

@@ -18,16 +18,18 @@ _JPEG_QUALITY = 88
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file as a whole or not at all."""
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Indented, for people to read."""
+    """Write indented JSON, for people to read."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file with a header."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
@@ -36,13 +38,16 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_jpeg(path: Path, picture: np.ndarray) -> None:
-    """(H, W, 3) uint8 RGB."""
+    """Write an (H, W, 3) uint8 RGB image."""
     with replacing(path) as unfinished:
         Image.fromarray(picture).save(unfinished, format="JPEG", quality=_JPEG_QUALITY)
 
 
 def write_json_list(file: TextIO, entries: Iterable[Any]) -> None:
-    """A JSON list with one entry per line, written as the entries come: it never is in memory as a whole."""
+    """Write a JSON list with one entry per line.
+
+    It is written as the entries come and never is in memory as a whole.
+    """
     separator = "[\n"
     for entry in entries:
         file.write(separator + json.dumps(entry, ensure_ascii=False))

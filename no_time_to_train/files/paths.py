@@ -12,17 +12,22 @@ WEIGHTS_VARIABLE = "NTTT_WEIGHTS"
 
 
 def demo_data_folder() -> Path:
-    """The bundled demo: images, annotations and two small models (``_data/demo`` in a wheel, else ``data/demo``)."""
+    """Return the folder of the bundled demo.
+
+    It holds images, annotations and two small models: ``_data/demo`` in a wheel, else ``data/demo``.
+    """
     return _packaged_or_repository("_data/demo", "data/demo")
 
 
 def configs_folder() -> Path:
-    """The YAML files that Hydra composes."""
+    """Return the folder of the YAML files that Hydra composes."""
     return _PACKAGE / "configs"
 
 
 def weights_folders() -> list[Path]:
-    """Where weights are looked for, in order: the folders of ``$NTTT_WEIGHTS``, then ``~/.cache/nttt``.
+    """Return where weights are looked for, in order.
+
+    These are the folders of ``$NTTT_WEIGHTS``, then ``~/.cache/nttt``.
 
     ``$NTTT_WEIGHTS`` may hold several paths, separated as in ``$PATH``. Folders need not exist.
     """

@@ -49,12 +49,15 @@ class TensorCache:
         self._fingerprint = fingerprint
 
     def path(self, key: str) -> Path:
-        """The file of a key."""
+        """Return the file of a key."""
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
         return self._folder / name[:2] / f"{name}.safetensors"
 
     def load(self, key: str) -> CacheEntry | None:
-        """What was stored under a key; None if nothing was, or if it cannot be used (this is logged)."""
+        """Load what was stored under a key.
+
+        It is None if nothing was, or if it cannot be used (this is logged).
+        """
         path = self.path(key)
         if not path.is_file():
             return None
@@ -88,7 +91,7 @@ class TensorCache:
 
 
 def cache_fingerprint(content: Mapping[str, Any]) -> str:
-    """16 hex digits that change with the content (what JSON can hold) and with this program's version."""
+    """Return 16 hex digits that change with the content and this program's version."""
     identity = {"program": no_time_to_train.__version__, "format_version": _FORMAT_VERSION, **content}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,0 +1,1 @@
+"""Frozen networks, their weights and number formats."""

@@ -19,13 +19,13 @@ _DEFAULT_BATCH_SIZES = {"cuda": 256, "mps": 64, "cpu": 64}
 
 
 def default_prompts_per_batch(device: torch.device, mask_size: int) -> int:
-    """Prompts decoded at once where the user did not choose: the more, the smaller the masks."""
+    """Choose how many prompts are decoded at once: the more, the smaller the masks."""
     at_full_size = _DEFAULT_BATCH_SIZES.get(device.type, _DEFAULT_BATCH_SIZES["cpu"])
     return max(1, at_full_size * 256 // mask_size)
 
 
 class PromptBatcher:
-    """Feeds prompts to a decoder in batches, and in half as large ones whenever the GPU runs out of memory.
+    """Feeder of a decoder, with smaller batches whenever the GPU runs out of memory.
 
     Attributes:
         batch_size: prompts per batch. A halving stays for later images: they would run out of memory as well.
@@ -35,7 +35,9 @@ class PromptBatcher:
         self.batch_size = batch_size
 
     def run(self, decode: Callable[[PromptBatch], _Result], prompts: PromptBatch) -> list[tuple[int, _Result]]:
-        """``decode`` applied to consecutive parts of ``prompts``: the index of each part's first prompt and its result.
+        """Decode consecutive parts of ``prompts``.
+
+        Yields the index of each part's first prompt, and its result.
 
         Raises:
             EnvironmentProblemError: even a single prompt does not fit.

@@ -62,7 +62,7 @@ class ModelSpec:
 
 
 def get_spec(name: str) -> ModelSpec:
-    """The entry called ``name``. Raises InputError with the closest known name."""
+    """Return the entry called ``name``; raise InputError with the closest known name."""
     if name in CATALOG:
         return CATALOG[name]
     close = difflib.get_close_matches(name.replace("-", "_").lower(), CATALOG, n=1)

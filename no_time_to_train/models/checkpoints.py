@@ -20,7 +20,7 @@ _WRAPPERS = ("model", "teacher", "state_dict")
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Names and tensors of a ``.safetensors`` or PyTorch file, on the CPU.
+    """Read the names and tensors of a ``.safetensors`` or PyTorch file.
 
     Wrappers of published checkpoints (``{"model": ...}``, a self-distillation ``{"teacher": {"backbone.*": ...}}``)
     are taken off. PyTorch files are read with ``weights_only=True``.
@@ -39,7 +39,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def convert_checkpoint(source: str | Path, target: str | Path, *, trust: bool = False) -> Path:
-    """Write the weights of ``source`` as safetensors to ``target``; names and values stay as they are.
+    """Write the weights of ``source`` as safetensors, names and values unchanged.
 
     Args:
         source: a PyTorch checkpoint.
@@ -109,7 +109,7 @@ def raise_mismatch(
 
 
 def sha256_of_file(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits."""
+    """Return the SHA-256 of a file's bytes, 64 hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

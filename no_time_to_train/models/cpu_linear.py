@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 
 def is_amd_processor() -> bool:
-    """Whether this machine's CPU is one of AMD's (False where torch cannot tell)."""
+    """Return whether the CPU is one of AMD's (False where torch cannot tell)."""
     return "AMD" in str(torch.cpu.get_capabilities().get("cpu_name", ""))
 
 
 def use_onednn_linear(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Replace the linear layers of a frozen network, in place, where that makes it faster: float32 on an AMD CPU.
+    """Replace a frozen network's linear layers, in place, where that is faster.
+
+    That is in float32 on an AMD CPU.
 
     The same numbers up to rounding; names and parameters stay.
 

@@ -29,7 +29,7 @@ class BoxDetector:
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Every box that the detector's own post-processing gives, whatever its label.
+        """Return every box of the detector's own post-processing, whatever its label.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -47,7 +47,7 @@ class BoxDetector:
 
 
 def load_detector(source: str, *, device: torch.device | str = "cpu") -> BoxDetector:
-    """The detector in a local folder in transformers' layout, or of a hub id ``owner/repository``.
+    """Load a detector from a folder in transformers' layout, or by its hub id.
 
     Raises:
         InputFileNotFoundError: neither a folder nor a hub id.

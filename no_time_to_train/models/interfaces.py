@@ -33,7 +33,7 @@ class PromptBatch:
 
     @classmethod
     def of_clicks(cls, points_xy: Tensor) -> PromptBatch:
-        """One foreground point (N, 2) for each prompt."""
+        """Make one prompt of each of (N, 2) foreground points."""
         return cls(points_xy[:, None], torch.ones(len(points_xy), 1, dtype=torch.int32, device=points_xy.device))
 
     def __len__(self) -> int:
@@ -59,8 +59,9 @@ class MaskPrediction:
 
 @dataclass(frozen=True, eq=False)
 class BestMasks:
-    """The masks that are kept of many prompts: the best one of each (``predict_best``), or up to three
-    (``predict_above``).
+    """The masks that are kept of many prompts.
+
+    They are the best one of each (``predict_best``), or up to three (``predict_above``).
 
     Attributes:
         logits: (K, m, m) float32.
@@ -99,7 +100,11 @@ class FeatureEncoder(Protocol):
     device: torch.device
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, image_size, image_size) RGB float in 0..1 (not normalised) -> (B, h, w, D) float32."""
+        """Encode images to (B, h, w, D) float32.
+
+        Args:
+            images: (B, 3, image_size, image_size) RGB float in 0..1 (not normalized).
+        """
         ...
 
 
@@ -115,17 +120,21 @@ class MaskModel(Protocol):
     device: torch.device
 
     def encode_images(self, images: Tensor) -> list[ImageEmbedding]:
-        """(B, 3, image_size, image_size) RGB float in 0..1 (not normalised) -> B embeddings."""
+        """Encode images to B embeddings.
+
+        Args:
+            images: (B, 3, image_size, image_size) RGB float in 0..1 (not normalized).
+        """
         ...
 
     def predict(self, embedding: ImageEmbedding, prompts: PromptBatch, *, multimask: bool) -> MaskPrediction:
-        """Masks for N prompts of one image, in batches inside: all three multimask outputs, or the single one."""
+        """Predict masks for N prompts: all three multimask outputs, or the single one."""
         ...
 
     def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
-        """Per prompt the multimask output with the highest predicted IoU, where that is > ``min_predicted_iou``."""
+        """Predict each prompt's best mask, where its IoU is > ``min_predicted_iou``."""
         ...
 
     def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
-        """Per prompt all of the three multimask outputs, in their order, whose predicted IoU is above the minimum."""
+        """Predict each prompt's masks whose IoU is > ``min_predicted_iou``, in their order."""
         ...

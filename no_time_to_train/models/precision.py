@@ -13,7 +13,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """The device meant by ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+    """Resolve ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Raises:
         InputError: not the name of a device.
@@ -37,7 +37,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The number format meant by ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    """Resolve ``auto``, ``float32``, ``bfloat16`` or ``float16``.
 
     ``auto`` is bfloat16 where the hardware multiplies in it (CUDA GPUs since Ampere, CPUs with AMX or AVX512-BF16),
     else float32. Raises InputError for any other name.
@@ -51,7 +51,10 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def forward_precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Runs a forward pass without gradients: autocast to ``dtype``, or true float32 (no TF32, no outer autocast)."""
+    """Run a forward pass without gradients, in one number format.
+
+    It is under autocast to ``dtype``, or in true float32 (no TF32, no outer autocast).
+    """
     reduced = dtype != torch.float32
     with torch.no_grad(), torch.autocast(device.type, dtype=dtype if reduced else None, enabled=reduced):
         if reduced or device.type != "cuda":

@@ -29,7 +29,7 @@ class VerificationReport:
 
 
 def verify_weights(name: str) -> VerificationReport:
-    """Read the weights called ``name`` on this machine and compare them with the network, as a run would load them.
+    """Compare the weights called ``name`` with the network, as a run loads them.
 
     Raises:
         InputError: no model of that name.

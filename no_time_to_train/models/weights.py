@@ -32,7 +32,7 @@ class WeightsRow:
 
 
 def list_weights() -> list[WeightsRow]:
-    """Every model of the catalogue and where its weights are; looks at this machine only."""
+    """List every model of the catalog and where its weights are, on this machine."""
     return [
         WeightsRow(spec.name, spec.kind, spec.size_mb, spec.licence, spec.gated, locate_weights(spec))
         for spec in CATALOG.values()
@@ -40,7 +40,10 @@ def list_weights() -> list[WeightsRow]:
 
 
 def get_weights(name: str) -> Path:
-    """Download the weights called ``name`` unless they are here; returns the file or folder.
+    """Download the weights called ``name`` unless they are here.
+
+    Returns:
+        The file or folder.
 
     Raises:
         InputError: no model of that name.
@@ -50,7 +53,7 @@ def get_weights(name: str) -> Path:
 
 
 def find_weights(spec: ModelSpec, explicit: str | Path | None = None) -> Path:
-    """The file or folder with the weights of ``spec``, downloaded from the hub if need be.
+    """Find the weights of ``spec``, downloaded from the hub if need be.
 
     Args:
         spec: the model.
@@ -79,7 +82,7 @@ def find_weights(spec: ModelSpec, explicit: str | Path | None = None) -> Path:
 
 
 def locate_weights(spec: ModelSpec) -> Path | None:
-    """The file or folder with the weights of ``spec`` on this machine, or None."""
+    """Locate the weights of ``spec`` on this machine: a file, a folder or None."""
     if spec.bundled_folder:
         return _weights_in(demo_data_folder() / spec.bundled_folder, spec)
     for folder in weights_folders():
@@ -108,7 +111,7 @@ def _weights_at(path: Path, spec: ModelSpec) -> Path:
 
 
 def _weights_in(folder: Path, spec: ModelSpec) -> Path | None:
-    """What to load from one model's folder: the folder itself in transformers' layout, else a file."""
+    """Choose what to load of a model's folder: itself in transformers' layout, else a file."""
     if spec.kind == "features" and (folder / "config.json").is_file() and _has_all_shards(folder):
         return folder
     for file_name in (spec.official_file, "model.safetensors"):

@@ -1,0 +1,1 @@
+"""Pure tensor and array arithmetic, without models or files."""

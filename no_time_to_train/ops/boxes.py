@@ -12,7 +12,7 @@ Boxes = TypeVar("Boxes", np.ndarray, Tensor)
 
 
 def boxes_from_masks(masks: Tensor, *, half_open: bool = True) -> Tensor:
-    """Tight boxes of masks.
+    """Return the tight boxes of masks.
 
     Args:
         masks: (N, h, w) bool.
@@ -30,21 +30,21 @@ def boxes_from_masks(masks: Tensor, *, half_open: bool = True) -> Tensor:
 
 
 def xyxy_to_xywh(boxes_xyxy: Boxes) -> Boxes:
-    """(..., 4) corners -> (..., 4) top-left corner, width, height. A new array or tensor."""
+    """Convert (..., 4) corners to top-left corner, width and height, as a new array or tensor."""
     converted = _copy(boxes_xyxy)
     converted[..., 2:] -= converted[..., :2]
     return converted
 
 
 def xywh_to_xyxy(boxes_xywh: Boxes) -> Boxes:
-    """(..., 4) top-left corner, width, height -> (..., 4) corners. A new array or tensor."""
+    """Convert (..., 4) top-left corner, width and height to corners, as a new array or tensor."""
     converted = _copy(boxes_xywh)
     converted[..., 2:] += converted[..., :2]
     return converted
 
 
 def clip_boxes(boxes_xyxy: Boxes, image_size_hw: tuple[int, int]) -> Boxes:
-    """(..., 4) boxes cut off at the borders of an image of (height, width). A new array or tensor."""
+    """Clip (..., 4) boxes to an image of (height, width), as a new array or tensor."""
     height, width = image_size_hw
     clipped = _copy(boxes_xyxy)
     clipped[..., 0::2] = clipped[..., 0::2].clip(0, width)
@@ -53,7 +53,7 @@ def clip_boxes(boxes_xyxy: Boxes, image_size_hw: tuple[int, int]) -> Boxes:
 
 
 def scale_boxes(boxes_xyxy: Boxes, from_size_hw: tuple[int, int], to_size_hw: tuple[int, int]) -> Boxes:
-    """(..., 4) float boxes of an image of one (height, width), in pixels of the same image at another size."""
+    """Scale (..., 4) float boxes from one (height, width) of an image to another."""
     scaled = _copy(boxes_xyxy)
     scaled[..., 0::2] *= to_size_hw[1] / from_size_hw[1]
     scaled[..., 1::2] *= to_size_hw[0] / from_size_hw[0]

@@ -25,12 +25,12 @@ class PrincipalComponents:
     axes: Tensor
 
     def project(self, vectors: Tensor) -> Tensor:
-        """(M, D) -> (M, K) float32 coordinates along the axes."""
+        """Project (M, D) vectors to (M, K) float32 coordinates along the axes."""
         return (vectors.float() - self.mean) @ self.axes.T
 
 
 def principal_components(vectors: Tensor, num_components: int) -> PrincipalComponents:
-    """Principal component analysis by the eigenvectors of the covariance matrix.
+    """Find the principal components, by the eigenvectors of the covariance matrix.
 
     Args:
         vectors: (M, D) float, M >= 1.
@@ -50,7 +50,7 @@ def principal_components(vectors: Tensor, num_components: int) -> PrincipalCompo
 
 
 def kmeans_centres(vectors: Tensor, k: int, seed: int) -> Tensor:
-    """Centres of k clusters.
+    """Return the centers of k clusters.
 
     Args:
         vectors: (M, D) float, M >= 1.
@@ -68,12 +68,15 @@ def kmeans_centres(vectors: Tensor, k: int, seed: int) -> Tensor:
 
 
 def nearest_centres(vectors: Tensor, centres: Tensor) -> Tensor:
-    """(M, D) and (K, D) -> (M,) int64: which centre is nearest, the first of equally near ones."""
+    """Return the (M,) int64 index of the nearest of (K, D) centers.
+
+    Of equally near centers it is the first.
+    """
     return torch.cdist(vectors, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
 
 
 def silhouette(vectors: Tensor, labels: Tensor) -> float:
-    """How well clusters are separated: mean over the vectors of (b - a) / max(a, b).
+    """Measure how well clusters are separated: the mean of (b - a) / max(a, b).
 
     a is the mean distance to the other vectors of the own cluster, b that to the nearest other cluster (Rousseeuw
     1987). Vectors alone in their cluster count 0.
@@ -105,13 +108,13 @@ def _silhouettes(chunk: Tensor, own: Tensor, vectors: Tensor, members: Tensor, s
 
 
 def best_num_clusters(vectors: Tensor, candidates: Sequence[int], seed: int) -> int:
-    """The number of clusters, among the candidates, whose K-means has the best silhouette; the least of equal ones."""
+    """Choose the number of clusters with the best silhouette, the least of equals."""
     scores = {k: silhouette(vectors, nearest_centres(vectors, kmeans_centres(vectors, k, seed))) for k in candidates}
     return max(candidates, key=lambda k: (scores[k], -k))
 
 
 def connected_parts(labels: Tensor) -> Tensor:
-    """Parts of a label map whose cells hang together over a common edge and have the same label.
+    """Split a label map into parts that touch by an edge and have one label.
 
     Args:
         labels: (h, w) int.

@@ -60,7 +60,9 @@ def encode_mask_logits(
 def stability_scores(
     logits: Tensor, image_size_hw: tuple[int, int], offset: float, *, antialias: bool = True
 ) -> Tensor:
-    """How little each mask changes with its threshold: SAM's ``stability_score``, without the upsampled image.
+    """Score how little each mask changes with its threshold.
+
+    This is SAM's ``stability_score``, without the upsampled image.
 
     Args:
         logits: (N, m, m) float over an image, or a crop, of ``image_size_hw``.
@@ -77,7 +79,7 @@ def stability_scores(
 
 
 def grid_logits(rles: Sequence[Rle], mask_size: int) -> Tensor:
-    """Masks of the image's size on the mask model's grid: the covered share of every cell, less a half.
+    """Bring masks to the mask model's grid: each cell's covered share, less a half.
 
     Args:
         rles: N masks of one size.
@@ -104,8 +106,17 @@ def grid_logits(rles: Sequence[Rle], mask_size: int) -> Tensor:
 
 
 def _cell_shares(num_cells: int, length: int, start: int, stop: int) -> tuple[slice, Tensor]:
-    """Of ``length`` pixels in ``num_cells`` equal cells: the cells that pixels start..stop touch, and the share
-    (cells, pixels) of each of them that each of these pixels covers."""
+    """Return the cells that pixels start..stop touch, and the share that each of these pixels covers.
+
+    Args:
+        num_cells: equal cells of an axis.
+        length: of the axis in pixels.
+        start: first pixel.
+        stop: after the last pixel.
+
+    Returns:
+        The cells, and the (cells, pixels) shares.
+    """
     cells = slice(start * num_cells // length, math.ceil(stop * num_cells / length))
     edges = torch.arange(cells.start, cells.stop + 1, dtype=torch.float64) * length / num_cells
     pixels = torch.arange(start, stop, dtype=torch.float64)
@@ -114,7 +125,7 @@ def _cell_shares(num_cells: int, length: int, start: int, stop: int) -> tuple[sl
 
 
 def _chunks(logits: Tensor, image_size_hw: tuple[int, int]) -> Sequence[Tensor]:
-    """Float32 parts of the logits that fit the budget once their columns are resampled."""
+    """Yield float32 parts of the logits that fit the budget once resampled."""
     if not len(logits):
         return ()
     budget = _VALUES_PER_CHUNK.get(logits.device.type, _VALUES_PER_CHUNK["cpu"])
@@ -253,7 +264,7 @@ def _samples_touching(extent: tuple[int, int], in_size: int, out_size: int, anti
 
 
 def _resample(values: Tensor, out_size: int, start: int, stop: int, antialias: bool) -> Tensor:
-    """Samples ``start`` .. ``stop`` of the second axis of (N, in, k), resampled to ``out_size``."""
+    """Resample the second axis of (N, in, k) to ``out_size``: samples ``start`` .. ``stop``."""
     in_size = values.shape[1]
     if not _is_two_tap(in_size, out_size):
         return interpolation_matrix(in_size, out_size, antialias=antialias)[start:stop].to(values.device) @ values

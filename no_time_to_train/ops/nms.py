@@ -8,7 +8,7 @@ from torchvision.ops import nms
 
 
 def class_aware_nms(boxes_xyxy: Tensor, ranking: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
-    """Greedy non-maximum suppression inside each class.
+    """Drop boxes that overlap a better one of their class.
 
     From the best ranking down, a box is kept unless its IoU with a kept box of its class is above the threshold. Equal
     rankings are visited in input order. A box without area suppresses nothing and is never suppressed.

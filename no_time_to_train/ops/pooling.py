@@ -12,7 +12,7 @@ _MASK_PIXELS_PER_CHUNK = {"cpu": 1 << 22, "cuda": 1 << 26}  # 16 MB and 256 MB a
 
 
 def pool_mask_features(masks: Tensor, features: Tensor) -> Tensor:
-    """Mean of the feature map, upsampled bilinearly to the masks' grid, under each mask (equation 3).
+    """Average the upsampled feature map under each mask (equation 3).
 
     Nothing is upsampled. With U the interpolation matrices, ``sum_uv M (U_h F U_w^T)`` is
     ``sum_ij (U_h^T M U_w) F``: the masks are pulled back to the patches, and one product with F is left.
@@ -28,7 +28,7 @@ def pool_mask_features(masks: Tensor, features: Tensor) -> Tensor:
 
 
 def pull_back_masks(masks: Tensor, features: Tensor) -> Tensor:
-    """The weight that each patch has in the masks' sums over the feature map upsampled to their grid.
+    """Return each patch's weight in sums over the upsampled feature map.
 
     Args:
         masks: (N, H, W) bool.
@@ -48,7 +48,7 @@ def pull_back_masks(masks: Tensor, features: Tensor) -> Tensor:
 
 
 def pool_weighted_features(weights: Tensor, features: Tensor) -> Tensor:
-    """Weighted mean of a feature map (equation 1, for soft masks on the patch grid).
+    """Average a feature map with weights (equation 1, for soft masks).
 
     Args:
         weights: (N, h, w), at least 0.
@@ -64,7 +64,7 @@ def pool_weighted_features(weights: Tensor, features: Tensor) -> Tensor:
 
 
 def mask_consistency(weights: Tensor, features: Tensor, means: Tensor) -> Tensor:
-    """Mean cosine of the patch features under each mask to the mask's own mean feature.
+    """Return the mean cosine of each mask's patches to their mean feature.
 
     The mean of cosines to one vector is the cosine-like product ``<mean of the unit features, unit mean feature>``: one
     more pooled product, and no tensor of masks x patches x D.

@@ -10,7 +10,9 @@ from no_time_to_train.ops.rle import Rle, decode_rle, rle_from_toggles
 
 
 def remove_small_regions(rle: Rle, min_area: int) -> Rle:
-    """Fill holes of fewer than ``min_area`` pixels, then drop islands of fewer, as SAM's automatic generator does.
+    """Fill holes of fewer than ``min_area`` pixels, then drop such islands.
+
+    SAM's automatic generator does so too.
 
     Regions hang together over edges and corners. Background at the border counts as a hole like any other. Where all
     islands are smaller, the largest one stays (of equal ones that of the leftmost column).
@@ -46,12 +48,12 @@ class _Runs(NamedTuple):
     areas: np.ndarray
 
     def select(self, chosen: np.ndarray) -> np.ndarray:
-        """Starts and ends of the chosen runs, unsorted."""
+        """Return the starts and ends of the chosen runs, unsorted."""
         return np.concatenate([self.starts[chosen], self.ends[chosen]])
 
 
 def _with_runs_flipped(rle: Rle, bounds: np.ndarray) -> Rle:
-    """The mask with all pixels between these starts and ends changed."""
+    """Flip all pixels of a mask between these starts and ends."""
     height, width = rle["size"]
     toggles = np.flatnonzero(np.diff(decode_rle(rle).reshape(-1, order="F"), prepend=False))
     return rle_from_toggles(np.concatenate([toggles, bounds]), (height, width))

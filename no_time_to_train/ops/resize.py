@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 def interpolation_matrix(
     in_size: int, out_size: int, *, mode: Literal["bilinear", "bicubic"] = "bilinear", antialias: bool = False
 ) -> Tensor:
-    """The linear map of ``interpolate(..., align_corners=False)`` on one axis.
+    """Return the matrix of ``interpolate(..., align_corners=False)`` on one axis.
 
     Resampling an image is ``rows @ image @ columns.T`` with two of these. The tensor is cached and shared: treat it as
     read-only.

@@ -26,12 +26,12 @@ class Rle(TypedDict):
 
 
 def encode_mask(mask: np.ndarray) -> Rle:
-    """(H, W) bool -> RLE."""
+    """Encode an (H, W) bool mask."""
     return coco_mask.encode(np.asfortranarray(mask, np.uint8))
 
 
 def encode_mask_crop(crop: np.ndarray | Tensor, top: int, left: int, image_size_hw: tuple[int, int]) -> Rle:
-    """RLE of a mask that is False outside a crop; the full-size mask is never built.
+    """Encode a mask that is False outside a crop, without building it.
 
     Args:
         crop: (h, w) bool, the mask inside the crop.
@@ -51,7 +51,7 @@ def encode_mask_crop(crop: np.ndarray | Tensor, top: int, left: int, image_size_
 
 
 def rle_from_toggles(toggles: np.ndarray, image_size_hw: tuple[int, int]) -> Rle:
-    """RLE of the mask whose value changes at the given positions.
+    """Encode the mask whose value changes at the given positions.
 
     Args:
         toggles: (T,) int column-major pixel positions, ascending. Two at one position cancel; those at the very end
@@ -66,12 +66,12 @@ def rle_from_toggles(toggles: np.ndarray, image_size_hw: tuple[int, int]) -> Rle
 
 
 def decode_rle(rle: Rle) -> np.ndarray:
-    """RLE -> (H, W) bool, column-major in memory."""
+    """Decode an RLE to (H, W) bool, column-major in memory."""
     return coco_mask.decode(rle).view(bool)
 
 
 def rle_area(rle: Rle) -> int:
-    """Number of pixels of the mask."""
+    """Return the number of pixels of the mask."""
     return int(coco_mask.area(rle))
 
 
@@ -95,7 +95,9 @@ def rles_to_boxes_xyxy(rles: Sequence[Rle]) -> np.ndarray:
 
 
 def intersection_over_self(rles: Sequence[Rle]) -> np.ndarray:
-    """Share of each mask that another one covers, |m and n| / |m| (equation 5 of arXiv 2507.02798).
+    """Return the share of each mask that every other one covers.
+
+    This is |m and n| / |m|, equation 5 of arXiv 2507.02798.
 
     Args:
         rles: N masks of one size. Pairs whose boxes do not overlap cost nothing.
@@ -110,7 +112,7 @@ def intersection_over_self(rles: Sequence[Rle]) -> np.ndarray:
 
 
 def segmentation_to_rle(segmentation: Any, image_size_hw: tuple[int, int]) -> Rle:
-    """The ``segmentation`` of a COCO annotation -> RLE.
+    """Encode the ``segmentation`` of a COCO annotation.
 
     Args:
         segmentation: polygons ``[[x0, y0, x1, y1, ...], ...]`` in pixels, or an RLE dict whose counts are a list

@@ -18,6 +18,7 @@ from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.review_record import (
     ImageReview,
     ReviewObject,
+    Status,
     coco_annotation,
     objects_under_review,
     reviewed_objects,
@@ -29,6 +30,7 @@ _MAX_UNDO = 200
 _MAX_NAME_LENGTH = 80
 
 Decision = Literal["keep", "drop", "undecide"]
+_STATUS_AFTER: dict[str, Status] = {"keep": "kept", "drop": "dropped", "undecide": "undecided"}
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ class ReviewSession:
 
     def decide(self, number: int, ids: Sequence[str], decision: Decision) -> None:
         """Keep or drop objects, or take the decision back."""
-        status = {"keep": "kept", "drop": "dropped", "undecide": "undecided"}.get(decision)
+        status = _STATUS_AFTER.get(decision)
         if status is None:
             raise InputError(f"a decision must be keep, drop or undecide, got {decision!r}.")
         with self._lock:

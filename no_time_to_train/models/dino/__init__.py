@@ -1,0 +1,1 @@
+"""DINOv2 and DINOv3: one feature vector for each patch of an image."""

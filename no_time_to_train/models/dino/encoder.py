@@ -79,7 +79,7 @@ class DinoEncoder:
         self._std = torch.tensor(std, device=device).view(3, 1, 1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Features of every patch.
+        """Return the features of every patch.
 
         Args:
             images: (B, 3, H, W) RGB float in 0..1, not normalised; H and W are multiples of the patch (both are
@@ -114,7 +114,7 @@ def load_dino(
     dtype: torch.dtype = torch.float32,
     compile: bool = False,
 ) -> DinoEncoder:
-    """The frozen encoder called ``model``.
+    """Load the frozen encoder called ``model``.
 
     Args:
         model: a name of ``nttt weights list``, or a specification of one's own.
@@ -155,7 +155,7 @@ def load_dino(
 
 
 def _load_folder(folder: Path, spec: ModelSpec) -> PreTrainedModel:
-    """A network from a folder in transformers' layout."""
+    """Load a network from a folder in transformers' layout."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder)
@@ -168,7 +168,10 @@ def _load_folder(folder: Path, spec: ModelSpec) -> PreTrainedModel:
 
 
 def _load_file(path: Path, spec: ModelSpec) -> PreTrainedModel:
-    """A network from one file in the hub's or Meta's layout; the architecture is the catalogue's."""
+    """Load a network from one file in the hub's or Meta's layout.
+
+    The architecture is the catalog's.
+    """
     from transformers import AutoConfig
 
     state_dict = read_state_dict(path)
@@ -184,7 +187,7 @@ def _load_file(path: Path, spec: ModelSpec) -> PreTrainedModel:
 
 
 def _from_pretrained(config: PreTrainedConfig, spec: ModelSpec, *, source: Path, **arguments: Any) -> PreTrainedModel:
-    """transformers' own loading, which maps the hub's names; anything that does not fit is an error."""
+    """Load as transformers does, which maps the hub's names; misfits are errors."""
     with quiet_transformers():
         module, report = _model_classes()[config.model_type].from_pretrained(
             config=config,
@@ -212,7 +215,7 @@ def _model_classes() -> dict[str, Any]:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bar and no report on loading: what matters becomes an error."""
+    """Silence transformers' progress bar and report: what matters becomes an error."""
     from transformers.utils import logging
 
     verbosity, had_progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

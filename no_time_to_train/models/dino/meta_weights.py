@@ -55,12 +55,12 @@ _DINOV3_UNUSED = re.compile(
 
 
 def is_meta_layout(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether the names are those of Meta's repositories."""
+    """Return whether the names are those of Meta's repositories."""
     return "patch_embed.proj.weight" in state_dict
 
 
 def to_hub_layout(state_dict: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
-    """Meta's names -> the hub's; joint query-key-value projections are split.
+    """Rename Meta's weights as the hub's, with query, key and value split.
 
     Args:
         state_dict: names and tensors of a DINOv2 or DINOv3 checkpoint of Meta.

@@ -73,7 +73,7 @@ class Scores:
         self._mixing = torch.bmm(by_channel, factored.vectors.transpose(1, 2)).to(image.dtype)
 
     def of(self, prompts: slice) -> Tensor:
-        """(n, H * T, L) scores of a part of the prompts, a new tensor."""
+        """Return new (n, H * T, L) scores of a part of the prompts."""
         tokens, factored = self._tokens[prompts], self._factored
         scores = per_head(tokens, of_prompts(self._image, prompts))
         if factored.scale is None:
@@ -84,7 +84,7 @@ class Scores:
 
 
 def parts(length: int, elements: int, like: Tensor) -> Iterator[slice]:
-    """Consecutive slices of ``length`` items, each of as many as the device works off well at a time.
+    """Slice ``length`` items into parts that suit the device.
 
     Args:
         length: how many items there are.
@@ -97,12 +97,15 @@ def parts(length: int, elements: int, like: Tensor) -> Iterator[slice]:
 
 
 def of_prompts(image: Tensor, prompts: slice) -> Tensor:
-    """What belongs to some of the prompts: (1, ...) is shared by all of them, of (N, ...) a part."""
+    """Select some of the prompts: (1, ...) is shared by all, of (N, ...) a part."""
     return image if image.shape[0] == 1 else image[prompts]
 
 
 def per_head(tokens: Tensor, image: Tensor) -> Tensor:
-    """(n, H, T, d) @ (B, H, d, L) -> (n, H * T, L), a new tensor; B is 1 or n. A shared image is not copied."""
+    """Multiply (n, H, T, d) by (B, H, d, L) to a new (n, H * T, L).
+
+    B is 1 or n. A shared image is not copied.
+    """
     if len(image) == len(tokens):
         return (tokens @ image).flatten(1, 2)
     product = prompts_apart if image.device.type == "cpu" else prompts_together
@@ -110,7 +113,10 @@ def per_head(tokens: Tensor, image: Tensor) -> Tensor:
 
 
 def prompts_apart(tokens: Tensor, image: Tensor) -> Tensor:
-    """(n, H, T, d) @ (1, H, d, L) -> (n, H, T, L), prompt by prompt: no product has to be rearranged."""
+    """Multiply (n, H, T, d) by (1, H, d, L), prompt by prompt.
+
+    No product has to be rearranged to (n, H, T, L).
+    """
     product = tokens.new_empty(*tokens.shape[:3], image.shape[3])
     for prompt, out in zip(tokens, product, strict=True):
         torch.bmm(prompt, image[0], out=out)
@@ -118,13 +124,19 @@ def prompts_apart(tokens: Tensor, image: Tensor) -> Tensor:
 
 
 def prompts_together(tokens: Tensor, image: Tensor) -> Tensor:
-    """The same by one product for all prompts, for GPUs, and one pass to put the prompts in front."""
+    """Multiply (n, H, T, d) by (1, H, d, L) at once, for GPUs.
+
+    A second pass puts the prompts in front: (n, H, T, L).
+    """
     product = tokens.transpose(0, 1).flatten(1, 2) @ image[0]
     return product.unflatten(1, (len(tokens), -1)).transpose(0, 1).contiguous()
 
 
 def per_head_sum(weights: Tensor, image: Tensor) -> Tensor:
-    """sum_l weights (n, H * T, L) * image (B, H, d, L) -> (n, H, T, d); B is 1 or n."""
+    """Sum weights (n, H * T, L) times image (B, H, d, L) over L.
+
+    Gives (n, H, T, d); B is 1 or n.
+    """
     weights = weights.unflatten(1, (image.shape[1], -1))
     if len(image) == len(weights):
         return weights @ image.transpose(2, 3)

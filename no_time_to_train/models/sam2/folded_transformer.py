@@ -80,7 +80,7 @@ class ImageTerms:
 
 
 class FoldedTransformer:
-    """The same numbers as ``sam2``'s ``TwoWayTransformer`` for N prompts of one image.
+    """``sam2``'s ``TwoWayTransformer`` for N prompts of one image, with equal numbers.
 
     Args:
         transformer: the trained ``TwoWayTransformer``.
@@ -105,7 +105,11 @@ class FoldedTransformer:
         self.final_constant = constant
 
     def project_image(self, image: Tensor) -> ImageTerms:
-        """(B, C, L) image tokens, dense prompt added -> what the prompts share; B is 1 or one per prompt."""
+        """Project the image tokens to what the prompts share.
+
+        Args:
+            image: (B, C, L) tokens, dense prompt added; B is 1 or the number of prompts.
+        """
         base = image.float()
         layers: list[LayerTerms] = []
         for layer in self._layers:
@@ -170,7 +174,7 @@ class _FoldedLayer:
         ]
 
     def project_image(self, base: Tensor) -> tuple[LayerTerms, Tensor]:
-        """(B, C, L) base of this layer -> its shared terms, and the base of the next layer."""
+        """Compute the shared terms of a (B, C, L) base, and the next layer's base."""
         keys, values = self._token_to_image.project_image(base)
         queries = _project(self._query_weight, base)
         if self._is_first:
@@ -194,7 +198,7 @@ class _FoldedLayer:
     def update_tokens(
         self, terms: LayerTerms, factored: FactoredTokens, queries: Tensor, query_position: Tensor
     ) -> Tensor:
-        """Self-attention, reading from the image, and the MLP."""
+        """Apply self-attention, read from the image, and apply the MLP."""
         block = self._block
         if block.skip_first_layer_pe:
             queries = block.self_attn(queries, queries, queries)
@@ -208,7 +212,7 @@ class _FoldedLayer:
     def update_image(
         self, terms: LayerTerms, factored: FactoredTokens, queries: Tensor, query_position: Tensor
     ) -> FactoredTokens:
-        """The image attends to the prompt tokens, then layer norm."""
+        """Let the image attend to the prompt tokens, then apply the layer norm."""
         attention = self._image_to_token
         heads = attention.num_heads
         keys = _tokens_by_head(attention.k_proj(queries + query_position), heads)
@@ -253,7 +257,7 @@ class _FactoredLayerNorm:
         self._power = terms.power + (terms.cross_shift * tokens.row_sums).sum(1)
 
     def __call__(self, prompts: slice) -> Tensor:
-        """(n, L) float32 scale after the norm, of a part of the prompts."""
+        """Return the (n, L) float32 scale after the norm, of a part of the prompts."""
         basis = self._tokens.basis[prompts]
         mixed = per_head(self._values[prompts], of_prompts(self._cross, prompts))
         mixed.baddbmm_(self._gram[prompts], basis)
@@ -278,12 +282,12 @@ class _TokenToImage:
         self._key_position = (self._key_weight @ position).to(dtype)
 
     def project_image(self, base: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, L) -> keys and values without constants, (B, H, d, L) each."""
+        """Project (B, C, L) to keys and values without constants, (B, H, d, L) each."""
         keys, values = _project(self._key_weight, base), _project(self._value_weight, base)
         return keys.to(self._dtype), values.to(self._dtype)
 
     def __call__(self, terms: ReadTerms, factored: FactoredTokens, tokens: Tensor) -> Tensor:
-        """(N, T, C) tokens -> what they read from the image (N, T, C)."""
+        """Return the (N, T, C) that (N, T, C) tokens read from the image."""
         heads = self._attention.num_heads
         queries = _tokens_by_head(self._attention.q_proj(tokens), heads)
         queries = queries * queries.shape[-1] ** -0.5
@@ -318,5 +322,5 @@ def _tokens_by_head(tokens: Tensor, heads: int) -> Tensor:
 
 
 def _centred(vectors: Tensor) -> Tensor:
-    """Removes the mean over channels, the last dimension."""
+    """Remove the mean over channels, the last dimension."""
     return vectors - vectors.mean(-1, keepdim=True)

@@ -35,7 +35,7 @@ class UpscalingTerms:
     size_hw: tuple[int, int]
 
     def __getitem__(self, prompts: Tensor) -> UpscalingTerms:
-        """The terms of the listed prompts."""
+        """Select the terms of the listed prompts."""
         if len(self.base) == 1:
             return self
         return replace(self, base=self.base[prompts])
@@ -63,7 +63,12 @@ class MaskUpscaling:
         self._second_shift = second.bias.detach().float().repeat(4)[:, None]
 
     def project_image(self, base: Tensor, high_res_features: tuple[Tensor, Tensor]) -> UpscalingTerms:
-        """(B, C, L) base after the transformer and the (stride-4, stride-8) features -> the shared terms."""
+        """Compute the shared terms of an image.
+
+        Args:
+            base: (B, C, L) after the transformer.
+            high_res_features: of stride 4 and of stride 8.
+        """
         stride_4, stride_8 = (features[0].float() for features in high_res_features)
         height, width = stride_8.shape[1] // 2, stride_8.shape[2] // 2
         by_pixel = stride_8.reshape(-1, height, 2, width, 2).permute(2, 4, 0, 1, 3).flatten(3).flatten(0, 1)
@@ -78,7 +83,7 @@ class MaskUpscaling:
         )
 
     def __call__(self, terms: UpscalingTerms, tokens: FactoredTokens, hyper_vectors: Tensor) -> Tensor:
-        """Mask logits.
+        """Compute mask logits.
 
         Args:
             terms: of the image.

@@ -78,7 +78,7 @@ class Sam2MaskModel:
         self._std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
 
     def encode_images(self, images: Tensor) -> list[ImageEmbedding]:
-        """One embedding per image of the batch.
+        """Return one embedding per image of the batch.
 
         Args:
             images: (B, 3, image_size, image_size) RGB float in 0..1, not normalised.
@@ -104,7 +104,7 @@ class Sam2MaskModel:
         ]
 
     def predict(self, embedding: ImageEmbedding, prompts: PromptBatch, *, multimask: bool) -> MaskPrediction:
-        """Masks for N prompts of one image.
+        """Predict masks for N prompts of one image.
 
         Args:
             embedding: from ``encode_images``.
@@ -131,14 +131,14 @@ class Sam2MaskModel:
         )
 
     def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
-        """Per prompt the multimask output with the highest predicted IoU, where that is > ``min_predicted_iou``.
+        """Predict each prompt's best mask, where its IoU is > ``min_predicted_iou``.
 
         Arguments and errors as in ``predict``. Masks below the minimum never take memory beyond their batch.
         """
         return self._keep_masks(lambda batch: self._decoder.predict_best(embedding, batch, min_predicted_iou), prompts)
 
     def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
-        """Per prompt all of the three multimask outputs, in their order, whose predicted IoU is above the minimum.
+        """Predict each prompt's masks whose IoU is > ``min_predicted_iou``, in their order.
 
         Arguments, memory and errors as in ``predict_best``.
         """
@@ -183,7 +183,7 @@ def load_sam2(
     add_no_memory_embedding: bool | None = None,
     compile: bool = False,
 ) -> Sam2MaskModel:
-    """The frozen mask model called ``model``.
+    """Load the frozen mask model called ``model``.
 
     Args:
         model: a name of ``nttt weights list``, or a specification of one's own.
@@ -219,7 +219,10 @@ def load_sam2(
 
 
 def build_sam2(spec: ModelSpec) -> SAM2Base:
-    """The network of ``spec`` with random weights, from its YAML; SAM 2.0 and 2.1 differ only in that."""
+    """Build the network of ``spec`` with random weights, from its YAML.
+
+    SAM 2.0 and 2.1 differ only in that.
+    """
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
@@ -232,7 +235,10 @@ def build_sam2(spec: ModelSpec) -> SAM2Base:
 
 @contextmanager
 def hydra_left_as_found() -> Iterator[None]:
-    """Undo what a first ``import sam2`` inside the block does: it initialises Hydra for the whole process."""
+    """Undo what a first ``import sam2`` inside the block does to Hydra.
+
+    It initializes Hydra for the whole process.
+    """
     from hydra.core.global_hydra import GlobalHydra
 
     was_initialised = GlobalHydra.instance().is_initialized()

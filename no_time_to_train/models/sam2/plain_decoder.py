@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 
 class PromptDecoder(Protocol):
-    """Decodes one batch of prompts; ``PlainDecoder`` and ``point_decoder.PointDecoder`` are two."""
+    """Decoder of one batch of prompts, such as ``PlainDecoder`` and ``PointDecoder``."""
 
-    def predict(self, embedding: ImageEmbedding, prompts: PromptBatch, multimask: bool) -> MaskPrediction: ...
+    def predict(self, embedding: ImageEmbedding, prompts: PromptBatch, multimask: bool) -> MaskPrediction:
+        """Predict all three multimask outputs, or the single one."""
 
-    def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks: ...
+    def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
+        """Predict each prompt's best mask, where its IoU is above the minimum."""
 
-    def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks: ...
+    def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
+        """Predict each prompt's masks whose IoU is above the minimum."""
 
 
 class PlainDecoder:
@@ -30,7 +33,7 @@ class PlainDecoder:
         self._sam = sam
 
     def predict(self, embedding: ImageEmbedding, prompts: PromptBatch, multimask: bool) -> MaskPrediction:
-        """All three multimask outputs, or the single one."""
+        """Predict all three multimask outputs, or the single one."""
         sparse, dense = self._sam.sam_prompt_encoder(
             points=points_with_boxes(prompts),
             boxes=None,
@@ -48,7 +51,7 @@ class PlainDecoder:
         return MaskPrediction(logits.float(), predicted_ious.float())
 
     def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
-        """Per prompt the best of the three by predicted IoU (the first of equals), where it is above the minimum."""
+        """Predict each prompt's best mask (the first of equals), where it is above the minimum."""
         prediction = self.predict(embedding, prompts, True)
         best = prediction.predicted_ious.argmax(dim=1)
         predicted_ious = prediction.predicted_ious.gather(1, best[:, None])[:, 0]
@@ -56,14 +59,17 @@ class PlainDecoder:
         return BestMasks(prediction.logits[kept, best[kept]], predicted_ious[kept], kept)
 
     def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
-        """Per prompt those of the three whose predicted IoU is above the minimum."""
+        """Predict each prompt's masks whose IoU is above the minimum."""
         prediction = self.predict(embedding, prompts, True)
         kept = prediction.predicted_ious > min_predicted_iou
         return BestMasks(prediction.logits[kept], prediction.predicted_ious[kept], torch.nonzero(kept)[:, 0])
 
 
 def points_with_boxes(prompts: PromptBatch) -> tuple[Tensor, Tensor] | None:
-    """Points and labels for the prompt encoder; a box is its two corners (labels 2 and 3) before the points."""
+    """Return points and labels for the prompt encoder.
+
+    A box is its two corners (labels 2 and 3) before the points.
+    """
     coordinates, labels = [], []
     if prompts.boxes_xyxy is not None:
         coordinates.append(prompts.boxes_xyxy.reshape(-1, 2, 2))

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 
 def arithmetic_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """The format for a decoder's image side where ``dtype`` is allowed: float32 on CPUs that gain nothing from less.
+    """Choose the format for a decoder's image side where ``dtype`` is allowed.
+
+    It is float32 on CPUs that gain nothing from less.
 
     Matrix tiles (AMX) and AMD's AVX512-BF16 multiply bfloat16 two to four times as fast as float32. Other processors
     were measured at half the rate of float32, and the result is less exact.
@@ -66,7 +68,9 @@ class _Decoded:
 
 
 class PointDecoder:
-    """Decodes prompts of one image; every call is one batch (``batching.PromptBatcher`` splits long lists).
+    """Decoder of prompts of one image; every call is one batch.
+
+    ``batching.PromptBatcher`` splits long lists.
 
     The weights are copied and rearranged at construction: later changes of the model are not seen.
     """
@@ -101,7 +105,7 @@ class PointDecoder:
         self._last_image: tuple[weakref.ref[ImageEmbedding], _SharedTerms] | None = None
 
     def predict(self, embedding: ImageEmbedding, prompts: PromptBatch, multimask: bool) -> MaskPrediction:
-        """Masks for N prompts, as the package's ``MaskDecoder`` in evaluation mode gives them.
+        """Predict masks for N prompts, as ``MaskDecoder`` in evaluation mode does.
 
         Args:
             embedding: of the image; what its prompts share is remembered until another image comes.
@@ -119,7 +123,7 @@ class PointDecoder:
             return self._single_mask(decoded)
 
     def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
-        """Per prompt the best of the three masks by predicted IoU, where that is > ``min_predicted_iou``.
+        """Predict each prompt's best mask, where its IoU is > ``min_predicted_iou``.
 
         Nothing else is upscaled. Arguments as in ``predict``.
         """
@@ -131,7 +135,7 @@ class PointDecoder:
             return BestMasks(logits, best_ious[kept], kept)
 
     def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
-        """Per prompt all of the three masks whose predicted IoU is > ``min_predicted_iou``.
+        """Predict each prompt's masks whose IoU is > ``min_predicted_iou``.
 
         Prompts without any are not upscaled. Arguments as in ``predict``.
         """
@@ -201,7 +205,7 @@ class PointDecoder:
         return self._upscale(decoded, prompts, vectors[:, None])[:, 0]
 
     def _single_mask(self, decoded: _Decoded) -> MaskPrediction:
-        """The single-mask token's output, or the best of the three where that one is unstable."""
+        """Return the single-mask token's output, or the best of the three where it is unstable."""
         logits, ious = self._masks(decoded, slice(0, 1)), decoded.predicted_ious[:, :1]
         if self._heads.dynamic_multimask_via_stability:
             unstable = self._heads._get_stability_scores(logits)[:, 0] < self._heads.dynamic_multimask_stability_thresh

@@ -73,7 +73,7 @@ class ObjectMemory:
     recent: Mapping[int, FrameMemory] = field(default_factory=dict)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything, under names that ``from_tensors`` takes back."""
+        """Return everything, under names that ``from_tensors`` takes back."""
         named = {}
         for kind, frames in (("conditioning", self.conditioning), ("recent", self.recent)):
             for index, memory in frames.items():
@@ -84,7 +84,7 @@ class ObjectMemory:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """What ``tensors`` gave, in any order."""
+        """Rebuild the memory from what ``tensors`` gave, in any order."""
         frames: dict[str, dict[int, FrameMemory]] = {"conditioning": {}, "recent": {}}
         names = [name.split(".") for name in tensors if name.endswith(".pointer")]
         for kind, index, _ in sorted(names, key=lambda parts: int(parts[1])):
@@ -93,7 +93,7 @@ class ObjectMemory:
         return cls(**frames)
 
     def to(self, device: torch.device) -> ObjectMemory:
-        """The same on another device."""
+        """Move the memory to another device."""
         moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
         return ObjectMemory.from_tensors(moved)
 
@@ -107,7 +107,9 @@ class ObjectMask:
 
 
 class Sam2VideoMemory:
-    """Follows objects through a video with the memory modules of a SAM 2 that also segments its key frames.
+    """SAM 2's memory modules, which follow objects through a video.
+
+    The same SAM 2 segments the key frames.
 
     Args:
         mask_model: as ``load_sam2`` gives it.
@@ -135,7 +137,7 @@ class Sam2VideoMemory:
         self._memory_positions = self._positions_of_memories()
 
     def encode(self, image: np.ndarray) -> FrameEncoding:
-        """(H, W, 3) uint8 RGB frame, squashed to the network's square."""
+        """Encode an (H, W, 3) uint8 RGB frame, squashed to the network's square."""
         square = as_image_tensor(resize_for_model(image, self.image_size), self.device)
         with forward_precision(self.device, self._dtype):
             backbone = self._module.forward_image(((square - self._mean) / self._std)[None])
@@ -177,7 +179,10 @@ class Sam2VideoMemory:
     def propagate(
         self, frame_index: int, frame: FrameEncoding, memory: ObjectMemory
     ) -> tuple[ObjectMask, ObjectMemory]:
-        """Find the object in the next frame. Arguments as for ``condition``; at least one frame is conditioned."""
+        """Find the object in the next frame.
+
+        The arguments are those of ``condition``; at least one frame is conditioned.
+        """
         with forward_precision(self.device, self._dtype):
             output = self._step(frame_index, frame, memory, None, remember=True)
         remembered = FrameMemory(output["obj_ptr"], output["maskmem_features"].to(torch.bfloat16))
@@ -223,7 +228,10 @@ class Sam2VideoMemory:
         }
 
     def _positions_of_memories(self) -> list[Tensor]:
-        """The position codes of spatial memories: the same for every frame and object, so taken from an empty one."""
+        """Return the position codes of spatial memories.
+
+        They are the same for every frame and object, so taken from an empty one.
+        """
         side = self.image_size // self._module.backbone_stride
         with forward_precision(self.device, self._dtype):
             _, positions = self._module._encode_new_memory(
