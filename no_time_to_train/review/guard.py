@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -76,7 +76,8 @@ class Guard:
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{known}" for known in self._hosts}:
             return "Other pages may not use this server."
-        if _fetch_site(request.headers) == "cross-site" and request.url.path != "/":
+        # Another port of this machine is another origin, but the same site: it gets the cookie, and no answer.
+        if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and request.url.path != "/":
             return "Other pages may not use this server."
         given = (
             request.query_params.get("token") if request.url.path == "/" else None,
@@ -90,7 +91,3 @@ class Guard:
         if request.scope["method"] not in ("GET", "HEAD") and origin is None and TOKEN_HEADER not in request.headers:
             return "A change must come from this server's own page."
         return None
-
-
-def _fetch_site(headers: Headers) -> str | None:
-    return headers.get("sec-fetch-site")

@@ -68,6 +68,7 @@ def test_nothing_outside_the_page_is_served(client: TestClient, path: str) -> No
         ({"origin": "null"}, "Other pages"),
         ({"origin": "http://127.0.0.1:9999"}, "Other pages"),
         ({"sec-fetch-site": "cross-site"}, "Other pages"),
+        ({"sec-fetch-site": "same-site"}, "Other pages"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
