@@ -1,4 +1,4 @@
-"""How long the automatic mask generator takes against the sam2 package's own, on the same weights and pictures.
+"""How long the automatic mask generator takes against the sam2 package's own, on the same weights and images.
 
     python -m tools.benchmarks.automatic_masks --model sam2_demo --points-per-side 16
     python -m tools.benchmarks.automatic_masks --model sam2.1_tiny --points-per-side 8 --image photo.jpg
@@ -39,7 +39,7 @@ def main() -> None:
     pixels = read_image(options.image)
     thresholds = DEMO_THRESHOLDS if options.model == "sam2_demo" else _loose_thresholds(model, pixels)
     height, width = pixels.shape[:2]
-    print(f"{options.model} on {device}, {torch.get_num_threads()} threads, picture {width} x {height}, {thresholds}\n")
+    print(f"{options.model} on {device}, {torch.get_num_threads()} threads, image {width} x {height}, {thresholds}\n")
     print("| crop layers | points per side | sam2 s | ours s | times faster | masks sam2 / ours | differing pixels |")
     print("|---|---|---|---|---|---|---|")
     for layers in options.crop_layers:
@@ -80,14 +80,14 @@ def _loose_thresholds(model: Sam2MaskModel, pixels: np.ndarray) -> dict[str, flo
 
 
 def _timed(run: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    _synchronise(device)
+    _synchronize(device)
     start = time.perf_counter()
     result = run()
-    _synchronise(device)
+    _synchronize(device)
     return time.perf_counter() - start, result
 
 
-def _synchronise(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -5,7 +5,7 @@
     python -m tools.benchmarks.demo_tracking --clips 1 --write clip.mp4       # to look at it: nttt track clip.mp4 ...
 
 Each clip shows three moving objects of the demo benchmark's categories: it is played forwards and then backwards, and
-one of the objects is out of the picture in the middle, so that it leaves and comes back. Printed are the mean IoU of
+one of the objects is out of the image in the middle, so that it leaves and comes back. Printed are the mean IoU of
 the objects' masks (0 where an object has none), the share of visible objects that are found (IoU at least 0.5), false
 tracks per frame, and identity switches as CLEAR MOT counts them: a visible object is matched with another track than
 the last time.

@@ -141,10 +141,10 @@ class BlobProposals:
         side = models.fast_sam.mask_size
         encoder = models.fast_dino
         patches = encoder.image_size // encoder.patch_size
-        centres = torch.rand(num_masks, 2, generator=generator) * side
+        centers = torch.rand(num_masks, 2, generator=generator) * side
         radii = side * (0.03 + 0.2 * torch.rand(num_masks, generator=generator) ** 2)
         axis = torch.arange(side) + 0.5
-        down, across = (axis - centres[:, :1]) ** 2, (axis - centres[:, 1:]) ** 2
+        down, across = (axis - centers[:, :1]) ** 2, (axis - centers[:, 1:]) ** 2
         device = models.device
         self.logits = (radii[:, None, None] - (down[:, :, None] + across[:, None]).sqrt()).to(device)
         self.predicted_ious = torch.rand(num_masks, generator=generator).to(device)

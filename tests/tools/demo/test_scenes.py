@@ -30,7 +30,7 @@ def test_visible_masks_are_disjoint_and_large_enough(seed):
 
 
 def test_masks_lie_on_the_objects():
-    # A plain teal gear: its colour inside the mask, not around it.
+    # A plain teal gear: its color inside the mask, not around it.
     gear = next(category for category in NOVEL_CATEGORIES if category.name == "teal_gear")
     scene = render_scene(np.random.default_rng(0), [gear], (128, 128), (1, 1), (0.6, 0.7))
     teal = scene.image[..., 1].astype(int) - scene.image[..., 0]

@@ -71,7 +71,7 @@ def sample_categories(rng: np.random.Generator, count: int = 4) -> list[SceneCat
 
 
 def render_pool(seed: int, mix: SceneMix, categories: Sequence[SceneCategory] | None = None) -> ScenePool:
-    """Renders the scenes of a mix; each scene has categories of its own unless `categories` are given."""
+    """Render the scenes of a mix; each scene has categories of its own unless `categories` are given."""
     rng = np.random.default_rng(seed + mix.seed)
     images = np.zeros((mix.count, mix.size, mix.size, 3), dtype=np.uint8)
     ids = np.zeros(images.shape[:3], dtype=np.uint8)
@@ -86,7 +86,7 @@ def render_pool(seed: int, mix: SceneMix, categories: Sequence[SceneCategory] | 
 def render_clip_pool(
     seed: int, count: int, size: int, num_frames: int, categories: Sequence[SceneCategory] | None = None
 ) -> ClipPool:
-    """Renders short clips, keeping every second frame so that the motion is worth tracking."""
+    """Render short clips, keeping every second frame so that the motion is worth tracking."""
     rng = np.random.default_rng(seed)
     frames = np.zeros((count, num_frames, size, size, 3), dtype=np.uint8)
     ids = np.zeros(frames.shape[:4], dtype=np.uint8)
@@ -98,7 +98,7 @@ def render_clip_pool(
 
 
 def augment(rng: np.random.Generator, images: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One random flip, quarter turn and permutation of the colours for (..., H, W, 3) images and (..., H, W) ids."""
+    """One random flip, quarter turn and permutation of the colors for (..., H, W, 3) images and (..., H, W) ids."""
     row, column = images.ndim - 3, images.ndim - 2
     turns = int(rng.integers(4))
     images, ids = np.rot90(images, turns, (row, column)), np.rot90(ids, turns, (row, column))
@@ -155,7 +155,7 @@ def draw_prompts(
 
 
 def add_correction(prompts: PromptBatch, logits: Tensor, generator: torch.Generator) -> PromptBatch:
-    """Adds a click in the wrong region of `logits` (P, h, w): foreground where missed, background where too much."""
+    """Add a click in the wrong region of `logits` (P, h, w): foreground where missed, background where too much."""
     wanted = prompts.targets > 0.5
     wrong = ((logits > 0) != wanted).flatten(1).float() + 1e-6  # the constant keeps perfect masks drawable
     cell = torch.multinomial(wrong, 1, generator=generator)

@@ -1,7 +1,7 @@
 """Auxiliary dense supervision of the image encoder, dropped after the training.
 
-A handful of prompts per picture says little about most of its pixels. Beside them, every cell of the maps learns
-to name its object: the position code of the centre of the object's box, and the box's size. Two cells then belong
+A handful of prompts per image says little about most of its pixels. Beside them, every cell of the maps learns
+to name its object: the position code of the center of the object's box, and the box's size. Two cells then belong
 together where their codes agree, which is what the mask decoder has to find out from one prompted point.
 """
 
@@ -19,7 +19,7 @@ STRIDES = (4, 8, 16)
 
 
 def object_code(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool -> (CODE_SIZE,): sines and cosines of the box's centre, log size of the box, 1 (for an object)."""
+    """(H, W) bool -> (CODE_SIZE,): sines and cosines of the box's center, log size of the box, 1 (for an object)."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     low = np.array([columns[0], rows[0]]) / mask.shape[0]
     high = (np.array([columns[-1], rows[-1]]) + 1) / mask.shape[0]

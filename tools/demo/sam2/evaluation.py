@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tools.demo.sam2.data import SceneMix, ScenePool, random_pixel, render_pool
-from tools.demo.sam2.model import decode, encode_images, normalise_images, repeat_features, set_working_size
+from tools.demo.sam2.model import decode, encode_images, normalize_images, repeat_features, set_working_size
 from tools.demo.scenes import NOVEL_CATEGORIES
 
 RECALL_THRESHOLDS = (0.5, 0.75, 0.9)
@@ -53,7 +53,7 @@ def evaluate(model: nn.Module, pool: ScenePool, grid_scenes: int) -> dict[str, f
     rng = np.random.default_rng(7)
     best, chosen, ranks, recalled, background = [], [], [], [], []
     for index, (image, ids) in enumerate(zip(pool.images, pool.ids, strict=True)):
-        features, _ = encode_images(model, normalise_images(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)))
+        features, _ = encode_images(model, normalize_images(torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)))
         masks = np.stack([ids == number for number in np.unique(ids) if number > 0])
         wanted = torch.from_numpy(masks)
         points = np.array([random_pixel(rng, mask) for mask in masks], dtype=np.float32)

@@ -1,6 +1,6 @@
 """Training of the demo SAM 2.1's memory: attention, encoder and object pointers, on short procedural clips.
 
-The image encoder and the mask decoder keep their values, so the quality on pictures cannot change.
+The image encoder and the mask decoder keep their values, so the quality on images cannot change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tools.demo.sam2.data import ClipPool, augment, low_res_targets, random_pixel, render_clip_pool
 from tools.demo.sam2.losses import mask_ious, mask_losses
-from tools.demo.sam2.model import normalise_images, set_working_size
+from tools.demo.sam2.model import normalize_images, set_working_size
 
 LOGIT_BOUND = 30.0  # absent objects have logits of -1024
 MASK_PROMPT_SHARE = 0.7
@@ -48,7 +48,7 @@ def memory_parameters(model: nn.Module) -> list[nn.Parameter]:
 
 @torch.no_grad()
 def init_memory(model: nn.Module) -> None:
-    """Starts from "the object is about where it was": each place reads the memories of the same place.
+    """Start from "the object is about where it was": each place reads the memories of the same place.
 
     Constant queries and keys (biases), once rotated, give q.k = sum cos(w d) for the offset d: the largest at d = 0.
     What has to be learned is then mostly how to mark the object for the decoder. Residual branches start small.
@@ -73,12 +73,12 @@ def match_output_scale(model: nn.Module, embeddings: Tensor) -> None:
     """Sets the closing LayerNorm of the attention so that it returns, on average, what the decoder is used to.
 
     Args:
-        embeddings: (HW, B, C) of pictures.
+        embeddings: (HW, B, C) of images.
     """
     target = embeddings + model.no_mem_embed
     normed = F.layer_norm(embeddings, embeddings.shape[-1:])
-    centred = normed - normed.mean(dim=(0, 1))
-    gain = (centred * (target - target.mean(dim=(0, 1)))).mean(dim=(0, 1)) / centred.square().mean(dim=(0, 1))
+    centerd = normed - normed.mean(dim=(0, 1))
+    gain = (centerd * (target - target.mean(dim=(0, 1)))).mean(dim=(0, 1)) / centerd.square().mean(dim=(0, 1))
     model.memory_attention.norm.weight.copy_(gain)
     model.memory_attention.norm.bias.copy_(target.mean(dim=(0, 1)) - gain * normed.mean(dim=(0, 1)))
 
@@ -104,7 +104,7 @@ def clip_features(model: nn.Module, images: Tensor, objects: int) -> tuple[list[
     for frame in images:
         with torch.no_grad():
             _, features, positions, sizes = model._prepare_backbone_features(
-                model.forward_image(normalise_images(frame))
+                model.forward_image(normalize_images(frame))
             )
         per_frame.append([feature.repeat_interleave(objects, dim=1) for feature in features])
     return per_frame, [position.repeat_interleave(objects, dim=1) for position in positions], sizes
@@ -167,7 +167,7 @@ def clip_step(
 
 
 def train_memory(model: nn.Module, stage: MemoryStage, seed: int, save: Callable[[dict[str, Tensor]], None]) -> None:
-    """Trains the memory modules in place, saving now and then; everything that pictures use stays as it is."""
+    """Train the memory modules in place, saving now and then; everything that images use stays as it is."""
     rng = np.random.default_rng(seed)
     size = model.image_size
     set_working_size(model, size)
@@ -179,18 +179,18 @@ def train_memory(model: nn.Module, stage: MemoryStage, seed: int, save: Callable
     trained = memory_parameters(model)
     for value in trained:
         value.requires_grad_(True)
-    optimiser = torch.optim.AdamW(trained, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(trained, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     start, recent = time.time(), []
     for step in range(stage.steps):
         progress = step / stage.steps
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = stage.rate * min(1.0, (step + 1) / 30) * 0.5 * (1 + math.cos(math.pi * progress))
         images, masks = draw_clips(rng, pool, stage.batch, stage.objects)
         loss, ious = clip_step(model, rng, images, masks, stage.objects)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
+        optimizer.step()
         recent.append((loss.item(), ious.mean().item()))
         if (step + 1) % 20 == 0:
             loss_mean, iou_mean = np.nanmean(recent, axis=0)

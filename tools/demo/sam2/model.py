@@ -1,4 +1,4 @@
-"""The demo SAM 2.1 network: building, structured initialisation, image-mode forward pass, saving.
+"""The demo SAM 2.1 network: building, structured initialization, image-mode forward pass, saving.
 
 Every module comes from the `sam2` package; this file only builds them from a YAML of the official structure and
 chooses the initial values.
@@ -19,11 +19,11 @@ PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
 STRIDE = 16  # of the image embedding
 LOW_RES_STRIDE = 4  # of the mask logits
-SLOW_FREQUENCY = 0.25  # the position code sees 2 pi f (2 x - 1): half a period over the picture
+SLOW_FREQUENCY = 0.25  # the position code sees 2 pi f (2 x - 1): half a period over the image
 
 
 def build_model(config_path: Path, overrides: dict[str, object] | None = None) -> nn.Module:
-    """Instantiates `model` of a SAM 2 YAML; `overrides` replaces top-level keys (`_target_`, for the predictor)."""
+    """Instantiate `model` of a SAM 2 YAML; `overrides` replaces top-level keys (`_target_`, for the predictor)."""
     config = OmegaConf.load(config_path)
     for key, value in (overrides or {}).items():
         OmegaConf.update(config, f"model.{key}", value, force_add=True)
@@ -32,9 +32,9 @@ def build_model(config_path: Path, overrides: dict[str, object] | None = None) -
 
 
 def set_working_size(model: nn.Module, size: int) -> None:
-    """Makes the prompt encoder accept images of size x size, so that training may start small.
+    """Make the prompt encoder accept images of size x size, so that training may start small.
 
-    Position codes are normalised by the image size, hence the weights carry over between sizes.
+    Position codes are normalized by the image size, hence the weights carry over between sizes.
     """
     encoder = model.sam_prompt_encoder
     encoder.input_image_size = (size, size)
@@ -42,7 +42,7 @@ def set_working_size(model: nn.Module, size: int) -> None:
     encoder.mask_input_size = (size // LOW_RES_STRIDE, size // LOW_RES_STRIDE)
 
 
-def normalise_images(images: Tensor) -> Tensor:
+def normalize_images(images: Tensor) -> Tensor:
     """(B, 3, H, W) uint8 -> float, with SAM 2's preprocessing."""
     mean = torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1)
     std = torch.tensor(PIXEL_STD).view(1, 3, 1, 1)
@@ -50,11 +50,11 @@ def normalise_images(images: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Initialisation
+# Initialization
 
 
 def _set_slow_frequencies(matrix: Tensor, num_heads: int) -> None:
-    """Overwrites the first 2 * num_heads of the (2, F) random frequencies by slow ones, an orthogonal pair per head.
+    """Overwrite the first 2 * num_heads of the (2, F) random frequencies by slow ones, an orthogonal pair per head.
 
     With q and k both carrying the sines and cosines of a pair, q.k = cos(pi u.d) + cos(pi v.d) for the offset d between
     the two places: one bump and no side lobes, which the random (faster) frequencies would have.
@@ -72,9 +72,9 @@ def _position_dims(num_heads: int, width: int) -> Tensor:
 
 
 def _init_point_attention(attention: nn.Module, sharpness: float) -> None:
-    """Makes q.k peak where the query and the key carry the position code of the same place.
+    """Make q.k peak where the query and the key carry the position code of the same place.
 
-    Four dimensions of each head do it (a bump of about 1 / (pi sqrt(sharpness)) of the picture); the others stay free.
+    Four dimensions of each head do it (a bump of about 1 / (pi sqrt(sharpness)) of the image); the others stay free.
     """
     dims = _position_dims(attention.num_heads, attention.embedding_dim)
     per_head = attention.internal_dim // attention.num_heads
@@ -86,7 +86,7 @@ def _init_point_attention(attention: nn.Module, sharpness: float) -> None:
 
 
 def _init_prompt_reading(attention: nn.Module, label_embeddings: Tensor, peak: float) -> None:
-    """Makes every token read the prompt tokens: one dimension per head answers to the prompt's label embedding."""
+    """Make every token read the prompt tokens: one dimension per head answers to the prompt's label embedding."""
     direction = label_embeddings.sum(dim=0)
     direction = direction / (label_embeddings @ direction).mean()  # 1 for a typical prompt token
     per_head = attention.internal_dim // attention.num_heads
@@ -100,7 +100,7 @@ def _init_prompt_reading(attention: nn.Module, label_embeddings: Tensor, peak: f
 
 
 def _silence_rows(model: nn.Module, dims: Tensor) -> None:
-    """Keeps contents out of the slow position dimensions at the start, of the picture's side and of the tokens'."""
+    """Keep contents out of the slow position dimensions at the start, of the image's side and of the tokens'."""
     encoder, decoder = model.sam_prompt_encoder, model.sam_mask_decoder
     for embedding in (
         *encoder.point_embeddings,
@@ -123,7 +123,7 @@ def _silence_rows(model: nn.Module, dims: Tensor) -> None:
 
 @torch.no_grad()
 def init_decoder(model: nn.Module) -> None:
-    """Lets the mask decoder look at the prompted place from the first step on (instead of having to discover it).
+    """Let the mask decoder look at the prompted place from the first step on (instead of having to discover it).
 
     To be called after `init_scales`.
     """
@@ -141,7 +141,7 @@ def init_decoder(model: nn.Module) -> None:
 
 @torch.no_grad()
 def init_scales(model: nn.Module) -> None:
-    """Gives the image part's layers unit gain.
+    """Give the image part's layers unit gain.
 
     PyTorch's default gain (1 / sqrt 3) makes stacks of narrow layers fade: the masks would hardly depend on the prompt
     at the start, and that dependence is what has to be learned first.
@@ -170,7 +170,7 @@ def init_scales(model: nn.Module) -> None:
 
 
 def encode_images(model: nn.Module, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """(B, 3, H, W) normalised -> [stride 4, stride 8, stride 16 embedding] for the decoder, and the same unprojected.
+    """(B, 3, H, W) normalized -> [stride 4, stride 8, stride 16 embedding] for the decoder, and the same unprojected.
 
     The second list holds the neck's own outputs, all (B, d_model, h, w), for the auxiliary losses.
     """
@@ -216,7 +216,7 @@ def decode(
 
 
 def save_weights(model_state: dict[str, Tensor], path: Path) -> None:
-    """Writes a flat fp16 state dict, atomically (the file may be read while the training runs)."""
+    """Write a flat fp16 state dict, atomically (the file may be read while the training runs)."""
     halves = {name: value.detach().half().contiguous() for name, value in model_state.items()}
     partial = path.with_suffix(".partial")
     save_file(halves, str(partial))
@@ -225,5 +225,5 @@ def save_weights(model_state: dict[str, Tensor], path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Loads what `save_weights` wrote, strictly."""
+    """Load what `save_weights` wrote, strictly."""
     model.load_state_dict({name: value.float() for name, value in load_file(str(path)).items()}, strict=True)

@@ -1,9 +1,9 @@
-"""Trains `sam2_demo`, a tiny SAM 2.1 for demonstrations and tests, on procedural scenes, on a CPU.
+"""Train `sam2_demo`, a tiny SAM 2.1 for demonstrations and tests, on procedural scenes, on a CPU.
 
     python -m tools.demo.sam2.train --seed 0
 
 The network is the `sam2` package's own, in the small configuration of data/demo/sam2_demo/sam2_demo.yaml. Image stages
-come first (small pictures, then full size), the memory modules follow on short clips with the image part frozen.
+come first (small images, then full size), the memory modules follow on short clips with the image part frozen.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tools.demo.sam2.model import (
     init_decoder,
     init_scales,
     load_weights,
-    normalise_images,
+    normalize_images,
     repeat_features,
     save_weights,
     set_working_size,
@@ -58,7 +58,7 @@ DENSE_WEIGHT = 1.0
 
 @dataclass(frozen=True)
 class ImageStage:
-    """`steps` steps of `images` pictures with `prompts` prompts each, from scenes of `mix`.
+    """`steps` steps of `images` images with `prompts` prompts each, from scenes of `mix`.
 
     Without prompts, only the image encoder is trained (by the dense loss): cheap steps for the slowest thing to learn.
     `share_all` is described in `prompt_losses`; `eval_scale` is the object scale of the evaluation scenes.
@@ -78,7 +78,7 @@ class Round:
 
     The cosine spans `span` steps; a round with fewer steps ends before the rate is down, for the next to go on.
     `average` is the highest decay of the moving average of the weights. With `frozen_encoder` only the prompt encoder
-    and the mask decoder learn: pictures are cheap then, and many prompts share one.
+    and the mask decoder learn: images are cheap then, and many prompts share one.
     """
 
     stages: tuple[ImageStage, ...]
@@ -102,17 +102,17 @@ class Schedule:
 
 
 LARGE, TYPICAL = (0.35, 0.8), (0.2, 0.5)
-SMALL_PICTURES = SceneMix(100, 2500, 128, (1, 5), (LARGE, LARGE, TYPICAL))
-FULL_PICTURES = SceneMix(101, 2200, 256, (2, 6), (TYPICAL, TYPICAL, (0.2, 0.8)))
-MORE_PICTURES = replace(FULL_PICTURES, seed=2457)
-THIRD_PICTURES = replace(FULL_PICTURES, count=2202)
+SMALL_IMAGES = SceneMix(100, 2500, 128, (1, 5), (LARGE, LARGE, TYPICAL))
+FULL_IMAGES = SceneMix(101, 2200, 256, (2, 6), (TYPICAL, TYPICAL, (0.2, 0.8)))
+MORE_IMAGES = replace(FULL_IMAGES, seed=2457)
+THIRD_IMAGES = replace(FULL_IMAGES, count=2202)
 FULL_SCHEDULE = Schedule(
     rounds=(
         Round(
             (
-                ImageStage(SMALL_PICTURES, steps=500, images=16, prompts=0, share_all=0.0, eval_scale=(0.3, 0.6)),
-                ImageStage(SMALL_PICTURES, steps=1800, images=10, prompts=6, share_all=0.2, eval_scale=(0.3, 0.6)),
-                ImageStage(FULL_PICTURES, steps=200, images=8, prompts=6, share_all=0.05, eval_scale=TYPICAL),
+                ImageStage(SMALL_IMAGES, steps=500, images=16, prompts=0, share_all=0.0, eval_scale=(0.3, 0.6)),
+                ImageStage(SMALL_IMAGES, steps=1800, images=10, prompts=6, share_all=0.2, eval_scale=(0.3, 0.6)),
+                ImageStage(FULL_IMAGES, steps=200, images=8, prompts=6, share_all=0.05, eval_scale=TYPICAL),
             ),
             peak_rate=1e-3,
             span=3100,
@@ -120,7 +120,7 @@ FULL_SCHEDULE = Schedule(
             iou_weight=2.0,
         ),
         Round(
-            (ImageStage(MORE_PICTURES, steps=600, images=8, prompts=6, share_all=0.05, eval_scale=TYPICAL),),
+            (ImageStage(MORE_IMAGES, steps=600, images=8, prompts=6, share_all=0.05, eval_scale=TYPICAL),),
             peak_rate=5e-4,
             span=600,
             average=0.99,
@@ -128,7 +128,7 @@ FULL_SCHEDULE = Schedule(
         ),
         # The ranking of masks by predicted IoU is what the point grid lives on.
         Round(
-            (ImageStage(THIRD_PICTURES, steps=900, images=8, prompts=12, share_all=0.02, eval_scale=TYPICAL),),
+            (ImageStage(THIRD_IMAGES, steps=900, images=8, prompts=12, share_all=0.02, eval_scale=TYPICAL),),
             peak_rate=6e-4,
             span=900,
             average=0.99,
@@ -209,7 +209,7 @@ def image_step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss, its dense part and mean best IoU; a fifth of the batches are boxes, a quarter gets a corrective click."""
     images, ids = draw_images(rng, pool, stage.images)
-    features, pyramid = encode_images(model, normalise_images(images))
+    features, pyramid = encode_images(model, normalize_images(images))
     dense_loss = dense(pyramid, ids)
     if stage.prompts == 0:
         return DENSE_WEIGHT * dense_loss, dense_loss, torch.tensor(float("nan"))
@@ -252,21 +252,21 @@ def train_round(
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     dense = DenseHeads(model.hidden_dim)
     groups = image_parameters(model, dense, plan.frozen_encoder)
-    optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
-    trained = [value for group in optimiser.param_groups for value in group["params"]]
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
+    trained = [value for group in optimizer.param_groups for value in group["params"]]
     # No gradient where nothing learns: the encoder's backward pass would be most of a step.
     model.image_encoder.requires_grad_(not plan.frozen_encoder)
     average, averaged = MovingAverage(model, plan.average), build_model(out / CONFIG_NAME)
     start, recent = time.time(), []
     for step, (stage, pool, last) in enumerate(stage_steps(plan.stages, pools)):
         set_working_size(model, stage.mix.size)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, plan.span, schedule.warmup, plan.peak_rate)
         loss, dense_loss, best = image_step(model, dense, pool, stage, plan.iou_weight, rng, generator)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, CLIP_NORM)
-        optimiser.step()
+        optimizer.step()
         average.update(model)
         recent.append((loss.item(), dense_loss.item(), best.item()))
         if (step + 1) % 50 == 0:
@@ -281,8 +281,8 @@ def train_round(
     model.load_state_dict(average.shadow)
 
 
-def train_picture_part(seed: int, out: Path, schedule: Schedule, skip_rounds: int) -> None:
-    """Trains all but the memory and writes the weights to `out`; skipped rounds have left their weights there."""
+def train_image_part(seed: int, out: Path, schedule: Schedule, skip_rounds: int) -> None:
+    """Train all but the memory and writes the weights to `out`; skipped rounds have left their weights there."""
     torch.manual_seed(seed)
     model = build_model(out / CONFIG_NAME)
     init_scales(model)
@@ -300,7 +300,7 @@ def train_picture_part(seed: int, out: Path, schedule: Schedule, skip_rounds: in
 
 
 def train_memory_part(seed: int, out: Path, schedule: Schedule) -> None:
-    """Trains the memory of the weights in `out`."""
+    """Train the memory of the weights in `out`."""
     torch.manual_seed(seed)
     model = build_model(out / CONFIG_NAME)
     load_weights(model, out / WEIGHTS_NAME)
@@ -308,11 +308,11 @@ def train_memory_part(seed: int, out: Path, schedule: Schedule) -> None:
 
 
 def run(seed: int, out: Path, schedule: Schedule, skip_rounds: int) -> None:
-    """Trains and writes the weights beside the configuration in `out`."""
+    """Train and writes the weights beside the configuration in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     if out != DEMO_DIR:
         (out / CONFIG_NAME).write_text((DEMO_DIR / CONFIG_NAME).read_text())
-    train_picture_part(seed, out, schedule, skip_rounds)
+    train_image_part(seed, out, schedule, skip_rounds)
     train_memory_part(seed, out, schedule)
 
 

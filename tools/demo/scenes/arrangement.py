@@ -17,7 +17,7 @@ _PLACEMENT_ATTEMPTS = 12
 
 
 def random_pose(rng: np.random.Generator, size_hw: tuple[int, int], object_scale: tuple[float, float]) -> Pose:
-    """A random pose; one object in six may stick out of the picture."""
+    """A random pose; one object in six may stick out of the image."""
     height, width = size_hw
     radius = rng.uniform(*object_scale) * min(size_hw) / 2
     margin = radius * (0.3 if rng.random() < 1 / 6 else 1.05)
@@ -64,7 +64,7 @@ class Arrangement:
     masks: np.ndarray
 
     def place(self, item: SceneInstance, index: int, pose: Pose, size_hw: tuple[int, int]) -> bool:
-        """Adds the object on top unless it or an object below would hardly be visible."""
+        """Add the object on top unless it or an object below would hardly be visible."""
         if _crowded(pose, self.poses):
             return False
         layer = draw_instance(item, pose, size_hw)
@@ -88,7 +88,7 @@ def arrange(
     num_objects: tuple[int, int],
     object_scale: tuple[float, float],
 ) -> Arrangement:
-    """Places random objects; fewer than asked for where there is no room, but always one."""
+    """Place random objects; fewer than asked for where there is no room, but always one."""
     target = int(rng.integers(num_objects[0], num_objects[1] + 1))
     arrangement = Arrangement([], [], [], [], np.zeros((0, *size_hw), dtype=bool))
     attempts = 0

@@ -24,14 +24,14 @@ def _waves(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, count: int, l
     phase = rng.uniform(0, 2 * math.pi, count)
     total = np.zeros((y.shape[0], x.shape[1]), dtype=np.float32)
     for a, f, p in zip(angle, frequency, phase, strict=True):
-        # sin(s + t) from the sines of rows and columns: no trigonometry over the whole picture.
+        # sin(s + t) from the sines of rows and columns: no trigonometry over the whole image.
         s, t = (f * math.cos(a)) * x + p, (f * math.sin(a)) * y
         total += np.sin(s) * np.cos(t) + np.cos(s) * np.sin(t)
     return total / math.sqrt(count * 2)
 
 
 def _patchwork(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
-    """Rectangular patches of random tones that fill the picture, (H, W) about within +-1."""
+    """Rectangular patches of random tones that fill the image, (H, W) about within +-1."""
     height, width = size_hw
     rows, columns = rng.integers(2, 6, 2)
     tones = rng.uniform(-1, 1, (rows, columns)).astype(np.float32)

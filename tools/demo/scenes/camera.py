@@ -10,14 +10,14 @@ from tools.demo.scenes.instances import Layer
 
 
 def blend(image: np.ndarray, layer: Layer) -> None:
-    """Draws a layer over the image (H, W, 3) in place."""
+    """Draw a layer over the image (H, W, 3) in place."""
     window = image[layer.rows, layer.columns]
     window += layer.alpha[..., None] * (layer.color - window)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """What happens to the whole picture: the directions of uneven light, a blur weight and the noise level."""
+    """What happens to the whole image: the directions of uneven light, a blur weight and the noise level."""
 
     light_x: float
     light_y: float
@@ -30,7 +30,7 @@ class Camera:
         return Camera(float(light_x), float(light_y), float(blur), float(noise))
 
     def take(self, rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-        """Turns the drawing (H, W, 3) float32 into a photograph (H, W, 3) uint8."""
+        """Turn the drawing (H, W, 3) float32 into a photograph (H, W, 3) uint8."""
         height, width = image.shape[:2]
         if self.blur > 0:
             image[1:-1] += self.blur * (image[:-2] + image[2:] - 2 * image[1:-1])

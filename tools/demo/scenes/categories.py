@@ -59,7 +59,7 @@ def _shape_and_texture(rng: np.random.Generator) -> tuple[str, str]:
 
 
 def sample_category(rng: np.random.Generator) -> SceneCategory:
-    """Draws a category from the universe without the novel ones."""
+    """Draw a category from the universe without the novel ones."""
     shape, texture = _shape_and_texture(rng)
     main, second, third = (str(name) for name in rng.choice(COLOR_NAMES, 3, replace=False))
     companion = str(rng.choice(tuple(COMPANIONS))) if rng.random() < 0.25 else None

@@ -39,9 +39,9 @@ class Pose:
 
 @dataclass(frozen=True)
 class Layer:
-    """An instance drawn in its own window: rows/columns in the picture, alpha (h, w), color (h, w, 3).
+    """An instance drawn in its own window: rows/columns in the image, alpha (h, w), color (h, w, 3).
 
-    `whole_area` counts the pixels of the whole object, those outside the picture included.
+    `whole_area` counts the pixels of the whole object, those outside the image included.
     """
 
     rows: slice
@@ -123,7 +123,7 @@ def _light(item: SceneInstance, x: np.ndarray, y: np.ndarray, field: Field) -> n
 
 
 def draw_instance(item: SceneInstance, pose: Pose, size_hw: tuple[int, int]) -> Layer | None:
-    """Draws an instance in its window of the picture; None if the window does not meet the picture."""
+    """Draw an instance in its window of the image; None if the window does not meet the image."""
     height, width = size_hw
     reach = pose.radius * 1.12 + 2
     top, bottom = math.floor(pose.y - reach), math.ceil(pose.y + reach)

@@ -31,9 +31,9 @@ def render_scene(
     num_objects: tuple[int, int] = (2, 6),
     object_scale: tuple[float, float] = (0.2, 0.5),
 ) -> Scene:
-    """Renders a scene with `num_objects` (lowest, highest count) objects of random ones of the categories.
+    """Render a scene with `num_objects` (lowest, highest count) objects of random ones of the categories.
 
-    `object_scale` is the range of object diameters relative to the short side of the picture.
+    `object_scale` is the range of object diameters relative to the short side of the image.
     """
     arrangement = arrange(rng, categories, size_hw, num_objects, object_scale)
     image = random_background(rng, arrangement.items, size_hw)
@@ -58,7 +58,7 @@ def _moved(pose: Pose, motion: np.ndarray, time: float) -> Pose:
 
 
 def _random_motion(rng: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
-    """(7,), see `_moved`; some objects are fast enough to leave the picture."""
+    """(7,), see `_moved`; some objects are fast enough to leave the image."""
     short = min(size_hw)
     speed, heading = rng.uniform(0.0, 0.03) * short, rng.uniform(0, 2 * math.pi)
     turn, growth = rng.uniform(-0.12, 0.12), rng.uniform(-0.25, 0.25)
@@ -74,9 +74,9 @@ def render_clip(
     num_objects: tuple[int, int] = (2, 5),
     num_frames: int = 8,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Renders moving objects: frames (T, H, W, 3) uint8 and their visible masks (T, N, H, W) bool.
+    """Render moving objects: frames (T, H, W, 3) uint8 and their visible masks (T, N, H, W) bool.
 
-    All objects are visible in the first frame; later they may hide each other or leave the picture (empty masks).
+    All objects are visible in the first frame; later they may hide each other or leave the image (empty masks).
     """
     start = arrange(rng, categories, size_hw, num_objects, (0.2, 0.5))
     backdrop = random_background(rng, start.items, size_hw)

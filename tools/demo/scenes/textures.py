@@ -8,7 +8,7 @@ import numpy as np
 
 
 def _soft_step(wave: np.ndarray) -> np.ndarray:
-    """Turns a wave into two flat tones with a narrow transition, (h, w) in [0, 1]."""
+    """Turn a wave into two flat tones with a narrow transition, (h, w) in [0, 1]."""
     return np.clip(0.5 + 2.5 * wave, 0, 1)
 
 

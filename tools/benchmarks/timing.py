@@ -1,0 +1,142 @@
+"""Time runs in turns, with their peak memory and their number of operations."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from no_time_to_train.models.cpu_linear import use_onednn_linear
+from tools.benchmarks.stages import Stage
+
+
+def _count_in_place_product(added: list[int], left: list[int], right: list[int], **_: Any) -> int:
+    """Operations of ``added.baddbmm_(left, right)`` by shapes, which torch's counter does not know by itself."""
+    return 2 * left[0] * left[1] * left[2] * right[2]
+
+
+def _count_onednn_linear(inputs: list[int], weight: list[int], *_: Any, **__: Any) -> int:
+    """The same for a linear layer that ``models/cpu_linear.py`` has replaced."""
+    return 2 * math.prod(inputs) * weight[0]
+
+
+_UNCOUNTED = {
+    torch.ops.aten.baddbmm_: _count_in_place_product,
+    torch.ops.mkldnn._linear_pointwise: _count_onednn_linear,
+}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of each run."""
+
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        return (max(self.seconds) - min(self.seconds)) / self.median
+
+
+def measure_pair(
+    stage: Stage, device: torch.device, repeats: int
+) -> tuple[tuple[Timing, Timing | None], list[tuple[Any, str]]]:
+    """The fast and the plain way in turns, so that a slow spell of the machine meets both.
+
+    Of each two runs in a row the second counts: the other way leaves caches and free memory in another state, which
+    image after image would not.
+
+    Returns:
+        The timings, and of each way's first run the result and the peak memory.
+    """
+    runs = [stage.fast] if stage.plain is None else [stage.fast, stage.plain]
+    firsts: list[tuple[Any, str]] = []
+    seconds: list[list[float]] = [[] for _ in runs]
+    for _ in range(repeats):
+        for run, timed in zip(runs, seconds, strict=True):
+            first = with_peak_megabytes(run, device)
+            if len(firsts) < len(runs):
+                firsts.append(first)
+            del first
+            timed.append(run_seconds(run, device))
+    return (Timing(seconds[0]), Timing(seconds[1]) if stage.plain else None), firsts
+
+
+def measure(run: Callable[[], Any], device: torch.device, repeats: int) -> Timing:
+    run()
+    return Timing([run_seconds(run, device) for _ in range(repeats)])
+
+
+def run_seconds(run: Callable[[], Any], device: torch.device) -> float:
+    _synchronize(device)
+    start = time.perf_counter()
+    run()
+    _synchronize(device)
+    return time.perf_counter() - start
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def count_operations(run: Callable[[], Any]) -> int:
+    """Floating-point operations of matrix products, convolutions and attention."""
+    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations per second of large matrix products; on a CPU the best of what the package can use."""
+    side = 8192 if device.type == "cuda" else 2048
+    layers = []
+    for candidate in {dtype, torch.float32} if device.type == "cpu" else {dtype}:
+        layer = torch.nn.Sequential(torch.nn.Linear(side, side, bias=False)).to(device, candidate)
+        use_onednn_linear(layer, device, candidate)
+        layers.append((layer, torch.randn(side, side, device=device).to(candidate)))
+    with torch.inference_mode():
+        fastest = min(min(measure(lambda p=pair: p[0](p[1]), device, 5).seconds) for pair in layers)
+    return 2 * side**3 / fastest
+
+
+def with_peak_megabytes(run: Callable[[], Any], device: torch.device) -> tuple[Any, str]:
+    """The result, and the most memory while it was made: of the GPU, or of the whole process (Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        result = run()
+        return result, f"{torch.cuda.max_memory_allocated(device) / 1e6:.0f}"
+    clear = Path("/proc/self/clear_refs")
+    if not clear.exists():
+        return run(), ""
+    clear.write_text("5")  # resets the high-water mark
+    result = run()
+    return result, f"{process_megabytes('VmHWM'):.0f}"
+
+
+def give_back_free_memory() -> None:
+    """What earlier tables left on the heap, to the system (glibc)."""
+    gc.collect()
+    if hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def process_megabytes(field: str) -> float:
+    """``VmRSS``, what the process holds now, or ``VmHWM``, the most it has held (Linux; 0 elsewhere)."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 1e3
