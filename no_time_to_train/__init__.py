@@ -68,7 +68,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'no_time_to_train' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"no_time_to_train.{_HOME[name]}"), name)
+    try:
+        value = getattr(importlib.import_module(f"no_time_to_train.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        from no_time_to_train.errors import missing_package
+
+        raise missing_package(error) from error
     globals()[name] = value
     return value
 

@@ -98,3 +98,33 @@ def install_command(extra: str) -> str:
         "pip install '.[video]' in the repository's folder"
     """
     return f"pip install '.[{extra}]' in the repository's folder"
+
+
+# Import name -> extra, and what needs it.
+_OPTIONAL = {
+    "av": ("video", "Videos need PyAV"),
+    "faiss": ("faiss", "K-means, nearest instances and semantic proposals need FAISS"),
+    "faster_coco_eval": ("bench", "The engine faster-coco-eval is a package of its own"),
+    "hydra_plugins": ("bench", "Hydra's launchers are packages of their own"),
+    "lvis": ("lvis", "The evaluator lvis needs lvis-api"),
+    "matplotlib": ("bench", "Plots need matplotlib"),
+    "pytorch_lightning": ("bench", "Benchmarks need PyTorch Lightning"),
+    "scipy": ("video", "Tracking needs SciPy"),
+    "starlette": ("app", "The review page needs Starlette"),
+    "supervision": ("supervision", "Detections.to_supervision needs supervision"),
+    "uvicorn": ("app", "The review page needs uvicorn"),
+}
+
+
+def missing_package(error: ImportError) -> EnvironmentProblemError:
+    """Return the error for people that says how to install what an import did not find.
+
+    Example:
+        >>> from no_time_to_train.errors import missing_package
+        >>> print(missing_package(ModuleNotFoundError("No module named 'faiss'", name="faiss")))
+        K-means, nearest instances and semantic proposals need FAISS: pip install '.[faiss]' in the repository's folder.
+    """
+    extra, needed_for = _OPTIONAL.get((error.name or "").partition(".")[0], (None, ""))
+    if extra is None:
+        return EnvironmentProblemError(f"{error}. `nttt doctor` shows what is missing.")
+    return EnvironmentProblemError(f"{needed_for}: {install_command(extra)}.")

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from no_time_to_train.errors import missing_package
+
 if TYPE_CHECKING:
     import faiss
 
@@ -56,8 +58,10 @@ class InstanceIndex:
             category_indices: (M,) int64 in 0..num_categories-1.
             num_categories: C.
         """
-        import faiss
-
+        try:
+            import faiss
+        except ImportError as error:
+            raise missing_package(error) from error
         _check_labelled_vectors(vectors, category_indices, num_categories)
         self.category_indices = category_indices.cpu()
         self.num_categories = num_categories

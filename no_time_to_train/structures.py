@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from no_time_to_train.errors import missing_package
 from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 
 if TYPE_CHECKING:
@@ -293,9 +294,11 @@ class Detections:
         return [coco_result(entry, image_id) for entry in self.to_json()]
 
     def to_supervision(self) -> supervision.Detections:
-        """The same as a ``supervision.Detections`` (needs ``pip install supervision``)."""
-        import supervision
-
+        """Return a ``supervision.Detections``; needs the package supervision."""
+        try:
+            import supervision
+        except ImportError as error:
+            raise missing_package(error) from error
         if not len(self):
             return supervision.Detections.empty()
         return supervision.Detections(

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 
 from no_time_to_train import __version__
 from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, spell_flag
-from no_time_to_train.errors import NoTimeToTrainError, Parameter
+from no_time_to_train.errors import NoTimeToTrainError, Parameter, missing_package
 
 VERBS = {
     "demo": "run the bundled models on the bundled benchmark: a table and pictures",
@@ -102,7 +102,7 @@ def _explain(error: Exception, parser: argparse.ArgumentParser) -> tuple[str, in
     if isinstance(error, OSError):
         return str(error), EXIT_BAD_INPUT
     if isinstance(error, ImportError):
-        return f"{error}. `nttt doctor` shows what is missing.", EXIT_ENVIRONMENT
+        return str(missing_package(error)), EXIT_ENVIRONMENT
     kind = type(error).__name__
     return f"Unexpected problem ({kind}): {error}\nThe same command with --debug shows where.", EXIT_BAD_INPUT
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from no_time_to_train.data.images import find_images, image_size_hw, read_image
-from no_time_to_train.errors import InputError, InputFileNotFoundError, install_command
+from no_time_to_train.errors import InputError, InputFileNotFoundError, missing_package
 
 try:
     import av
     import av.error
 except ImportError as error:
-    raise ImportError(f"{error}: videos need more packages: {install_command('video')}.") from error
+    raise missing_package(error) from error
 
 logger = logging.getLogger(__name__)
 

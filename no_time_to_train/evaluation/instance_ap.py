@@ -17,7 +17,7 @@ import numpy as np
 
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import describe_size_mismatch, read_coco
-from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFileNotFoundError
+from no_time_to_train.errors import InputError, InputFileNotFoundError, missing_package
 from no_time_to_train.evaluation.name_matching import MATCH_BY_NAME
 
 IouType = Literal["bbox", "segm"]
@@ -251,9 +251,7 @@ def _engine_classes(engine: Engine) -> tuple[Any, Any]:
         try:
             from faster_coco_eval import COCO, COCOeval_faster
         except ImportError as error:
-            raise EnvironmentProblemError(
-                "engine faster-coco-eval is not installed: pip install faster-coco-eval"
-            ) from error
+            raise missing_package(error) from error
         return COCO, COCOeval_faster
     raise InputError(f"engine {engine!r} is not a choice. Use pycocotools or faster-coco-eval.")
 

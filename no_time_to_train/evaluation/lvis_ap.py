@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from no_time_to_train.data.coco import CocoDataset
-from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFileNotFoundError, install_command
+from no_time_to_train.errors import InputError, InputFileNotFoundError, missing_package
 from no_time_to_train.evaluation.instance_ap import METRIC_KINDS, IouType, average_precision, collect_metrics
 
 MAX_DETECTIONS = 300
@@ -113,9 +113,7 @@ def _import_lvis() -> Any:
     try:
         import lvis
     except ImportError as error:
-        raise EnvironmentProblemError(
-            f"evaluator lvis needs lvis-api: {install_command('lvis')}, or use evaluator.name=coco."
-        ) from error
+        raise missing_package(error) from error
     finally:
         root.removeHandler(placeholder)
     logging.getLogger("lvis").setLevel(logging.ERROR)  # it warns that it trusts the results, which are checked here

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from no_time_to_train.errors import missing_package
+
 _ROWS_PER_CHUNK = 1024  # of the M x M distances of the silhouette
 
 
@@ -140,8 +142,10 @@ def connected_parts(labels: Tensor) -> Tensor:
 
 
 def _faiss_centres(points: np.ndarray, k: int, seed: int) -> np.ndarray:
-    import faiss
-
+    try:
+        import faiss
+    except ImportError as error:
+        raise missing_package(error) from error
     kmeans = faiss.Kmeans(
         points.shape[1],
         k,

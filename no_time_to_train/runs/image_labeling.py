@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from no_time_to_train.runs.prefetch import read_ahead
 from no_time_to_train.data.images import read_image
-from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.proposals.cache import ProposalCache, image_key
 from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.runs.prefetch import read_ahead
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Detections, TargetImage
 

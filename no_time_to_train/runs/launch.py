@@ -16,11 +16,11 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.multiprocessing.spawn import ProcessException
 
 from no_time_to_train.config import BenchConfig, TrainerConfig
+from no_time_to_train.errors import EnvironmentProblemError, InputError
+from no_time_to_train.models.precision import resolve_device
 from no_time_to_train.runs.lightning_module import LabellingModule
 from no_time_to_train.runs.plan import RunPlan
 from no_time_to_train.runs.silence import silence_lightning
-from no_time_to_train.errors import EnvironmentProblemError, InputError
-from no_time_to_train.models.precision import resolve_device
 
 _SPAWNING = ("auto", "ddp_spawn", "ddp_fork", "ddp_notebook")
 """Strategies whose processes run nothing but the module, so that a sweep stays in the first one."""

@@ -16,20 +16,20 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 
-from no_time_to_train.runs.prefetch import BackgroundWork
+from no_time_to_train.files.formats import write_json
+from no_time_to_train.proposals.cache import ProposalCache
+from no_time_to_train.proposals.combined import check_targets
+from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.references.encoding import combine_references
+from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.image_labeling import BatchReader, LoadedBatch, label_batch
 from no_time_to_train.runs.plan import RunPlan
+from no_time_to_train.runs.prefetch import BackgroundWork
+from no_time_to_train.runs.progress import Progress
 from no_time_to_train.runs.prototype_cache import PrototypeCache
 from no_time_to_train.runs.reference_encoding import EncodedImages, encode_share, in_reference_order, share_size
 from no_time_to_train.runs.shards import ImageId, ShardWriter, labelled_ids, open_batches, split_batches
 from no_time_to_train.runs.silence import silence_lightning
-from no_time_to_train.references.encoding import combine_references
-from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.files.formats import write_json
-from no_time_to_train.runs.progress import Progress
-from no_time_to_train.proposals.cache import ProposalCache
-from no_time_to_train.proposals.pooled import PooledProposals
-from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from functools import lru_cache
 from pathlib import Path
 
 import no_time_to_train
 from no_time_to_train.config import Config
+from no_time_to_train.files.packages import installed_version
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.models.weights import locate_weights
@@ -17,7 +17,7 @@ _PACKAGES = (
     "torch",
     "torchvision",
     "transformers",
-    "sam2",
+    "rf-sam-2",
     "numpy",
     "pillow",
     "pycocotools",
@@ -34,10 +34,7 @@ def versions() -> dict[str, str | None]:
         "no_time_to_train": no_time_to_train.__version__,
     }
     for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = None
+        found[package] = installed_version(package)
     return found
 
 

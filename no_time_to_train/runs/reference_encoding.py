@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from no_time_to_train.config import ReferencesConfig
-from no_time_to_train.runs.prototype_cache import PrototypeCache, reference_keys
-from no_time_to_train.references.encoding import EncodedReference, encode_references
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.references.crops import group_by_image
+from no_time_to_train.references.encoding import EncodedReference, encode_references
+from no_time_to_train.runs.prototype_cache import PrototypeCache, reference_keys
 from no_time_to_train.structures import ReferenceInstance, ReferenceSet
 
 EncodedImages = dict[int, list[EncodedReference]]

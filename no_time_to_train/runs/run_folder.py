@@ -23,9 +23,9 @@ from no_time_to_train.config import (
     to_dict,
 )
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.formats import write_text
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.checkpoints import sha256_of_file
-from no_time_to_train.files.formats import write_text
 from no_time_to_train.runs.run_state import RunSettings, read_run, write_run
 
 FINISHED = "finished"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import sys
@@ -12,19 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from no_time_to_train.errors import EnvironmentProblemError
+from no_time_to_train.errors import EnvironmentProblemError, install_command
+from no_time_to_train.files.packages import installed_version, is_satisfied, requirements
 
 _MIN_PYTHON = (3, 11)
-_REQUIRED = {
-    "hydra": "hydra-core",
-    "numpy": "numpy",
-    "PIL": "pillow",
-    "pycocotools": "pycocotools",
-    "safetensors": "safetensors",
-    "sam2": "sam2",
-    "transformers": "transformers",
+_USES = {
+    "app": "the review page",
+    "bench": "benchmarks and plots",
+    "faiss": "K-means, nearest instances, semantic proposals",
+    "lvis": "LVIS",
+    "supervision": "supervision",
+    "video": "video",
 }
-_OPTIONAL = {"faster_coco_eval": "faster-coco-eval", "matplotlib": "matplotlib", "supervision": "supervision"}
+"""What the package's extras are for."""
+
+_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _DEFAULT_MODELS = ("dinov2_large", "sam2.1_large")
 _COMFORTABLE_MEMORY_GIB = 8
 
@@ -58,10 +59,18 @@ def check_python() -> Check:
 
 
 def check_packages() -> Check:
-    missing = [package for module, package in _REQUIRED.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        return Check("packages", "broken", f"missing: {', '.join(missing)}. Fix: pip install {' '.join(missing)}")
-    return Check("packages", "ok", ", ".join(f"{p} {importlib.metadata.version(p)}" for p in _REQUIRED.values()))
+    """Compare what the package asks for with what is installed."""
+    try:
+        needed = list(requirements())
+    except EnvironmentProblemError as error:
+        return Check("packages", "note", str(error))
+    found = {requirement: installed_version(requirement.name) for requirement in needed}
+    lacking = [requirement for requirement in needed if not is_satisfied(requirement)]
+    if lacking:
+        problems = (f"{r.name} {found[r]} (needs {r.specifier})" if found[r] else f"{r.name} missing" for r in lacking)
+        names = " ".join(f"'{r.name}{r.specifier}'" for r in lacking)
+        return Check("packages", "broken", f"{', '.join(problems)}. Fix: pip install {names}")
+    return Check("packages", "ok", ", ".join(f"{requirement.name} {version}" for requirement, version in found.items()))
 
 
 def check_torch() -> Check:
@@ -89,7 +98,8 @@ def check_torchvision() -> Check:
             "torchvision",
             "broken",
             f"torchvision {version} does not fit torch {torch_version} ({_first_line(error)}). Fix: install both from "
-            "the same place: pip install --force-reinstall torch torchvision",
+            f"the same place: pip install --force-reinstall torch torchvision, or on a machine without a GPU, smaller: "
+            f"pip install --force-reinstall torch torchvision --index-url {_CPU_INDEX}",
         )
     return Check("torchvision", "ok", version)
 
@@ -108,6 +118,8 @@ def check_gpu() -> Check:
         return Check(
             "gpu", "note", f"an NVIDIA driver is there but torch sees no GPU: it may be too old for this torch. {hint}"
         )
+    if torch.version.cuda:
+        hint += f" A smaller torch does, installed first: pip install torch torchvision --index-url {_CPU_INDEX}"
     return Check("gpu", "note", f"none seen. {hint}")
 
 
@@ -151,10 +163,16 @@ def check_demo() -> Check:
 
 
 def check_optional() -> Check:
-    missing = [package for module, package in _OPTIONAL.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        return Check("optional", "note", f"not installed, needed only for some uses: {', '.join(missing)}")
-    return Check("optional", "ok", ", ".join(_OPTIONAL.values()))
+    """Name the extras that are not complete; none is needed to label, fit, evaluate, export or run the demo."""
+    try:
+        lacking = {name: [r.name for r in requirements(name) if not is_satisfied(r)] for name in _USES}
+    except EnvironmentProblemError:
+        return Check("optional", "note", "unknown: the package is not installed.")
+    missing = {name: packages for name, packages in lacking.items() if packages}
+    if not missing:
+        return Check("optional", "ok", ", ".join(_USES))
+    listing = "; ".join(f"{_USES[name]}: {', '.join(packages)}" for name, packages in missing.items())
+    return Check("optional", "note", f"not installed: {listing}. To have them: {install_command(','.join(missing))}")
 
 
 CHECKS: tuple[Callable[[], Check], ...] = (

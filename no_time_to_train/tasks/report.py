@@ -65,7 +65,7 @@ def report(options: ReportOptions) -> list[ReportRow]:
 def _write_plots(rows: Sequence[ReportRow], folder: Path) -> list[Path]:
     """One plot against shots per part of a benchmark, and one of the categories per line of it, at its most shots."""
     if importlib.util.find_spec("matplotlib") is None:
-        print(f"No plots: matplotlib is not installed ({install_command('report')}).")
+        print(f"No plots: matplotlib is not installed ({install_command('bench')}).")
         return []
     from no_time_to_train.reports.plots import plot_categories, plot_shots
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.data.images import UnreadableImageError
+from no_time_to_train.proposals.cache import ProposalCache, image_key
+from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.image_labeling import BatchReader, label_batch, load_batch
 from no_time_to_train.runs.plan import RunPlan
-from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.proposals.cache import ProposalCache, image_key
 from no_time_to_train.segmenter import Segmenter
 from tests.small_benchmark import build_small_segmenter, make_plan
 

@@ -11,10 +11,10 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from no_time_to_train.build import compose_bench_config
 from no_time_to_train.config import TrainerConfig
+from no_time_to_train.errors import EnvironmentProblemError, InputError
 from no_time_to_train.runs import launch
 from no_time_to_train.runs.launch import Placement, build_trainer, check_sweep, label_images, started_by_cluster
 from no_time_to_train.runs.shards import labelled_ids, merged_results
-from no_time_to_train.errors import EnvironmentProblemError, InputError
 from tests.small_benchmark import make_plan
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "GROUP_RANK": "0"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.runs.loggers import check_logger, log_metrics, numbers
 from no_time_to_train.errors import EnvironmentProblemError
+from no_time_to_train.runs.loggers import check_logger, log_metrics, numbers
 
 METRICS = {"box": {"nAP": 36.5, "nAP50": None}, "num_images": 3, "protocol": "COCO", "flag": True}
 PER_CATEGORY = {"per_category": {"mat_(gym)": {"box": {"nAP": 1.0}}}}

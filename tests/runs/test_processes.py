@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from no_time_to_train.errors import EnvironmentProblemError
 from no_time_to_train.runs.launch import label_images
 from no_time_to_train.runs.plan import CachePlan, RunPlan
 from no_time_to_train.runs.shards import labelled_ids, merged_results
-from no_time_to_train.errors import EnvironmentProblemError
 from tests.small_benchmark import build_dying_segmenter, make_plan
 
 TWO = "trainer.devices=2"

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from no_time_to_train.build import compose_config
-from no_time_to_train.runs.prototype_cache import PrototypeCache, prototype_fingerprint, reference_keys
 from no_time_to_train.references.encoding import EncodedReference
+from no_time_to_train.runs.prototype_cache import PrototypeCache, prototype_fingerprint, reference_keys
 from no_time_to_train.structures import Category, ReferenceInstance
 
 BOX = (1.0, 2.0, 30.0, 40.0)

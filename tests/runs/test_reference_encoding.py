@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from no_time_to_train.config import ReferencesConfig
-from no_time_to_train.runs.prototype_cache import PrototypeCache
-from no_time_to_train.runs.reference_encoding import encode_share, in_reference_order, share_size
 from no_time_to_train.references.encoding import build_memory_bank, combine_references
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.runs.prototype_cache import PrototypeCache
+from no_time_to_train.runs.reference_encoding import encode_share, in_reference_order, share_size
 from no_time_to_train.structures import ReferenceSet
 from tests.small_benchmark import make_plan
 from tests.test_segmenter import ColourEncoder, SquareMaskModel

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from no_time_to_train.errors import InputError
+from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.runs.shards import (
     ShardWriter,
     labelled_ids,
@@ -17,8 +19,6 @@ from no_time_to_train.runs.shards import (
     open_batches,
     split_batches,
 )
-from no_time_to_train.errors import InputError
-from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.structures import Detections, TargetImage
 
 

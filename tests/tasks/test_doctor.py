@@ -1,12 +1,29 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
 
 import pytest
+from packaging.requirements import Requirement
 
 from no_time_to_train.commands import main
+from no_time_to_train.files import packages
 from no_time_to_train.tasks import doctor
 from no_time_to_train.tasks.doctor import Check
+
+ASKED = {"": ["numpy>=1.26", "pillow>=10", "rf-sam-2~=1.0.3"], "video": ["av>=14", "scipy>=1.11"]}
+
+
+def installed(versions: Mapping[str, str]) -> Callable[[str], str]:
+    """A machine on which just these packages are installed."""
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    return version
 
 
 def test_this_machine(capsys) -> None:
@@ -49,8 +66,21 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.check_cpu().state == "ok"
 
 
-def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("PIL", "supervision") else name)
+def test_missing_and_old_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "requirements", lambda extra="": map(Requirement, ASKED.get(extra, [])))
+    monkeypatch.setattr(
+        packages.importlib.metadata, "version", installed({"numpy": "1.20", "av": "15.0", "SAM-2": "1.0"})
+    )
     finding = doctor.check_packages()
-    assert (finding.state, finding.text) == ("broken", "missing: pillow. Fix: pip install pillow")
-    assert doctor.check_optional().text.endswith("supervision")
+    assert finding.state == "broken"
+    assert finding.text == "numpy 1.20 (needs >=1.26), pillow missing. Fix: pip install 'numpy>=1.26' 'pillow>=10'"
+    optional = doctor.check_optional()
+    assert optional.text.startswith("not installed: video: scipy. To have them: pip install '.[video]'")
+
+
+def test_what_is_there_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "requirements", lambda extra="": map(Requirement, ASKED.get(extra, [])))
+    versions = {"numpy": "2.0", "pillow": "11.0", "rf-sam-2": "1.0.3", "av": "15.0", "scipy": "1.15"}
+    monkeypatch.setattr(packages.importlib.metadata, "version", installed(versions))
+    assert doctor.check_packages() == Check("packages", "ok", "numpy 2.0, pillow 11.0, rf-sam-2 1.0.3")
+    assert doctor.check_optional().state == "ok"
