@@ -1,6 +1,10 @@
-"""Writes the demonstration benchmark: pictures of ten novel categories with COCO annotations, for train and test.
+"""Writes the demonstration benchmark: images of ten novel categories with COCO annotations, for train and test.
 
-Usage: ``python -m tools.demo.make_benchmark --out data/demo/benchmark``
+    python -m tools.demo.make_benchmark --out data/demo/benchmark
+    python -m tools.demo.make_benchmark --out data/choosing/1 --choosing 1
+
+The second command writes a benchmark of ten other categories, to choose settings on: the committed test images are for
+reporting only. Each number after ``--choosing`` gives other categories and other images.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tools.demo.scenes import NOVEL_CATEGORIES, Scene, render_scene
+from tools.demo.scenes import NOVEL_CATEGORIES, Scene, SceneCategory, render_scene, sample_category
 
 SEED = 2507
 NUM_TRAIN, NUM_TEST = 110, 80
@@ -59,19 +63,29 @@ def _reference_categories(scene: Scene) -> set[int]:
     }
 
 
-def _test_scenes(rng: np.random.Generator, count: int) -> Iterator[Scene]:
+def choosing_categories(number: int) -> tuple[SceneCategory, ...]:
+    """Draw ten categories that are not the novel ones, no two of the same outline."""
+    rng = np.random.default_rng([SEED, 1, number])
+    chosen: dict[str, SceneCategory] = {}
+    while len(chosen) < len(NOVEL_CATEGORIES):
+        category = sample_category(rng)
+        chosen.setdefault(category.shape, category)
+    return tuple(chosen.values())
+
+
+def _test_scenes(rng: np.random.Generator, categories: Sequence[SceneCategory], count: int) -> Iterator[Scene]:
     for _ in range(count):
-        yield render_scene(rng, NOVEL_CATEGORIES, _random_size(rng), (2, 5), _OBJECT_SCALE)
+        yield render_scene(rng, categories, _random_size(rng), (2, 5), _OBJECT_SCALE)
 
 
-def _train_scenes(rng: np.random.Generator, count: int) -> Iterator[Scene]:
+def _train_scenes(rng: np.random.Generator, categories: Sequence[SceneCategory], count: int) -> Iterator[Scene]:
     """Scenes of the categories with the fewest references so far, which keeps all of them about equally frequent."""
     references: Counter[int] = Counter()
     for _ in range(count):
-        tie_breaks = rng.random(len(NOVEL_CATEGORIES))
-        rarest = sorted(range(len(NOVEL_CATEGORIES)), key=lambda i: (references[i], tie_breaks[i]))
+        tie_breaks = rng.random(len(categories))
+        rarest = sorted(range(len(categories)), key=lambda i: (references[i], tie_breaks[i]))
         chosen = rarest[:_CATEGORIES_PER_TRAIN_IMAGE]
-        drawn = render_scene(rng, [NOVEL_CATEGORIES[i] for i in chosen], _random_size(rng), (2, 5), _OBJECT_SCALE)
+        drawn = render_scene(rng, [categories[i] for i in chosen], _random_size(rng), (2, 5), _OBJECT_SCALE)
         scene = Scene(drawn.image, drawn.masks, np.array(chosen)[drawn.category_indices])
         references.update(_reference_categories(scene))
         yield scene
@@ -91,11 +105,11 @@ def _annotation(annotation_id: int, image_id: int, category_index: int, mask: np
     }
 
 
-def write_split(scenes: Iterator[Scene], name: str, out: Path) -> dict[str, Any]:
-    """Writes pictures and annotations of one split and returns its COCO dict."""
+def write_split(scenes: Iterator[Scene], categories: Sequence[SceneCategory], name: str, out: Path) -> dict[str, Any]:
+    """Writes images and annotations of one split and returns its COCO dict."""
     (out / name).mkdir(parents=True, exist_ok=True)
     (out / "annotations").mkdir(exist_ok=True)
-    categories = [{"id": number, "name": category.name} for number, category in enumerate(NOVEL_CATEGORIES, start=1)]
+    named = [{"id": number, "name": category.name} for number, category in enumerate(categories, start=1)]
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, scene in enumerate(scenes, start=1):
@@ -105,7 +119,7 @@ def write_split(scenes: Iterator[Scene], name: str, out: Path) -> dict[str, Any]
         images.append({"id": image_id, "file_name": file_name, "width": width, "height": height})
         for mask, index in zip(scene.masks, scene.category_indices, strict=True):
             annotations.append(_annotation(len(annotations) + 1, image_id, int(index), mask))
-    dataset = {"images": images, "annotations": annotations, "categories": categories}
+    dataset = {"images": images, "annotations": annotations, "categories": named}
     (out / "annotations" / f"{name}.json").write_text(json.dumps(dataset, separators=(",", ":")) + "\n")
     return dataset
 
@@ -121,18 +135,29 @@ def count_references(dataset: dict[str, Any]) -> Counter[int]:
     return Counter(category_id for category_id, _ in found)
 
 
-def write_benchmark(out: Path, num_train: int, num_test: int) -> dict[str, Any]:
-    """Writes both splits and returns the COCO dict of train."""
-    train_rng, test_rng = (np.random.default_rng([SEED, split]) for split in range(2))
-    train = write_split(_train_scenes(train_rng, num_train), "train", out)
-    write_split(_test_scenes(test_rng, num_test), "test", out)
+def write_benchmark(out: Path, num_train: int, num_test: int, choosing: int | None = None) -> dict[str, Any]:
+    """Writes both splits and returns the COCO dict of train.
+
+    Args:
+        out: folder for the benchmark.
+        num_train: images to draw references from.
+        num_test: images to label.
+        choosing: None: the committed benchmark; a number: the benchmark of other categories with this number.
+    """
+    categories = NOVEL_CATEGORIES if choosing is None else choosing_categories(choosing)
+    seed = [SEED] if choosing is None else [SEED, 2, choosing]
+    train_rng, test_rng = (np.random.default_rng([*seed, split]) for split in range(2))
+    train = write_split(_train_scenes(train_rng, categories, num_train), categories, "train", out)
+    write_split(_test_scenes(test_rng, categories, num_test), categories, "test", out)
     return train
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the benchmark")
-    references = count_references(write_benchmark(parser.parse_args().out, NUM_TRAIN, NUM_TEST))
+    parser.add_argument("--choosing", type=int, help="number of a benchmark of other categories, to choose settings on")
+    arguments = parser.parse_args()
+    references = count_references(write_benchmark(arguments.out, NUM_TRAIN, NUM_TEST, arguments.choosing))
     fewest = min(references[number] for number in range(1, len(NOVEL_CATEGORIES) + 1))
     print(f"images with a valid reference per category: at least {fewest}")
     if fewest < REFERENCES_PER_CATEGORY:

@@ -6,7 +6,13 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from no_time_to_train.files.paths import demo_data_folder
-from tools.demo.make_benchmark import box_xywh, count_references, is_valid_reference, write_benchmark
+from tools.demo.make_benchmark import (
+    box_xywh,
+    choosing_categories,
+    count_references,
+    is_valid_reference,
+    write_benchmark,
+)
 from tools.demo.scenes import NOVEL_CATEGORIES
 
 
@@ -52,6 +58,14 @@ def test_the_committed_benchmark_comes_out_again(benchmark, split):
         pixels = [np.asarray(Image.open(root / split / image["file_name"]), int) for root in (benchmark, committed)]
         # Files are equal to the byte where the JPEG library and the sines are; elsewhere a few last bits differ.
         assert np.abs(pixels[0] - pixels[1]).max() <= 4
+
+
+def test_a_benchmark_to_choose_on_has_other_categories(tmp_path):
+    new = {(category.shape, category.texture) for number in (1, 2) for category in choosing_categories(number)}
+    assert not new & {(category.shape, category.texture) for category in NOVEL_CATEGORIES}
+    assert choosing_categories(1) != choosing_categories(2) and len(choosing_categories(1)) == len(NOVEL_CATEGORIES)
+    dataset = write_benchmark(tmp_path, num_train=2, num_test=1, choosing=1)
+    assert [item["name"] for item in dataset["categories"]] == [category.name for category in choosing_categories(1)]
 
 
 def test_box_ends_behind_the_last_pixel():
