@@ -91,8 +91,8 @@ class ProposalsConfig:
     max_boxes: int = 300
     """The best this many boxes of an image are used (``boxes``)."""
     consistency: str = "none"
-    """What becomes of masks whose inner features disagree: ``none`` (nothing), ``drop`` or ``weigh`` (their score is
-    multiplied by the consistency). For every source."""
+    """What becomes of masks whose inner features disagree: ``none`` (nothing) or ``drop``, for every source.
+    ``scoring.consistency_exponent`` lowers their score instead."""
     min_consistency: float = 0.4
     """``drop`` leaves out masks whose features have a lower mean cosine to their own mean."""
 
@@ -114,13 +114,29 @@ class MatchingConfig:
 
 
 @dataclass
+class ScoringConfig:
+    """What a mask's score and its rank are made of: powers of similarity, predicted IoU and consistency."""
+
+    similarity_exponent: float = 1.0
+    """Of the similarity to the category, in the score."""
+    predicted_iou_exponent: float = 0.0
+    """Of the mask model's own estimate of a mask's quality, in the score; 0 leaves it out."""
+    consistency_exponent: float = 0.0
+    """Of the mean cosine of a mask's features to their own mean, in the score."""
+    rank_similarity_exponent: float = 0.0
+    """The same three for the rank: who suppresses whom in NMS, and whose score merging lowers."""
+    rank_predicted_iou_exponent: float = 1.0
+    rank_consistency_exponent: float = 0.0
+
+
+@dataclass
 class MergingConfig:
     """How overlapping masks are settled."""
 
     name: str = "semantic_soft"
     """``hard``, ``soft``, ``semantic_soft``, ``graph_diffusion`` or ``none``."""
     nms_iou_threshold: float = 0.5
-    """Class-aware box NMS, ranked by predicted IoU."""
+    """Class-aware box NMS, in the order of the rank (``scoring``)."""
     max_masks: int = 800
     """Masks kept after NMS."""
     exponent: float = 0.5
@@ -132,6 +148,10 @@ class MergingConfig:
     diffusion_tolerance: float = 1e-6
     normalise_rows: bool = True
     """Row-normalise the diffusion matrix (the published code does not)."""
+    across_categories: bool = False
+    """Of masks that show the same object under several categories only the best is kept: one object, one label."""
+    across_categories_iou: float = 0.7
+    """Masks of two categories with at least this IoU show the same object."""
     max_detections: int = 100
     """Detections per image."""
 
@@ -168,6 +188,7 @@ class Config:
     mask_model: MaskModelConfig = field(default_factory=MaskModelConfig)
     proposals: ProposalsConfig = field(default_factory=ProposalsConfig)
     matching: MatchingConfig = field(default_factory=MatchingConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
     merging: MergingConfig = field(default_factory=MergingConfig)
     references: ReferencesConfig = field(default_factory=ReferencesConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
@@ -276,7 +297,7 @@ class BenchConfig(Config):
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mask_model.decoder": ("folded", "plain"),
     "proposals.name": ("point_grid", "semantic_clusters", "automatic_masks", "boxes", "union"),
-    "proposals.consistency": ("none", "drop", "weigh"),
+    "proposals.consistency": ("none", "drop"),
     "proposals.prefilter": ("none", "semantic"),
     "matching.name": ("class_mean", "nearest_centres", "nearest_instances"),
     "merging.name": ("hard", "soft", "semantic_soft", "graph_diffusion", "none"),
@@ -329,6 +350,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "matching.labels_per_mask": (1, 65536),
     "matching.num_centres": (1, 65536),
     "matching.num_neighbours": (1, 65536),
+    "scoring.similarity_exponent": (0, 100),
+    "scoring.predicted_iou_exponent": (0, 100),
+    "scoring.consistency_exponent": (0, 100),
+    "scoring.rank_similarity_exponent": (0, 100),
+    "scoring.rank_predicted_iou_exponent": (0, 100),
+    "scoring.rank_consistency_exponent": (0, 100),
     "merging.nms_iou_threshold": (0, 1),
     "merging.max_masks": (1, 1 << 20),
     "merging.exponent": (0, 100),
@@ -336,6 +363,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "merging.diffusion_alpha": (0, 1),
     "merging.diffusion_steps": (0, 100_000),
     "merging.diffusion_tolerance": (0, 1),
+    "merging.across_categories_iou": (0, 1),
     "merging.max_detections": (1, 1 << 20),
     "references.context_ratio": (0, 10),
     "references.min_box_coverage": (0, 1),

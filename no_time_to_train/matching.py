@@ -6,7 +6,7 @@ nearest reference instances is an alternative to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -101,14 +101,6 @@ class Matches:
     category_indices: Tensor
     mask_indices: Tensor
     normalised_features: Tensor
-
-    def weighted(self, mask_weights: Tensor) -> Matches:
-        """Multiply every score by its mask's weight.
-
-        Args:
-            mask_weights: (N,) in 0..1.
-        """
-        return replace(self, scores=self.scores * mask_weights[self.mask_indices])
 
 
 def match(mask_features: Tensor, prototypes: Prototypes, labels_per_mask: int = 1) -> Matches:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from no_time_to_train.config import MergingConfig
 from no_time_to_train.errors import InputError
-from no_time_to_train.ops.rle import Rle, intersection_over_self
+from no_time_to_train.ops.rle import Rle, intersection_over_self, mask_iou
 
 
 def decay_scores(
@@ -53,6 +54,33 @@ def decay_scores(
         ios = ios.to(scores.device, torch.float32).tril(diagonal=-1)  # masks ranked before, on the left, lower others
         share_left[members] = _SHARE_LEFT[config.name](ios, normalised_features[members], config)
     return scores * share_left
+
+
+def best_across_categories(scores: Tensor, labels: Tensor, rles: Sequence[Rle], iou_threshold: float) -> Tensor:
+    """Find the masks that no better one of another category repeats: one object keeps one label.
+
+    Greedy, the best score first; equal scores go in their order. A mask that is itself dropped drops no other.
+
+    Args:
+        scores: (N,) final scores. Masks that score 0 take no part.
+        labels: (N,) int.
+        rles: N masks of one size.
+        iou_threshold: masks of two categories with at least this IoU show the same object.
+
+    Returns:
+        (N,) bool, False for the dropped masks.
+    """
+    order = torch.argsort(scores, descending=True, stable=True)
+    order = order[scores[order] > 0]
+    ranked_labels = labels[order].cpu().numpy()
+    is_other = ranked_labels[:, None] != ranked_labels
+    repeats = is_other & (mask_iou([rles[i] for i in order.tolist()]) >= iou_threshold)
+    ranked_is_kept = np.ones(len(order), bool)
+    for position in range(len(order)):
+        ranked_is_kept[position] = not (repeats[position] & ranked_is_kept)[:position].any()
+    is_kept = torch.ones_like(scores, dtype=torch.bool)
+    is_kept[order] = torch.from_numpy(ranked_is_kept).to(scores.device)
+    return is_kept
 
 
 def _hard(ios: Tensor, _features: Tensor, config: MergingConfig) -> Tensor:

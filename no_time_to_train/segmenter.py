@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from no_time_to_train.config import Config
 from no_time_to_train.data.images import read_image, resize_for_model
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
-from no_time_to_train.merging import decay_scores
+from no_time_to_train.merging import best_across_categories, decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.nms import class_aware_nms
@@ -23,6 +24,7 @@ from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
 from no_time_to_train.references.encoding import build_memory_bank
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.scoring import Evidence, mask_ranking, mask_scores
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
 
 
@@ -153,11 +155,15 @@ class Segmenter:
 
     @torch.inference_mode()
     def label(self, pooled: PooledProposals, memory: MemoryBank) -> Detections:
-        """Matching, NMS, merging (sections 1 and 2 of the method) for the candidate masks of one image."""
+        """Match, score, suppress and merge (sections 1 and 2 of the method) the candidate masks of one image."""
         matches = self._match(pooled.features, memory)
-        if pooled.score_weights is not None:
-            matches = matches.weighted(pooled.score_weights)
-        kept = self._suppress(pooled, matches)
+        evidence = Evidence(
+            similarities=matches.scores,
+            predicted_ious=pooled.predicted_ious[matches.mask_indices],
+            consistencies=pooled.consistencies[matches.mask_indices],
+        )
+        matches = replace(matches, scores=mask_scores(evidence, self.config.scoring))
+        kept = self._suppress(pooled, matches, mask_ranking(evidence, self.config.scoring))
         return self._merge(pooled, matches, kept, memory)
 
     def _match(self, mask_features: Tensor, memory: MemoryBank) -> Matches:
@@ -182,12 +188,11 @@ class Segmenter:
             vectors, category_indices = memory.class_means()
         return Prototypes(vectors.to(self.device), category_indices.to(self.device), num_categories)
 
-    def _suppress(self, pooled: PooledProposals, matches: Matches) -> Tensor:
-        """Positions in ``matches`` that survive the class-aware NMS on the mask grid, best predicted IoU first."""
+    def _suppress(self, pooled: PooledProposals, matches: Matches, ranking: Tensor) -> Tensor:
+        """Positions in ``matches`` that survive the class-aware NMS on the mask grid, best ranking first."""
         boxes = pooled.grid_boxes_xyxy[matches.mask_indices]
         if self.config.output.box_convention == "inclusive":
             boxes = torch.cat([boxes[:, :2], (boxes[:, 2:] - 1).clamp(min=0)], dim=1)
-        ranking = pooled.predicted_ious[matches.mask_indices]
         settings = self.config.merging
         kept = class_aware_nms(boxes, ranking, matches.category_indices, settings.nms_iou_threshold)
         kept = kept[: settings.max_masks]
@@ -209,6 +214,11 @@ class Segmenter:
             matches.normalised_features[matches.mask_indices[kept]],
             self.config.merging,
         )
+        if self.config.merging.across_categories:
+            is_best = best_across_categories(
+                scores, matches.category_indices[kept], rles, self.config.merging.across_categories_iou
+            )
+            scores = scores * is_best
         order = self._ranked_output(scores, matches.category_indices[kept], memory)
         best = kept[order]
         ids = np.array([category.id for category in memory.categories], np.int64)

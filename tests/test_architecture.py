@@ -27,6 +27,7 @@ LAYERS = [
     "references",
     "proposals",
     "matching",
+    "scoring",
     "merging",
     "segmenter",
     "tracking",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from no_time_to_train.config import MergingConfig
 from no_time_to_train.errors import InputError
-from no_time_to_train.merging import decay_scores
+from no_time_to_train.merging import best_across_categories, decay_scores
 from no_time_to_train.ops.rle import Rle, encode_mask
 
 METHODS = ["hard", "soft", "semantic_soft", "graph_diffusion", "none"]
@@ -132,3 +132,26 @@ def test_properties(name: str, seed: int) -> None:
     torch.testing.assert_close(decay_scores(scores[:4], labels[:4], rles[:4], features[:4], config), decayed[:4])
     if name == "semantic_soft":  # similarity only ever softens
         assert (decayed >= decay_scores(scores, labels, rles, features, replace(config, name="soft")) - 1e-6).all()
+
+
+def best(scores: list[float], labels: list[int], rles: list[Rle], iou_threshold: float = 0.7) -> list[bool]:
+    return best_across_categories(torch.tensor(scores), torch.tensor(labels), rles, iou_threshold).tolist()
+
+
+def test_an_object_of_two_categories_keeps_the_better_one() -> None:
+    rles = [strip(0, 4), strip(0, 5), strip(6, 9)]  # IoU of the first two: 0.8
+    assert best([0.5, 0.6, 0.1], [0, 1, 2], rles) == [False, True, True]
+    assert best([0.5, 0.6, 0.1], [0, 0, 2], rles) == [True, True, True]  # one category: merging has settled it
+    assert best([0.5, 0.6, 0.1], [0, 1, 2], rles, iou_threshold=0.8) == [False, True, True]
+    assert best([0.5, 0.6, 0.1], [0, 1, 2], rles, iou_threshold=0.81) == [True, True, True]
+    assert best([0.5, 0.5, 0.5], [0, 1, 2], rles) == [True, False, True]  # equal scores: the first
+
+
+def test_what_is_dropped_drops_nothing() -> None:
+    rles = [strip(0, 4), strip(0, 5), strip(0, 6)]  # neighbors overlap by 0.8, the outer two by 0.67
+    assert best([0.9, 0.8, 0.7], [0, 1, 2], rles) == [True, False, True]
+
+
+def test_masks_without_a_score_take_no_part() -> None:
+    assert best([0.0, 0.0], [0, 1], [strip(0, 4), strip(0, 4)]) == [True, True]
+    assert best([], [], []) == []

@@ -16,7 +16,7 @@ from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, Prompt
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.references.memory_bank import MemoryBankBuilder
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import Category, MaskProposals, ReferenceInstance, ReferenceSet
+from no_time_to_train.structures import Category, Detections, MaskProposals, ReferenceInstance, ReferenceSet
 from tests.parity.paper_reference import paper_reference
 
 CATEGORIES = (Category(7, "red"), Category(3, "green"), Category(5, "blue"))
@@ -199,6 +199,46 @@ def test_every_matching_goes_with_every_merging(matching: str, merging: str) -> 
     assert len(detections)
     assert ((detections.scores > 0) & (detections.scores <= 1)).all()
     assert (np.diff(detections.scores) <= 0).all()
+
+
+def test_predicted_ious_join_the_score() -> None:
+    fixed = FixedProposals(torch.ones(1, 16, 16), torch.tensor([0.5]))
+    white, memory = np.full((40, 40, 3), 255, np.uint8), make_memory(**PRIMARIES)
+    paper, squared = (
+        make_segmenter(f"scoring.predicted_iou_exponent={exponent}", proposals=fixed).segment(white, memory)
+        for exponent in (0, 2)
+    )
+    np.testing.assert_allclose(squared.scores, paper.scores * 0.25)
+
+
+def test_the_rank_chooses_among_repeated_masks() -> None:
+    logits = torch.full((2, 16, 16), -1.0)
+    logits[0, 2:12, 2:12], logits[1, 2:12, 3:12] = 1.0, 1.0
+    fixed = FixedProposals(logits, torch.tensor([0.6, 0.7]))
+    picture = np.full((160, 160, 3), 255, np.uint8)
+    picture[20:120, 20:40] = (255, 0, 0)  # only the first mask has it all: it looks more like red
+    memory = make_memory(red=[[1.0, 0.0, 0.0]])
+    by_iou = make_segmenter(proposals=fixed).segment(picture, memory)
+    by_looks = make_segmenter(
+        "scoring.rank_similarity_exponent=1", "scoring.rank_predicted_iou_exponent=0", proposals=fixed
+    ).segment(picture, memory)
+    np.testing.assert_allclose(by_iou.predicted_ious, [0.7])
+    np.testing.assert_allclose(by_looks.predicted_ious, [0.6])
+
+
+def test_one_object_keeps_one_category_where_that_is_asked_for() -> None:
+    settings = ("matching.labels_per_mask=3", "merging=none", "merging.nms_iou_threshold=1")
+    picture, memory = random_picture(0, 40, 60), make_memory(**PRIMARIES)
+    every = make_segmenter(*settings).segment(picture, memory)
+    single = make_segmenter(*settings, "merging.across_categories=true", "merging.across_categories_iou=1")
+    found = single.segment(picture, memory)
+
+    def masks(detections: Detections) -> list[bytes]:
+        return [rle["counts"] for rle in detections.rles]
+
+    assert len(set(masks(found))) == len(found) < len(every)
+    assert set(masks(found)) == set(masks(every))
+    assert found.scores[0] == every.scores[0]
 
 
 def test_several_labels_per_mask() -> None:

@@ -119,11 +119,10 @@ def _to_entry(pooled: PooledProposals) -> CacheEntry:
         "predicted_ious": pooled.predicted_ious,
         "grid_boxes_xyxy": pooled.grid_boxes_xyxy,
         "features": pooled.features,
+        "consistencies": pooled.consistencies,
         "rle_counts": torch.frombuffer(counts, dtype=torch.uint8) if counts else torch.zeros(0, dtype=torch.uint8),
         "rle_lengths": torch.tensor([len(rle["counts"]) for rle in rles], dtype=torch.int64),
     }
-    if pooled.score_weights is not None:
-        tensors["score_weights"] = pooled.score_weights
     return CacheEntry(tensors, {"image_size_hw": list(pooled.image_size_hw)})
 
 

@@ -23,20 +23,21 @@ class PooledProposals:
         predicted_ious: (N,) the mask model's own estimate of each mask's quality.
         grid_boxes_xyxy: (N, 4) float half-open boxes of the masks on the mask grid.
         features: (N, D) float32 mean patch features, not normalised (equation 3 of arXiv 2507.02798).
+        consistencies: (N,) float32 in 0..1, mean cosine of the features under each mask to their mean.
         masks: (N, m, m) logits on the mask grid, or N run-length encoded masks of the image's size.
         image_size_hw: (height, width) of the image.
-        score_weights: (N,) factors in 0..1 that multiply the scores of matching; None: all 1.
     """
 
     predicted_ious: Tensor
     grid_boxes_xyxy: Tensor
     features: Tensor
+    consistencies: Tensor
     masks: Tensor | tuple[Rle, ...]
     image_size_hw: tuple[int, int]
-    score_weights: Tensor | None = None
 
     def __post_init__(self) -> None:
-        counts = {len(self.predicted_ious), len(self.grid_boxes_xyxy), len(self.features), len(self.masks)}
+        per_mask = (self.predicted_ious, self.grid_boxes_xyxy, self.features, self.consistencies, self.masks)
+        counts = {len(values) for values in per_mask}
         if len(counts) != 1:
             raise ValueError(f"every field needs one entry per mask, got lengths {sorted(counts)}")
 
@@ -59,25 +60,22 @@ def pool_proposals(
         proposals: of this image.
         image: as both networks see it.
         consistency: what becomes of masks whose patch features disagree, as a mask over two different things has:
-            ``drop`` leaves them out, ``weigh`` makes their consistency the factor of their scores, ``none`` keeps them.
+            ``drop`` leaves them out, ``none`` keeps them.
         min_consistency: ``drop`` leaves out masks with a lower mean cosine to their own mean feature.
     """
     masks = proposals.logits > 0
     weights = pull_back_masks(masks, image.features)
     features = pool_weighted_features(weights, image.features)
-    score_weights = None
-    if consistency != "none":
-        consistencies = mask_consistency(weights, image.features, features)
-        if consistency == "weigh":
-            score_weights = consistencies.clamp(0, 1)
-        else:
-            kept = torch.nonzero(consistencies >= min_consistency).flatten()
-            proposals, masks, features = proposals[kept], masks[kept], features[kept]
+    consistencies = mask_consistency(weights, image.features, features)
+    if consistency == "drop":
+        kept = torch.nonzero(consistencies >= min_consistency).flatten()
+        proposals, masks = proposals[kept], masks[kept]
+        features, consistencies = features[kept], consistencies[kept]
     return PooledProposals(
         predicted_ious=proposals.predicted_ious,
         grid_boxes_xyxy=boxes_from_masks(masks),
         features=features,
+        consistencies=consistencies.clamp(0, 1),
         masks=proposals.logits if proposals.rles is None else proposals.rles,
         image_size_hw=image.image_size_hw,
-        score_weights=score_weights,
     )

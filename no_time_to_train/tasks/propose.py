@@ -32,6 +32,7 @@ from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
 from no_time_to_train.runs.progress import Progress
 from no_time_to_train.runs.provenance import versions, weight_hashes
 from no_time_to_train.runs.run_state import RunSettings, prepare_folder, write_run
+from no_time_to_train.scoring import product_of_powers
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, Detections, TargetImage
 from no_time_to_train.tasks.image_folder import default_out, find_targets, read_or_problem
@@ -84,18 +85,17 @@ def propose(options: ProposeOptions) -> RunSummary:
     return summary
 
 
-def distinct_proposals(pooled: PooledProposals, iou_threshold: float) -> Detections:
+def distinct_proposals(pooled: PooledProposals, iou_threshold: float, consistency_exponent: float = 0.0) -> Detections:
     """Candidate masks as detections of one category, best first, without those that nearly repeat a better one.
 
-    The score is the predicted IoU, times the mask's consistency where that is asked for.
+    The score is the predicted IoU, times the mask's consistency to its exponent.
 
     Args:
         pooled: of one image.
         iou_threshold: a mask is left out where its box has a higher IoU with a better mask's.
+        consistency_exponent: as ``scoring.consistency_exponent``.
     """
-    scores = pooled.predicted_ious.float()
-    if pooled.score_weights is not None:
-        scores = scores * pooled.score_weights
+    scores = product_of_powers(((pooled.predicted_ious.float(), 1.0), (pooled.consistencies, consistency_exponent)))
     one_class = torch.zeros(len(pooled), dtype=torch.long, device=scores.device)
     kept = class_aware_nms(pooled.grid_boxes_xyxy, scores, one_class, iou_threshold)
     rles = pooled.rles(kept)
@@ -181,7 +181,11 @@ class _Run:
                         progress.message(f"{image} Skipped and listed in errors.csv; the others go on.")
                     else:
                         [encoded] = segmenter.encode([image], [target])
-                        found = distinct_proposals(segmenter.propose(encoded), self._config.proposals.box_nms_thresh)
+                        found = distinct_proposals(
+                            segmenter.propose(encoded),
+                            self._config.proposals.box_nms_thresh,
+                            self._config.scoring.consistency_exponent,
+                        )
                         background.submit(self._write_image, target, image, found)
                     progress.advance()
         finally:

@@ -22,6 +22,7 @@ def make_pooled(num_masks: int = 5, seed: int = 0, **changes) -> PooledProposals
         "predicted_ious": torch.rand(num_masks, generator=generator),
         "grid_boxes_xyxy": torch.rand(num_masks, 4, generator=generator),
         "features": torch.randn(num_masks, 7, generator=generator),
+        "consistencies": torch.rand(num_masks, generator=generator),
         "masks": torch.randn(num_masks, 8, 8, generator=generator),
         "image_size_hw": SIZE_HW,
     }
@@ -33,12 +34,11 @@ def make_pooled(num_masks: int = 5, seed: int = 0, **changes) -> PooledProposals
     [
         make_pooled(),
         make_pooled(0),
-        make_pooled(score_weights=torch.linspace(0, 1, 5)),
         make_pooled(predicted_ious=torch.linspace(0, 1, 5).bfloat16()),
         make_pooled(masks=tuple(make_pooled(seed=2).rles())),
         make_pooled(masks=torch.full((5, 8, 8), -1.0)),
     ],
-    ids=["logits", "no_mask", "weights", "bfloat16", "rles", "empty_masks"],
+    ids=["logits", "no_mask", "bfloat16", "rles", "empty_masks"],
 )
 def test_comes_back_as_it_was(tmp_path: Path, pooled: PooledProposals) -> None:
     cache = ProposalCache(tmp_path, "f00d")
@@ -46,11 +46,8 @@ def test_comes_back_as_it_was(tmp_path: Path, pooled: PooledProposals) -> None:
     cache.store("a", pooled)
     loaded = cache.load("a")
     assert loaded is not None and len(loaded) == len(pooled)
-    for name in ("predicted_ious", "grid_boxes_xyxy", "features", "score_weights"):
-        expected, found = getattr(pooled, name), getattr(loaded, name)
-        assert (found is None) == (expected is None)
-        if expected is not None:
-            torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for name in ("predicted_ious", "grid_boxes_xyxy", "features", "consistencies"):
+        torch.testing.assert_close(getattr(loaded, name), getattr(pooled, name), rtol=0, atol=0)
     assert loaded.rles() == pooled.rles()
     assert loaded.rles(torch.arange(len(pooled))[1::2]) == pooled.rles(torch.arange(len(pooled))[1::2])
     assert loaded.image_size_hw == SIZE_HW
@@ -84,6 +81,8 @@ def fingerprint(*overrides: str, weights: dict | None = None) -> str:
     "override",
     [
         "merging=soft",
+        "scoring.predicted_iou_exponent=2",
+        "scoring.consistency_exponent=1",
         "merging.nms_iou_threshold=0.7",
         "matching=nearest_instances",
         "references.context_ratio=0.5",
@@ -110,7 +109,7 @@ def test_fingerprint_serves_every_matching_and_merging(override: str) -> None:
         "mask_model.add_no_memory_embedding=false",
         "proposals.points_per_side=16",
         "proposals.min_predicted_iou=0.5",
-        "proposals.consistency=weigh",
+        "proposals.consistency=drop",
         "precision=bfloat16",
     ],
 )

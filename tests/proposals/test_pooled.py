@@ -32,10 +32,10 @@ def three_masks() -> MaskProposals:
     return MaskProposals(logits, torch.tensor([0.9, 0.8, 0.7]), rles)
 
 
-def test_without_consistency_every_mask_stays_and_weighs_nothing() -> None:
+def test_by_default_every_mask_stays() -> None:
     proposals, image = three_masks(), halves()
     pooled = pool_proposals(proposals, image)
-    assert len(pooled) == 3 and pooled.score_weights is None
+    assert len(pooled) == 3
     torch.testing.assert_close(pooled.features, pool_mask_features(proposals.logits > 0, image.features))
     torch.testing.assert_close(pooled.grid_boxes_xyxy, boxes_from_masks(proposals.logits > 0))
     assert pooled.rles(torch.tensor([1])) == [proposals.rles[1]]
@@ -52,30 +52,31 @@ def test_masks_whose_features_disagree_are_dropped() -> None:
     assert len(everything) == 3
 
 
-def test_weights_of_scores_are_the_consistencies() -> None:
-    weighed = pool_proposals(three_masks(), halves(), "weigh")
+def test_consistencies_come_with_the_masks() -> None:
+    pooled = pool_proposals(three_masks(), halves())
     # Half of the patches point to the mean, half of them away from it: 0. So does the empty mask count.
-    assert weighed.score_weights is not None
-    torch.testing.assert_close(weighed.score_weights, torch.tensor([1.0, 0.0, 0.0]))
-    assert len(weighed) == 3
+    torch.testing.assert_close(pooled.consistencies, torch.tensor([1.0, 0.0, 0.0]))
+    assert pool_proposals(three_masks(), halves(), "drop", min_consistency=0.5).consistencies.tolist() == [1.0]
 
 
-def test_weights_are_never_negative() -> None:
+def test_consistencies_are_never_negative() -> None:
     # Three patches point one way, one points the other way and is ten times as long: the mean cosine is negative.
     image = EncodedImage((8, 8), torch.tensor([[[1.0], [1.0]], [[1.0], [-10.0]]]), halves().embedding)
-    weighed = pool_proposals(MaskProposals(torch.ones(1, 8, 8), torch.ones(1)), image, "weigh")
-    assert weighed.score_weights is not None and weighed.score_weights.tolist() == [0]
+    pooled = pool_proposals(MaskProposals(torch.ones(1, 8, 8), torch.ones(1)), image)
+    assert pooled.consistencies.tolist() == [0]
 
 
 def test_no_mask_at_all() -> None:
     nothing = three_masks()[torch.zeros(0, dtype=torch.long)]
-    for consistency in ("none", "drop", "weigh"):
+    for consistency in ("none", "drop"):
         assert len(pool_proposals(nothing, halves(), consistency)) == 0
 
 
 def test_every_field_has_one_entry_per_mask() -> None:
     with pytest.raises(ValueError, match=r"one entry per mask, got lengths \[1, 2\]"):
-        PooledProposals(torch.ones(2), torch.zeros(2, 4), torch.zeros(1, 3), torch.zeros(2, 8, 8), (8, 8))
+        PooledProposals(
+            torch.ones(2), torch.zeros(2, 4), torch.zeros(1, 3), torch.ones(2), torch.zeros(2, 8, 8), (8, 8)
+        )
 
 
 @pytest.mark.parametrize(("settings", "num_masks"), [([], 3), (["min_consistency=0.9"], 3), (["consistency=drop"], 2)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,6 +58,7 @@ class RectangleSegmenter:
             predicted_ious=torch.tensor([iou for _, iou in found]),
             grid_boxes_xyxy=boxes_from_masks(stack),
             features=torch.ones(len(found), 2),
+            consistencies=torch.ones(len(found)),
             masks=tuple(encode_mask(mask.numpy()) for mask in stack),
             image_size_hw=image.shape[:2],
         )
@@ -191,7 +193,12 @@ def pooled_rectangles(*boxes: tuple[int, int, int, int], ious: Sequence[float]) 
     for mask, (x1, y1, x2, y2) in zip(logits, boxes, strict=True):
         mask[y1:y2, x1:x2] = 1
     return PooledProposals(
-        torch.tensor(ious), boxes_from_masks(logits > 0), torch.zeros(len(boxes), 2), logits, image_size_hw=(32, 32)
+        predicted_ious=torch.tensor(ious),
+        grid_boxes_xyxy=boxes_from_masks(logits > 0),
+        features=torch.zeros(len(boxes), 2),
+        consistencies=torch.ones(len(boxes)),
+        masks=logits,
+        image_size_hw=(32, 32),
     )
 
 
@@ -206,11 +213,8 @@ def test_near_repetitions_of_a_better_mask_are_left_out() -> None:
 
 def test_scores_carry_the_consistency_and_vanished_masks_are_left_out() -> None:
     plain = pooled_rectangles((0, 0, 8, 8), (8, 8, 16, 16), (3, 3, 3, 3), ious=[0.8, 0.6, 0.9])
-    weights = torch.tensor([0.5, 1.0, 1.0])
-    pooled = PooledProposals(
-        plain.predicted_ious, plain.grid_boxes_xyxy, plain.features, plain.masks, (32, 32), score_weights=weights
-    )
-    found = distinct_proposals(pooled, iou_threshold=0.7)
+    pooled = replace(plain, consistencies=torch.tensor([0.25, 1.0, 1.0]))
+    found = distinct_proposals(pooled, iou_threshold=0.7, consistency_exponent=0.5)
     np.testing.assert_allclose(found.scores, [0.6, 0.4])
     np.testing.assert_allclose(found.predicted_ious, [0.6, 0.8])
     assert len(distinct_proposals(pooled_rectangles(ious=[]), 0.7)) == 0
