@@ -68,6 +68,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'no_time_to_train' has no attribute {name!r}")
+    importlib.import_module("no_time_to_train.models.threads").prepare_threads()
     try:
         value = getattr(importlib.import_module(f"no_time_to_train.{_HOME[name]}"), name)
     except ModuleNotFoundError as error:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from no_time_to_train import __version__
 from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, spell_flag
 from no_time_to_train.errors import NoTimeToTrainError, Parameter, missing_package
+from no_time_to_train.models.threads import prepare_threads
 
 VERBS = {
     "demo": "run the bundled models on the bundled benchmark: a table and pictures",
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None: this process's own.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_threads()
     parser = build_parser([argument for argument in arguments if not argument.startswith("-")][:1])
     try:
         options, rest = parser.parse_known_args(arguments)
