@@ -14,29 +14,41 @@ if TYPE_CHECKING:
     from no_time_to_train.build import build_segmenter, compose_config, load_segmenter
     from no_time_to_train.config import Config
     from no_time_to_train.data.images import read_image
+    from no_time_to_train.errors import InputError, NoTimeToTrainError
     from no_time_to_train.evaluation.instance_ap import evaluate_instances
+    from no_time_to_train.outputs.drawing import draw_detections
     from no_time_to_train.prompting import PromptedMasks
     from no_time_to_train.proposals.automatic_masks import AutomaticMasks
     from no_time_to_train.references.loading import load_references
     from no_time_to_train.references.memory_bank import MemoryBank
     from no_time_to_train.segmenter import Segmenter
     from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
+    from no_time_to_train.tasks.check_references import CheckedReference, ReferenceReport, check_references
+    from no_time_to_train.tasks.evaluate import evaluate
+    from no_time_to_train.tasks.fit import fit
     from no_time_to_train.tracking.tracker import segment_video
 
 _HOME = {
     "AutomaticMasks": "proposals.automatic_masks",
     "Category": "structures",
+    "CheckedReference": "tasks.check_references",
     "Config": "config",
     "Detections": "structures",
+    "InputError": "errors",
     "MemoryBank": "references.memory_bank",
+    "NoTimeToTrainError": "errors",
     "PromptedMasks": "prompting",
     "ReferenceInstance": "structures",
+    "ReferenceReport": "tasks.check_references",
     "ReferenceSet": "structures",
     "Segmenter": "segmenter",
     "build_segmenter": "build",
+    "check_references": "tasks.check_references",
     "compose_config": "build",
     "draw_detections": "outputs.drawing",
+    "evaluate": "tasks.evaluate",
     "evaluate_instances": "evaluation.instance_ap",
+    "fit": "tasks.fit",
     "load_references": "references.loading",
     "load_segmenter": "build",
     "read_image": "data.images",
@@ -46,18 +58,25 @@ _HOME = {
 __all__ = [
     "AutomaticMasks",
     "Category",
+    "CheckedReference",
     "Config",
     "Detections",
+    "InputError",
     "MemoryBank",
+    "NoTimeToTrainError",
     "PromptedMasks",
     "ReferenceInstance",
+    "ReferenceReport",
     "ReferenceSet",
     "Segmenter",
     "__version__",
     "build_segmenter",
+    "check_references",
     "compose_config",
     "draw_detections",
+    "evaluate",
     "evaluate_instances",
+    "fit",
     "load_references",
     "load_segmenter",
     "read_image",

@@ -128,3 +128,17 @@ def missing_package(error: ImportError) -> EnvironmentProblemError:
     if extra is None:
         return EnvironmentProblemError(f"{error}. `nttt doctor` shows what is missing.")
     return EnvironmentProblemError(f"{needed_for}: {install_command(extra)}.")
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, in the singular where it is 1.
+
+    Example:
+        >>> from no_time_to_train.errors import counted
+        >>> counted(1, "image"), counted(0, "image"), counted(2, "category")
+        ('1 image', '0 images', '2 categories')
+    """
+    if number == 1:
+        return f"1 {noun}"
+    ending_y = noun.endswith("y") and noun[-2] not in "aeiou"
+    return f"{number} {plural or (noun[:-1] + 'ies' if ending_y else noun + 's')}"

@@ -115,7 +115,7 @@ def our_flags() -> set[str]:
 
 
 NAMED_BY_OTHERS = {("build.py", "--multirun")}  # a flag of Hydra's
-TO_BE_MENDED = {"tasks/label.py", "tasks/labeling.py", "tasks/track.py", "tasks/check_references.py", "tasks/fit.py"}
+TO_BE_MENDED = {"tasks/label.py", "tasks/labeling.py", "tasks/track.py"}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parent.name != "commands"], ids=str)

@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 bad input, 2 wrong usage, 3 environment (weights, GPU, packa
 from __future__ import annotations
 
 import argparse
+import copy
 import errno
 import importlib
 import logging
@@ -73,18 +74,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_log(level: int, parser: argparse.ArgumentParser) -> None:
     """The package's own messages go to standard error; other packages' logging stays as it is."""
-
-    def name_flags(record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(spell_flag(arg, parser) if isinstance(arg, Parameter) else arg for arg in record.args)
-        return True
-
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(name_flags)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_FlagFormatter(parser))
     logger = logging.getLogger("no_time_to_train")
     logger.handlers = [handler]
     logger.setLevel(level)
+
+
+class _FlagFormatter(logging.Formatter):
+    """Writes messages with a command's flags in place of parameters."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__("%(message)s")
+        self._parser = parser
+
+    def format(self, record: logging.LogRecord) -> str:
+        spelled = copy.copy(record)
+        if isinstance(record.args, tuple):
+            spelled.args = tuple(self._spell(arg) for arg in record.args)
+        return super().format(spelled)
+
+    def _spell(self, arg: object) -> object:
+        return spell_flag(arg, self._parser) if isinstance(arg, Parameter) else arg
 
 
 def _explain(error: Exception, parser: argparse.ArgumentParser) -> tuple[str, int]:

@@ -22,16 +22,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the table."""
-    from no_time_to_train.tasks.evaluate import EvaluateOptions, evaluate
+    from no_time_to_train.reports.metrics_table import describe_metrics
+    from no_time_to_train.tasks.evaluate import evaluate, metrics_file
 
-    evaluate(
-        EvaluateOptions(
-            predictions=options.predictions,
-            ground_truth=options.gt,
-            ground_truth_images=options.gt_images,
-            match_by_name=options.match_by_name,
-            category_names=options.classes,
-            engine=options.engine,
-            markdown=options.markdown,
-        )
+    out = metrics_file(options.predictions)
+    metrics = evaluate(
+        options.predictions,
+        options.gt,
+        images=options.gt_images,
+        match_by_name=options.match_by_name,
+        categories=options.classes,
+        engine=options.engine,
+        out=out,
     )
+    print(describe_metrics(metrics, markdown=options.markdown))
+    print(f"Written to {out}")

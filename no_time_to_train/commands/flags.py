@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from no_time_to_train.errors import Parameter
 
 if TYPE_CHECKING:
+    from no_time_to_train.structures import ReferenceSet
     from no_time_to_train.tasks.memory_source import ReferenceOptions
 
 OVERRIDES_HELP = "Further settings are key=value after the flags, e.g. merging=hard proposals.points_per_side=16"
@@ -111,6 +112,15 @@ def references(options: argparse.Namespace) -> ReferenceOptions:
     from no_time_to_train.tasks.memory_source import ReferenceOptions
 
     return ReferenceOptions(options.refs, options.ref_images, tuple(options.ref), options.classes)
+
+
+def read_references(options: argparse.Namespace) -> ReferenceSet:
+    """Read the references that the flags and a path name."""
+    from no_time_to_train.references.loading import inline_references, load_references
+
+    if options.refs is None:
+        return inline_references(options.ref)
+    return load_references(options.refs, options.ref_images, categories=options.classes)
 
 
 def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:

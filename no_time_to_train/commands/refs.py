@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
+from no_time_to_train.errors import counted
+
+if TYPE_CHECKING:
+    from no_time_to_train.tasks.check_references import ReferenceReport
+
+_SHOWN = 30
+"""Rows of the table that are printed."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +30,52 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run_check(options: argparse.Namespace) -> None:
     """Print the scores, the worst first."""
     flags.require_references(options)
-    from no_time_to_train.tasks.check_references import CheckOptions, check_references
+    console.say_loading()
+    from no_time_to_train.reports.text_table import align_columns
+    from no_time_to_train.tasks.check_references import HEADER, check_references
 
-    check_references(CheckOptions(flags.references(options), options.out, flags.settings(options)))
+    out = options.out or _default_folder(options.refs)
+    report = check_references(
+        flags.read_references(options), out=out, overrides=flags.settings(options), on_progress=console.console
+    )
+    rows = report.rows()
+    print(align_columns(HEADER, rows[:_SHOWN], numbers=False))
+    if len(rows) > _SHOWN:
+        print(f"... and {len(rows) - _SHOWN} better ones, see {out / 'references.csv'}")
+    print()
+    print("\n".join(_conclusions(report)))
+    print(f"Images of all references, the worst first, and the table: {out}")
+
+
+def _default_folder(path: Path | None) -> Path:
+    """Return the folder beside the references that has their name with ``_checked``."""
+    if path is None:
+        return Path("refs_checked")
+    path = path.resolve()
+    return path.with_name(f"{path.stem if path.is_file() else path.name}_checked")
+
+
+def _conclusions(report: ReferenceReport) -> Iterator[str]:
+    """Yield what to do about the references, one line each."""
+    from no_time_to_train.tasks.check_references import SMALL_PX
+
+    checked = counted(len(report.references), "reference")
+    if report.num_skipped:
+        yield f"{report.num_skipped} of {report.num_references} references cannot be used (see the warnings)."
+    none = [name for name, count in report.counts().items() if count == 0]
+    if none:
+        yield f"No usable reference: {', '.join(none)}. These categories will never be found."
+    single = [name for name, count in report.counts().items() if count == 1]
+    if single:
+        yield f"One reference only, so it cannot be left out: {', '.join(single)}. Add a second to have it checked."
+    if report.num_mislabeled:
+        yield f"{report.num_mislabeled} of {checked} look more like another category: correct them or leave them out."
+    if report.num_small:
+        yield f"{report.num_small} of {checked} are small (below {SMALL_PX} px): larger ones are better examples."
+    if report.min_score is None:
+        yield "No threshold can be suggested: that takes two categories, and one with two references."
+    else:
+        yield (
+            f"Suggested threshold: --min-score {report.min_score:.2f}, which separates own from other categories best. "
+            "It is a start: things in whole images score lower than references do, so look at the overlays."
+        )

@@ -23,7 +23,12 @@ Box = tuple[float, float, float, float]
 
 @torch.inference_mode()
 def masks_from_boxes(
-    mask_model: MaskModel, image: np.ndarray, boxes_xyxy: Sequence[Box], *, min_box_coverage: float
+    mask_model: MaskModel,
+    image: np.ndarray,
+    boxes_xyxy: Sequence[Box],
+    *,
+    min_box_coverage: float,
+    image_name: str = "the image",
 ) -> list[np.ndarray]:
     """Prompt the mask model with boxes: its single-mask output, thresholded at 0. The image is encoded once.
 
@@ -33,6 +38,7 @@ def masks_from_boxes(
         boxes_xyxy: N boxes in pixels of the image; what lies outside the image is cut off.
         min_box_coverage: share of the box, 0..1. A mask that covers less of it, or nothing, has missed the object: the
             box itself is the mask then, and a warning says so.
+        image_name: for the warning.
 
     Returns:
         N masks (H, W) bool.
@@ -48,7 +54,10 @@ def masks_from_boxes(
     [embedding] = mask_model.encode_images(square[None])
     encoded = PromptableImage(embedding, (height, width))
     masks = segment_prompts(mask_model, encoded, boxes_xyxy=boxes, multimask=False)
-    return [_mask_or_box(decode_rle(rle), box, min_box_coverage) for (rle,), box in zip(masks.rles, boxes, strict=True)]
+    return [
+        _mask_or_box(decode_rle(rle), box, min_box_coverage, image_name)
+        for (rle,), box in zip(masks.rles, boxes, strict=True)
+    ]
 
 
 def _clip(box_xyxy: Box, width: int, height: int) -> Box:
@@ -59,15 +68,16 @@ def _clip(box_xyxy: Box, width: int, height: int) -> Box:
     return clipped
 
 
-def _mask_or_box(mask: np.ndarray, box_xyxy: Box, min_coverage: float) -> np.ndarray:
+def _mask_or_box(mask: np.ndarray, box_xyxy: Box, min_coverage: float, image_name: str) -> np.ndarray:
     rectangle = _pixels_touched(box_xyxy)
     covered = mask[rectangle].mean()
     if covered > 0 and covered >= min_coverage:
         return mask
     logger.warning(
-        "The mask model found nothing in box %s: its mask covers %.1f%% of the box (at least %.1f%% needed). "
+        "The mask model found nothing in box %s of %s: its mask covers %.1f%% of the box (at least %.1f%% needed). "
         "The box itself is used as mask; draw one for a better reference.",
         tuple(round(value, 1) for value in box_xyxy),
+        image_name,
         100 * covered,
         100 * min_coverage,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from no_time_to_train.config import ReferencesConfig
 from no_time_to_train.data.images import UnreadableImageError, describe_size_mismatch, read_image
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.models.interfaces import MaskModel
-from no_time_to_train.ops.rle import Rle, decode_rle
+from no_time_to_train.ops.rle import Rle, decode_rle, encode_mask
 from no_time_to_train.references.box_masks import masks_from_boxes
 from no_time_to_train.references.cropping import crop_reference
 from no_time_to_train.structures import ReferenceInstance, ReferenceSet
@@ -28,7 +28,7 @@ class ReferenceCrop:
 
     Attributes:
         number: counts the references in the order they are streamed, from 1; skipped ones count too.
-        reference: whose crop it is.
+        reference: whose crop it is; with the mask that was made where it had only a box.
         image: (3, S, S) float32, about 0..1.
         mask: (S, S) float32 in 0..1, soft at the edges.
     """
@@ -69,7 +69,8 @@ def stream_reference_crops(
             image_crop, mask_crop = crop_reference(
                 image, mask, reference.box_xyxy, context_ratio=config.context_ratio, image_size=image_size
             )
-            yield ReferenceCrop(number, reference, image_crop, mask_crop)
+            shown = replace(reference, mask=encode_mask(mask)) if reference.mask is None else reference
+            yield ReferenceCrop(number, shown, image_crop, mask_crop)
 
 
 def group_by_image(references: ReferenceSet) -> dict[Path, list[ReferenceInstance]]:
@@ -101,7 +102,10 @@ def _masks(
     boxes = [reference.box_xyxy for reference in of_image if reference.mask is None]
     made: Iterator[np.ndarray] = iter(())
     if boxes and mask_model is not None:
-        made = iter(masks_from_boxes(mask_model, image, boxes, min_box_coverage=config.min_box_coverage))
+        name = of_image[0].image_path.name
+        made = iter(
+            masks_from_boxes(mask_model, image, boxes, min_box_coverage=config.min_box_coverage, image_name=name)
+        )
     for reference in of_image:
         yield next(made) if reference.mask is None else _decode(reference.mask, reference, image)
 

@@ -30,7 +30,7 @@ class EncodedReference:
     """What the encoder makes of one reference.
 
     Attributes:
-        reference: whose it is.
+        reference: whose it is; with the mask that was made where it had only a box.
         prototype: (D,) float32 on the CPU, mean feature under the mask, not normalised (equation 1); None: the mask
             covers no patch.
         mask_area_px: pixels of the mask in the crop that the encoder sees.

@@ -18,6 +18,8 @@ from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSe
 
 logger = logging.getLogger(__name__)
 
+_SHOWN_UNUSED = 5
+
 
 def load_references(
     annotations: str | Path, images: str | Path | None = None, *, categories: Sequence[str] | None = None
@@ -51,6 +53,17 @@ def load_references(
     names = list(dict.fromkeys(dataset.images_by_id[annotation.image_id].file_name for annotation in used))
     root = locate_images(names, path, _optional_path(images), what="reference images") if names else path.parent
     return references_from_coco(dataset, root, categories=categories)
+
+
+def as_references(
+    references: str | Path | ReferenceSet,
+    images: str | Path | None = None,
+    categories: Sequence[str] | None = None,
+) -> ReferenceSet:
+    """Return references that were given as such, or by their path: see :func:`load_references`."""
+    if not isinstance(references, ReferenceSet):
+        return load_references(references, images, categories=categories)
+    return references if categories is None else _checked(references, "the references", categories)
 
 
 def references_from_coco(
@@ -182,15 +195,17 @@ def _checked(references: ReferenceSet, source: str, names: Sequence[str] | None)
     chosen = ReferenceSet(categories, tuple(i for i in references.instances if i.category in categories))
     if not len(chosen):
         raise InputError(f"{source} has no usable reference: annotate at least one object (crowds do not count).")
-    counts = chosen.counts()
-    with_references = Parameter("categories", [name for name, count in counts.items() if count])
-    for category in categories:
-        if not counts[category.name]:
-            logger.warning(
-                "Class '%s' (id %d) is in categories but has no annotation in %s. Add one, or leave it out with %s.",
-                category.name,
-                category.id,
-                source,
-                with_references,
-            )
+    _warn_of_unused(chosen, source)
     return chosen
+
+
+def _warn_of_unused(references: ReferenceSet, source: str) -> None:
+    """Say in one line which categories have no reference."""
+    counts = references.counts()
+    unused = [f"'{item.name}' (id {item.id})" for item in references.categories if not counts[item.name]]
+    if not unused:
+        return
+    more = len(unused) - _SHOWN_UNUSED
+    listed = ", ".join(unused[:_SHOWN_UNUSED]) + (f" and {more} more" if more > 0 else "")
+    used = Parameter("categories", [name for name, count in counts.items() if count])
+    logger.warning("No annotation in %s is of %s. Add some, or leave them out with %s.", source, listed, used)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from no_time_to_train.errors import counted
 from no_time_to_train.evaluation.instance_ap import METRIC_KINDS, InstanceMetrics
 from no_time_to_train.reports.text_table import align_columns
 
@@ -28,11 +29,19 @@ METRIC_HEADINGS = {
 }
 """Headings of the evaluators' own numbers by their keys."""
 _SHOWN = ("nAP", "nAP50", "nAP75")
+_MAX_CATEGORIES = 100
 _NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 
 
+def describe_metrics(metrics: InstanceMetrics, *, markdown: bool = False) -> str:
+    """Return what was scored, the table, and what was skipped."""
+    counts = f"{counted(metrics.num_images, 'image')} with {counted(metrics.num_objects, 'object')}"
+    notes = [f"Note: {note}" for note in metrics.notes]
+    return "\n".join([f"AP in per cent over {counts}", format_table(metrics, markdown=markdown), *notes])
+
+
 def format_table(metrics: InstanceMetrics, *, markdown: bool = False) -> str:
-    """One row over all categories and one per category; per cent, "-" where a metric does not apply."""
+    """Return one row over all categories and one per category; per cent, "-" where a metric does not apply."""
     return format_metrics_table(metrics.to_json(), kinds=tuple(metrics.overall), markdown=markdown)
 
 
@@ -43,7 +52,7 @@ def format_metrics_table(
     others: Mapping[str, str] = _NO_OTHERS,
     markdown: bool = False,
 ) -> str:
-    """The same for the content of a ``metrics.json``.
+    """Return the table of the content of a ``metrics.json``; of very many categories only the best and the lowest.
 
     Args:
         content: see :meth:`InstanceMetrics.to_json`.
@@ -53,8 +62,15 @@ def format_metrics_table(
     """
     header = ["category", *(f"{kind} {name}" for kind in kinds for name in _SHOWN), *others.values()]
     rows = [["all", *_cells(content, kinds, others)]]
-    rows += [[name, *_cells(values, kinds, others)] for name, values in content["per_category"].items()]
-    return align_columns(header, rows, markdown=markdown)
+    of_category = content["per_category"]
+    names = list(of_category)
+    left_out = ""
+    if len(names) > _MAX_CATEGORIES:
+        ranked = sorted(names, key=lambda name: _rank(of_category[name], kinds), reverse=True)
+        names = ranked[: _MAX_CATEGORIES // 2] + ranked[-_MAX_CATEGORIES // 2 :]
+        left_out = f"\n(the best and the lowest {len(names) // 2} of {len(ranked)} categories)"
+    rows += [[name, *_cells(of_category[name], kinds, others)] for name in names]
+    return align_columns(header, rows, markdown=markdown) + left_out
 
 
 def format_metrics(metrics: dict[str, Any], markdown: bool = False) -> str:
@@ -64,10 +80,16 @@ def format_metrics(metrics: dict[str, Any], markdown: bool = False) -> str:
     table = format_metrics_table(
         metrics, kinds=kinds if kinds or others else list(METRIC_KINDS.values()), others=others, markdown=markdown
     )
-    counts = f"{metrics['num_images']} images with {metrics['num_objects']} objects"
+    counts = f"{counted(metrics['num_images'], 'image')} with {counted(metrics['num_objects'], 'object')}"
     title = f"{metrics['protocol']}; in per cent over {counts}"
     notes = [f"Note: {note}" for note in metrics["notes"]]
     return ("\n\n" if markdown else "\n").join([title, table, *notes])
+
+
+def _rank(values: Mapping[str, Any], kinds: Sequence[str]) -> float:
+    """Return the first AP of a category that there is; categories without any come last."""
+    known = (values[kind][name] for kind in kinds for name in _SHOWN if values[kind][name] is not None)
+    return next(known, -1.0)
 
 
 def _cells(values: Mapping[str, Any], kinds: Sequence[str], others: Mapping[str, str]) -> list[str]:

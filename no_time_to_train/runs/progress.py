@@ -5,7 +5,85 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is, as it is given to ``on_progress``.
+
+    Attributes:
+        what: name of the items: ``images``, ``references``, ``overlays``, ``frames``, ``episodes``.
+        done, total: items; a total of 0: not known.
+        message: a sentence on what the run does now; None: only the counts are new.
+
+    Example:
+        >>> RunProgress("images", 2, 5).done
+        2
+    """
+
+    what: str
+    done: int
+    total: int
+    message: str | None = None
+
+
+OnProgress = Callable[[RunProgress], None]
+"""Is told how far a run is."""
+
+
+def tell_nobody(progress: RunProgress) -> None:
+    """Take the place of an ``on_progress`` that was not given."""
+
+
+class Counter:
+    """Counts done items, takes the time, and tells whoever listens.
+
+    Args:
+        what: name of the items.
+        total: number of items; 0: not known.
+        on_progress: is told at once that nothing is done yet, then of every item.
+        clock: seconds, increasing (for tests).
+
+    Example:
+        >>> counter = Counter("images", 5)
+        >>> counter.advance(2)
+        >>> counter.done
+        2
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        on_progress: OnProgress = tell_nobody,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.what = what
+        self.total = total
+        self.done = 0
+        self._tell = on_progress
+        self._clock = clock
+        self._start = clock()
+        on_progress(RunProgress(what, 0, total))
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the start."""
+        return self._clock() - self._start
+
+    def advance(self, count: int = 1) -> None:
+        """Count items as done."""
+        self.done += count
+        self._tell(RunProgress(self.what, self.done, self.total))
+
+    def timings(self) -> dict[str, Any]:
+        """Return what ``run.json`` says of the time it took."""
+        each = round(self.seconds / self.done, 4) if self.done else None
+        return {"images": self.done, "seconds": round(self.seconds, 3), "seconds_per_image": each}
+
 
 _SECONDS_BETWEEN_UPDATES = 0.1
 _SECONDS_BETWEEN_PLAIN_LINES = 10.0

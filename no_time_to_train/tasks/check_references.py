@@ -1,4 +1,4 @@
-"""``nttt refs check``: do the references of a category resemble one another more than those of the others?"""
+"""Check whether a category's references resemble one another more than those of the others: ``nttt refs check``."""
 
 from __future__ import annotations
 
@@ -14,32 +14,16 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_csv
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
 from no_time_to_train.references.encoding import EncodedReference, encode_references
+from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.quality import LeaveOneOut, leave_one_out, suggest_min_score
-from no_time_to_train.reports.text_table import align_columns
-from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
-from no_time_to_train.tasks.memory_source import ReferenceOptions
 
-_SMALL_PX = 32
+SMALL_PX = 32
 """The published sampler takes no reference whose box is narrower or lower."""
-_SHOWN = 30
-_HEADER = ("#", "category", "image", "annotation", "size", "own", "nearest other", "margin", "remark")
-
-
-@dataclass(frozen=True)
-class CheckOptions:
-    """The command line of ``nttt refs check``.
-
-    Attributes:
-        references: which.
-        out: folder of the table and the pictures, None: beside the references.
-        overrides: ``key=value`` settings.
-    """
-
-    references: ReferenceOptions
-    out: Path | None
-    overrides: Sequence[str]
+HEADER = ("#", "category", "image", "annotation", "size", "own", "nearest other", "margin", "remark")
+"""Of the table of references."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +47,22 @@ class CheckedReference:
         remarks = []
         if self.nearest is not None and self.margin < 0:
             remarks.append(f"looks more like '{self.nearest.name}'")
-        width, height = _size_px(self.reference)
-        if min(width, height) < _SMALL_PX:
-            remarks.append(f"small (below {_SMALL_PX} px)")
+        if self.is_small:
+            remarks.append(f"small (below {SMALL_PX} px)")
         if math.isnan(self.own):
             remarks.append("the only one of its category")
         return "; ".join(remarks)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Return (width, height) of the box."""
+        x1, y1, x2, y2 = self.reference.box_xyxy
+        return round(x2 - x1), round(y2 - y1)
+
+    @property
+    def is_small(self) -> bool:
+        """Return whether the published sampler would leave it out."""
+        return min(self.size_px) < SMALL_PX
 
     @property
     def badness(self) -> tuple[bool, float]:
@@ -77,47 +71,113 @@ class CheckedReference:
         return math.isnan(known), known
 
 
-def check_references(options: CheckOptions) -> list[CheckedReference]:
-    """Print every reference's leave-one-out scores, the worst first, and a score threshold; write sheets of pictures.
+@dataclass(frozen=True, eq=False)
+class ReferenceReport:
+    """What ``check_references`` found.
+
+    Attributes:
+        references: those that can be used, the worst first, with their scores.
+        categories: of all references.
+        num_references: in all, also those that cannot be used (warnings name them).
+        min_score: a threshold that separates own from other categories best; None: none can be suggested.
+    """
+
+    references: tuple[CheckedReference, ...]
+    categories: tuple[Category, ...]
+    num_references: int
+    min_score: float | None
+
+    @property
+    def num_skipped(self) -> int:
+        """Return how many references cannot be used."""
+        return self.num_references - len(self.references)
+
+    @property
+    def num_mislabeled(self) -> int:
+        """Return how many references look more like another category than their own."""
+        return sum(item.margin < 0 for item in self.references)
+
+    @property
+    def num_small(self) -> int:
+        """Return how many references are smaller than the published sampler takes."""
+        return sum(item.is_small for item in self.references)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of usable references by the name of every category."""
+        counts = {category.name: 0 for category in self.categories}
+        for item in self.references:
+            counts[item.reference.category.name] += 1
+        return counts
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table, see ``HEADER``."""
+        return [(str(number), *_cells(item)) for number, item in enumerate(self.references, start=1)]
+
+    def write(self, folder: Path) -> None:
+        """Write the table ``references.csv`` and a sheet of images per category, masks made from boxes drawn too."""
+        write_csv(folder / "references.csv", HEADER, self.rows())
+        ordered = ReferenceSet(self.categories, tuple(item.reference for item in self.references))
+        captions = [_caption(number, item) for number, item in enumerate(self.references, start=1)]
+        write_reference_pictures(ordered, folder, captions=captions)
+
+
+def check_references(
+    references: str | Path | ReferenceSet,
+    *,
+    reference_images: str | Path | None = None,
+    categories: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    segmenter: Segmenter | None = None,
+    on_progress: OnProgress = tell_nobody,
+) -> ReferenceReport:
+    """Score every reference by the others, as if it were a mask to be labeled.
+
+    Args:
+        references: COCO file, folder, or what ``load_references`` returned.
+        reference_images: folder of the images; None: found beside the references.
+        categories: names of the categories to use; None: all.
+        out: folder for the table and the images; None: nothing is written.
+        overrides: settings as ``"key=value"``.
+        segmenter: with loaded models; None: one is loaded by the settings.
+        on_progress: is told how far it is.
 
     Raises:
         InputError: no reference is usable.
+
+    Example:
+        >>> report = ntt.check_references(demo / "annotations.json", segmenter=segmenter)
+        >>> len(report.references), report.num_skipped
+        (20, 0)
+        >>> worst = report.references[0]
+        >>> worst.margin <= report.references[-1].margin
+        True
     """
-    config = build.compose_config(options.overrides)
-    references = options.references.read()
-    segmenter = build.build_segmenter(config)
-    encoded = [item for item in _encode(segmenter, references) if item.prototype is not None]
+    reference_set = as_references(references, reference_images, categories)
+    segmenter = segmenter or build.build_segmenter(build.compose_config(overrides))
+    encoded = [item for item in _encode(segmenter, reference_set, on_progress) if item.prototype is not None]
     if not encoded:
-        raise InputError(f"none of the {len(references)} references is usable (see the warnings). Use larger examples.")
-    scores = _score(encoded, references.categories)
-    checked = sorted(_checked(encoded, scores, references.categories), key=lambda reference: reference.badness)
-    out = options.out or _default_folder(options.references)
-    rows = [(str(number), *_cells(reference)) for number, reference in enumerate(checked, start=1)]
-    write_csv(out / "references.csv", _HEADER, rows)
-    ordered = ReferenceSet(references.categories, tuple(item.reference for item in checked))
-    write_reference_pictures(ordered, out, captions=[_caption(n, item) for n, item in enumerate(checked, start=1)])
-    print(align_columns(_HEADER, rows[:_SHOWN], numbers=False))
-    if len(rows) > _SHOWN:
-        print(f"... and {len(rows) - _SHOWN} better ones, see {out / 'references.csv'}")
-    print()
-    print("\n".join(_conclusions(checked, references, suggest_min_score(scores))))
-    print(f"Pictures of all references, the worst first, and the table: {out}")
-    return checked
-
-
-def _encode(segmenter: Segmenter, references: ReferenceSet) -> Iterator[EncodedReference]:
-    progress = Progress(len(references), "references")
-    try:
-        yield from encode_references(
-            references,
-            segmenter.encoder,
-            mask_model=segmenter.mask_model,
-            config=segmenter.config.references,
-            batch_size=segmenter.config.features.batch_size,
-            on_progress=lambda done, _: progress.advance(done - progress.done),
+        raise InputError(
+            f"none of the {len(reference_set)} references is usable (see the warnings). Use larger examples."
         )
-    finally:
-        progress.end()
+    scores = _score(encoded, reference_set.categories)
+    checked = sorted(_checked(encoded, scores, reference_set.categories), key=lambda item: item.badness)
+    report = ReferenceReport(tuple(checked), reference_set.categories, len(reference_set), suggest_min_score(scores))
+    if out is not None:
+        report.write(Path(out))
+    return report
+
+
+def _encode(segmenter: Segmenter, references: ReferenceSet, on_progress: OnProgress) -> Iterator[EncodedReference]:
+    counter = Counter("references", len(references), on_progress)
+    return encode_references(
+        references,
+        segmenter.encoder,
+        mask_model=segmenter.mask_model,
+        config=segmenter.config.references,
+        batch_size=segmenter.config.features.batch_size,
+        on_progress=lambda done, _: counter.advance(done - counter.done),
+    )
 
 
 def _score(encoded: Sequence[EncodedReference], categories: Sequence[Category]) -> LeaveOneOut:
@@ -135,39 +195,8 @@ def _checked(
         yield CheckedReference(item.reference, own, other, margin, categories[index] if index >= 0 else None)
 
 
-def _conclusions(
-    checked: Sequence[CheckedReference], references: ReferenceSet, min_score: float | None
-) -> Iterator[str]:
-    """What to do about it, one line each."""
-    skipped = len(references) - len(checked)
-    if skipped:
-        yield f"{skipped} of {len(references)} references cannot be used (see the warnings)."
-    usable = {category.name: 0 for category in references.categories}
-    for item in checked:
-        usable[item.reference.category.name] += 1
-    none = [name for name, count in usable.items() if count == 0]
-    if none:
-        yield f"No usable reference: {', '.join(none)}. These categories will never be found."
-    single = [name for name, count in usable.items() if count == 1]
-    if single:
-        yield f"One reference only, so it cannot be left out: {', '.join(single)}. Add a second to have it checked."
-    wrong = sum(item.margin < 0 for item in checked)
-    if wrong:
-        yield f"{wrong} of {len(checked)} references look more like another category: correct them or leave them out."
-    small = sum(min(_size_px(item.reference)) < _SMALL_PX for item in checked)
-    if small:
-        yield f"{small} of {len(checked)} references are small (below {_SMALL_PX} px): larger ones are better examples."
-    if min_score is None:
-        yield "No threshold can be suggested: that takes two categories, and one with two references."
-    else:
-        yield (
-            f"Suggested threshold: --min-score {min_score:.2f}, which separates own from other categories best. It is "
-            "a start: things in whole pictures score lower than references do, so look at the overlays."
-        )
-
-
 def _cells(item: CheckedReference) -> tuple[str, ...]:
-    width, height = _size_px(item.reference)
+    width, height = item.size_px
     nearest = f"{item.best_other:.2f} {item.nearest.name}" if item.nearest is not None else "-"
     reference = item.reference
     return (
@@ -183,16 +212,3 @@ def _caption(number: int, item: CheckedReference) -> str:
 
 def _format(score: float) -> str:
     return "-" if math.isnan(score) else f"{score:.2f}"
-
-
-def _size_px(reference: ReferenceInstance) -> tuple[int, int]:
-    """(width, height) of the box."""
-    x1, y1, x2, y2 = reference.box_xyxy
-    return round(x2 - x1), round(y2 - y1)
-
-
-def _default_folder(references: ReferenceOptions) -> Path:
-    if references.path is None:
-        return Path("refs_checked")
-    path = references.path.resolve()
-    return path.with_name(f"{path.stem if path.is_file() else path.name}_checked")

@@ -16,9 +16,9 @@ from no_time_to_train.data.coco import write_coco
 from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances, read_results
 from no_time_to_train.files.formats import write_jpeg, write_json
 from no_time_to_train.outputs.drawing import picture_sheet
+from no_time_to_train.reports.metrics_table import describe_metrics
 from no_time_to_train.runs.run_state import read_run
 from no_time_to_train.structures import TargetImage
-from no_time_to_train.tasks.evaluate import print_metrics
 from no_time_to_train.tasks.labeling import LabellingJob, label_into_folder
 from no_time_to_train.tasks.memory_source import MemorySource
 
@@ -71,7 +71,7 @@ def demo(options: DemoOptions) -> InstanceMetrics:
     write_json(options.out / "metrics.json", metrics.to_json(seconds))
     _write_sheet(options.out, task.targets)
     print()
-    print_metrics(metrics)
+    print(describe_metrics(metrics))
     print(f"\nPictures: {options.out / 'sheet.jpg'} and {options.out / 'index.html'}; numbers: metrics.json there.")
     return metrics
 

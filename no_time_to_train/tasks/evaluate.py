@@ -1,89 +1,112 @@
-"""``nttt eval``: AP of a labelled folder, or of any COCO results file, against ground truth."""
+"""Score a labeled folder, or any COCO results file, against ground truth: ``nttt eval``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from no_time_to_train.data.categories import select_categories
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
-from no_time_to_train.errors import InputFileNotFoundError
+from no_time_to_train.errors import InputError, InputFileNotFoundError, counted
 from no_time_to_train.evaluation.instance_ap import Engine, InstanceMetrics, evaluate_instances, read_results
 from no_time_to_train.evaluation.name_matching import match_categories, match_images, translate
 from no_time_to_train.files.formats import write_json
-from no_time_to_train.reports.metrics_table import format_table
-from no_time_to_train.runs.run_state import read_run
 
 
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """The command line of ``nttt eval``.
+def evaluate(
+    predictions: str | Path,
+    ground_truth: str | Path,
+    *,
+    images: str | Path | None = None,
+    match_by_name: bool = False,
+    categories: Sequence[str] | None = None,
+    engine: Engine = "pycocotools",
+    out: str | Path | None = None,
+) -> InstanceMetrics:
+    """Compute average precision against ground truth.
 
-    Attributes:
-        predictions: folder of ``nttt label``, or a COCO results file whose ids are the ground truth's.
+    Args:
+        predictions: results folder of ``label_folder``, or a COCO results file whose ids are the ground truth's.
         ground_truth: COCO file.
-        ground_truth_images: its images folder, looked into only where the file gives no sizes.
+        images: its images folder, looked into only where the file gives no sizes.
         match_by_name: map category ids by name.
-        category_names: evaluate only these, None: all.
-        engine: what computes AP.
-        markdown: print the table as Markdown.
+        categories: evaluate only these; None: all.
+        engine: ``pycocotools``, or ``faster-coco-eval`` (same numbers, sooner on large data sets).
+        out: JSON file to write the metrics to; None: nothing is written.
+
+    Returns:
+        AP in per cent; its ``notes`` say what was left out.
+
+    Raises:
+        InputFileNotFoundError: predictions or ground truth are missing.
+        InputError: they do not fit each other.
+
+    Example:
+        >>> metrics = ntt.evaluate(demo / "results.json", demo / "annotations.json")
+        >>> round(metrics.overall["box"].nAP50)
+        100
     """
-
-    predictions: Path
-    ground_truth: Path
-    ground_truth_images: Path | None = None
-    match_by_name: bool = False
-    category_names: tuple[str, ...] | None = None
-    engine: Engine = "pycocotools"
-    markdown: bool = False
-
-
-def evaluate(options: EvaluateOptions) -> InstanceMetrics:
-    """Print the table and write ``metrics.json`` beside the predictions."""
-    truth = read_coco(options.ground_truth, options.ground_truth_images)
-    if options.predictions.is_dir():
-        results, folder = _folder_results(options, truth), options.predictions
-        seconds = (read_run(folder) or {}).get("timings", {}).get("seconds_per_image")
-    else:
-        results, folder, seconds = read_results(options.predictions), options.predictions.parent, None
-    metrics = evaluate_instances(
-        truth, results, category_ids=_category_ids(truth, options.category_names), engine=options.engine
-    )
-    print_metrics(metrics, markdown=options.markdown)
-    write_json(folder / "metrics.json", metrics.to_json(seconds))
-    print(f"Written to {folder / 'metrics.json'}")
+    path, truth = Path(predictions), read_coco(Path(ground_truth), None if images is None else Path(images))
+    results, notes = _folder_results(path, truth, match_by_name) if path.is_dir() else (_file_results(path), [])
+    category_ids = None
+    if categories is not None:
+        category_ids = [category.id for category in select_categories(truth.categories, categories)]
+    metrics = evaluate_instances(truth, results, category_ids=category_ids, engine=engine)
+    metrics = replace(metrics, notes=(*notes, *metrics.notes))
+    if out is not None:
+        content = metrics.to_json(_seconds_per_image(path) if path.is_dir() else None)
+        write_json(Path(out), content | {"ground_truth": str(ground_truth)})
     return metrics
 
 
-def print_metrics(metrics: InstanceMetrics, *, markdown: bool = False) -> None:
-    """The table with what it is of, and what was skipped."""
-    print(f"AP in per cent over {metrics.num_images} images with {metrics.num_objects} objects")
-    print(format_table(metrics, markdown=markdown))
-    for note in metrics.notes:
-        print(f"Note: {note}")
+def metrics_file(predictions: Path) -> Path:
+    """Return where the metrics of predictions go: beside them, and never over those that a run wrote itself."""
+    if not predictions.is_dir():
+        return predictions.with_name(f"{predictions.stem}_metrics.json")
+    usual = predictions / "metrics.json"
+    is_of_a_run = usual.is_file() and "ground_truth" not in json.loads(usual.read_text(encoding="utf-8"))
+    return predictions / "evaluation_metrics.json" if is_of_a_run else usual
 
 
-def _folder_results(options: EvaluateOptions, truth: CocoDataset) -> list[dict[str, Any]]:
-    """The folder's predictions under the ground truth's ids: the folder numbers images by itself."""
-    annotations = options.predictions / "annotations.json"
-    if not annotations.is_file():
-        raise InputFileNotFoundError(
-            f"{options.predictions} holds no annotations.json. Give a folder of nttt label, or a COCO results file."
+def _file_results(path: Path) -> list[dict[str, Any]]:
+    """Return a results file's entries. Raises InputError where it is an annotation file."""
+    if path.name == "annotations.json" and (path.parent / "predictions.json").is_file():
+        raise InputError(
+            f"{path} holds the annotations drawn, not all that was found with its scores. Evaluate the folder: "
+            f"{path.parent}."
         )
-    labelled = read_coco(annotations)
-    image_ids = match_images(labelled.images, truth.images)
-    missing = len(truth.images) - len(image_ids)
+    return read_results(path)
+
+
+def _folder_results(folder: Path, truth: CocoDataset, match_by_name: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the folder's predictions under the ground truth's ids (it numbers images by itself), and notes."""
+    annotations = folder / "annotations.json"
+    if not annotations.is_file():
+        file = folder / "predictions.json"
+        instead = (
+            f"Give its results file: {file}." if file.is_file() else "Give a results folder, or a COCO results file."
+        )
+        raise InputFileNotFoundError(f"{folder} holds no annotations.json. {instead}")
+    labeled = read_coco(annotations)
+    image_ids = match_images(labeled.images, truth.images)
+    notes = []
+    missing, extra = len(truth.images) - len(image_ids), len(labeled.images) - len(image_ids)
     if missing:
-        total = len(truth.images)
-        print(f"Note: {missing} of {total} images of the ground truth are not labelled: all in them counts as missed.")
-    extra = len(labelled.images) - len(image_ids)
+        total = counted(len(truth.images), "image")
+        notes.append(f"{missing} of {total} of the ground truth are not labeled: all in them counts as missed.")
     if extra:
-        print(f"Note: {extra} labelled images are not in {options.ground_truth}; left out.")
-    category_ids = match_categories(labelled.categories, truth.categories, by_name=options.match_by_name)
-    return translate(read_results(options.predictions / "predictions.json"), image_ids, category_ids)
+        notes.append(f"{counted(extra, 'labeled image')} not in {truth.name}: left out.")
+    category_ids = match_categories(labeled.categories, truth.categories, by_name=match_by_name)
+    return translate(read_results(folder / "predictions.json"), image_ids, category_ids), notes
 
 
-def _category_ids(truth: CocoDataset, names: tuple[str, ...] | None) -> list[int] | None:
-    return None if names is None else [category.id for category in select_categories(truth.categories, names)]
+def _seconds_per_image(folder: Path) -> float | None:
+    """Return the time that labeling took, where the folder's ``run.json`` has it."""
+    file = folder / "run.json"
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    seconds: float | None = content.get("timings", {}).get("seconds_per_image")
+    return seconds

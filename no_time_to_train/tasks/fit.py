@@ -1,34 +1,58 @@
-"""``nttt fit``: references in, a memory bank of kilobytes out."""
+"""Turn references into a memory bank of kilobytes: ``nttt fit``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from no_time_to_train import build
-from no_time_to_train.errors import InputError
-from no_time_to_train.tasks.memory_source import ReferenceOptions, build_memory
+from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.references.loading import as_references
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
+from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.structures import ReferenceSet
 
 
-@dataclass(frozen=True)
-class FitOptions:
-    """The command line of ``nttt fit``."""
+def fit(
+    references: str | Path | ReferenceSet,
+    *,
+    out: str | Path | None = None,
+    reference_images: str | Path | None = None,
+    categories: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    segmenter: Segmenter | None = None,
+    on_progress: OnProgress = tell_nobody,
+) -> MemoryBank:
+    """Encode references into the memory bank that other images are labeled with.
 
-    references: ReferenceOptions
-    out: Path
-    overrides: Sequence[str]
+    Args:
+        references: COCO file, folder, or what ``load_references`` returned.
+        out: file to write it to, ends in ``.safetensors``; None: nothing is written.
+        reference_images: folder of the images; None: found beside the references.
+        categories: names of the categories to use; None: all.
+        overrides: settings as ``"key=value"``.
+        segmenter: with loaded models; None: one is loaded by the settings.
+        on_progress: is told how far it is.
 
+    Raises:
+        InputError: no reference is usable, or ``out`` has another suffix.
 
-def fit(options: FitOptions) -> None:
-    """Encode the references and write the memory bank."""
-    if options.out.suffix != ".safetensors":
-        raise InputError(f"-o {options.out}: the memory bank is a safetensors file, so its name ends in .safetensors.")
-    config = build.compose_config(options.overrides)
-    references = options.references.read()
-    segmenter = build.build_segmenter(config)
-    print(f"{segmenter.device}: {segmenter.encoder.model_id}", flush=True)
-    memory = build_memory(segmenter, references)
-    memory.save(options.out)
-    print(f"{options.out} ({options.out.stat().st_size / 1000:.0f} kB, memory {memory.fingerprint}). Use it with:")
-    print(f"  nttt label photos/ --memory {options.out}")
+    Example:
+        >>> memory = ntt.fit(demo / "annotations.json", out=folder / "memory.safetensors", overrides=["preset=demo"])
+        >>> [category.name for category in memory.categories][:2]
+        ['star', 'crescent']
+    """
+    file = None if out is None else Path(out)
+    if file is not None and file.suffix != ".safetensors":
+        came = Parameter("out", file)
+        raise InputError(
+            f"{came}: the memory bank is a safetensors file, so its name ends in .safetensors.", parameters=[came]
+        )
+    reference_set = as_references(references, reference_images, categories)
+    segmenter = segmenter or build.build_segmenter(build.compose_config(overrides))
+    counter = Counter("references", len(reference_set), on_progress)
+    memory = segmenter.build_memory(reference_set, on_progress=lambda done, _: counter.advance(done - counter.done))
+    if file is not None:
+        memory.save(file)
+    return memory

@@ -70,8 +70,14 @@ def test_a_category_without_reference_is_kept_and_named(coco, caplog):
     with caplog.at_level(logging.WARNING):
         references = load_references(coco([BOAT], {9: "boat", 16: "bird"}))
     assert references.counts() == {"boat": 1, "bird": 0}
-    assert "Class 'bird' (id 16) is in categories but has no annotation in" in caplog.text
-    assert "leave it out with categories=['boat']." in caplog.text
+    assert "is of 'bird' (id 16). Add some" in caplog.text
+    assert "leave them out with categories=['boat']." in caplog.text
+
+
+def test_many_categories_without_reference_are_one_warning(coco, caplog):
+    load_references(coco([BOAT], {9: "boat", **{number: f"thing {number}" for number in range(20, 92)}}))
+    [warning] = caplog.messages
+    assert "'thing 20' (id 20), " in warning and "and 67 more. Add some" in warning
 
 
 def test_chosen_categories(coco, caplog):
@@ -182,7 +188,7 @@ def test_folder_without_references(tmp_path):
 def test_an_empty_category_folder_is_a_category_without_reference(folders, caplog):
     (folders / "bird").mkdir()
     assert load_references(folders).counts()["bird"] == 0
-    assert "Class 'bird'" in caplog.text
+    assert "'bird'" in caplog.text
 
 
 def test_inline_reference(tmp_path):

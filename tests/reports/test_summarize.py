@@ -87,7 +87,7 @@ def test_metrics_shown(tmp_path: Path) -> None:
         ([], ""),
         (["shots=3", "seed=5", "split=2", "trainer.devices=4", "device=cpu", "features=dinov2_small"], ""),
         (["merging=hard", "proposals.points_per_side=16"], "points_per_side=16, merging=hard"),
-        (["preset=paper"], "box_convention=inclusive, precision=float32"),
+        (["preset=paper"], "add_no_memory_embedding=False, box_convention=inclusive, precision=float32"),
         (["features.image_size=448", "limit=5"], "image_size=448, limit=5"),
     ],
 )

@@ -34,7 +34,7 @@ def test_a_results_file_is_taken_by_its_ids(nttt, labelled: Path, workplace: Pat
     (workplace / "results.json").write_text(json.dumps(results))
     assert nttt("eval results.json --gt gt.json --markdown --engine faster-coco-eval") == 0
     assert "| all | 100.0 |" in capsys.readouterr().out
-    assert json.loads((workplace / "metrics.json").read_text())["seconds_per_image"] is None
+    assert json.loads((workplace / "results_metrics.json").read_text())["seconds_per_image"] is None
     truth["categories"] = [{"id": 0, "name": "boat"}]
     (workplace / "gt.json").write_text(json.dumps(truth | {"annotations": []}))
     assert nttt("eval results.json --gt gt.json") == 1
@@ -58,8 +58,8 @@ def test_images_of_one_side_only(nttt, labelled: Path, workplace: Path, capsys) 
     (workplace / "gt.json").write_text(json.dumps(truth))
     assert nttt("eval photos_labeled/ --gt gt.json --classes boat") == 0
     output = capsys.readouterr().out
-    assert "Note: 1 of 5 images of the ground truth are not labelled" in output
-    assert "Note: 1 labelled images are not in gt.json; left out." in output
+    assert "Note: 1 of 5 images of the ground truth are not labeled" in output
+    assert "Note: 1 labeled image not in gt.json: left out." in output
     metrics = json.loads((labelled / "metrics.json").read_text())
     assert metrics["box"]["nAP"] == pytest.approx(100 * 67 / 101)  # two of three boats: recall points 0 .. 0.66
     for image in truth["images"]:
@@ -77,3 +77,38 @@ def test_ground_truth_without_masks(nttt, labelled: Path, workplace: Path, capsy
     assert nttt("eval photos_labeled/ --gt gt.json") == 0
     assert "Note: mask metrics skipped: 5 of 5 ground-truth objects have only a box." in capsys.readouterr().out
     assert json.loads((labelled / "metrics.json").read_text())["mask"]["nAP"] is None
+
+
+def test_the_metrics_of_a_run_are_never_overwritten(nttt, labelled: Path, workplace: Path) -> None:
+    """A benchmark's run has its own metrics.json beside predictions.json, or a demo's beside the labeled images."""
+    own = '{"box": {"nAP": 12.5}}'
+    (labelled / "metrics.json").write_text(own)
+    assert nttt("eval photos_labeled/ --gt gt.json") == 0
+    assert (labelled / "metrics.json").read_text() == own
+    assert json.loads((labelled / "evaluation_metrics.json").read_text())["ground_truth"] == "gt.json"
+    run = workplace / "run"
+    run.mkdir()
+    (run / "predictions.json").write_text("[]")
+    (run / "metrics.json").write_text(own)
+    assert nttt("eval run/predictions.json --gt gt.json") == 0
+    assert (run / "metrics.json").read_text() == own
+    assert json.loads((run / "predictions_metrics.json").read_text())["box"]["nAP"] == 0
+
+
+def test_annotations_drawn_are_not_taken_for_predictions(nttt, labelled: Path, capsys) -> None:
+    assert nttt("eval photos_labeled/annotations.json --gt gt.json") == 1
+    assert "Evaluate the folder: photos_labeled." in capsys.readouterr().err
+    (labelled / "annotations.json").unlink()
+    assert nttt("eval photos_labeled --gt gt.json") == 1
+    assert "Give its results file: photos_labeled/predictions.json." in capsys.readouterr().err
+
+
+def test_evaluate_is_quiet_and_writes_nothing(labelled: Path, workplace: Path, capsys) -> None:
+    import no_time_to_train as ntt
+
+    before = sorted(workplace.rglob("*"))
+    metrics = ntt.evaluate(labelled, "gt.json", categories=["boat"])
+    assert metrics.num_objects == 3 and metrics.overall["box"].nAP50 == pytest.approx(100)
+    assert sorted(workplace.rglob("*")) == before
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""

@@ -1,0 +1,53 @@
+"""What a run reports, shown to people: messages on standard output, counts as a moving line on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from no_time_to_train.runs.progress import Progress, RunProgress
+
+
+class Console:
+    """Shows the progress of one command; give it as ``on_progress``."""
+
+    def __init__(self) -> None:
+        self._line: Progress | None = None
+
+    def __call__(self, progress: RunProgress) -> None:
+        if progress.message is not None:
+            self.end_line()
+            print(progress.message, flush=True)
+            return
+        if progress.done == 0 or self._line is None:
+            self.end_line()
+            self._line = Progress(progress.total, progress.what)
+        self._line.advance(progress.done - self._line.done) if progress.done else None
+        if progress.total and progress.done >= progress.total:
+            self.end_line()
+
+    def end_line(self) -> None:
+        """Leave the moving line, so that what is printed next stands on its own."""
+        if self._line is not None:
+            self._line.end()
+
+
+console = Console()
+"""Of this process."""
+
+
+def say_loading() -> None:
+    """Say that something happens, before the seconds that importing PyTorch takes."""
+    print("Loading ...", file=sys.stderr, flush=True)
+
+
+class LogHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Prints log messages to standard error without breaking the moving line."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        console.end_line()
+        super().emit(record)
