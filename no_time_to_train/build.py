@@ -32,6 +32,10 @@ def compose_config(overrides: Sequence[str] = ()) -> Config:
 
     Raises:
         InputError: an unknown key or option, a value of the wrong type or out of range; the message names the key.
+
+    Example:
+        >>> ntt.compose_config(["preset=fast", "merging.exponent=0.3"]).merging.exponent
+        0.3
     """
     return _compose("config", overrides)
 
@@ -152,7 +156,9 @@ def load_segmenter(
         preset: ``default``, ``paper``, ``fast`` or ``demo``.
 
     Example:
-        >>> segmenter = load_segmenter(preset="demo", device="cpu")
+        >>> segmenter = ntt.load_segmenter(preset="demo", device="cpu")
+        >>> segmenter.encoder.model_id
+        'dinov2_demo'
     """
     named = {
         "preset": preset,
@@ -166,7 +172,13 @@ def load_segmenter(
 
 
 def build_segmenter(config: Config) -> Segmenter:
-    """Load both models and put the stages together."""
+    """Load both models and put the stages together.
+
+    Example:
+        >>> segmenter = ntt.build_segmenter(ntt.compose_config(["preset=demo", "device=cpu"]))
+        >>> segmenter.device
+        device(type='cpu')
+    """
     return assemble_segmenter(config, *load_models(config))
 
 

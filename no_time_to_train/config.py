@@ -182,7 +182,13 @@ class OutputConfig:
 
 @dataclass
 class Config:
-    """Everything a run depends on."""
+    """Everything a run depends on.
+
+    Example:
+        >>> config = ntt.compose_config(["preset=demo", "merging=hard"])
+        >>> isinstance(config, ntt.Config), config.merging.name
+        (True, 'hard')
+    """
 
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     mask_model: MaskModelConfig = field(default_factory=MaskModelConfig)

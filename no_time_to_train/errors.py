@@ -48,12 +48,11 @@ class NoTimeToTrainError(Exception):
         exit_code: of the command line: 1 bad input, 3 something is wrong with the machine.
 
     Example:
-        >>> import no_time_to_train as ntt
         >>> try:
         ...     ntt.load_references("nowhere.json")
         ... except ntt.NoTimeToTrainError as error:
         ...     print(error)
-        nowhere.json: no such file.
+        nowhere.json: no such ...
     """
 
     exit_code = 1
@@ -64,7 +63,17 @@ class NoTimeToTrainError(Exception):
 
 
 class InputError(NoTimeToTrainError, ValueError):
-    """Something the user gave is wrong. The message says what must be what, what came, and how to mend it."""
+    """Something the user gave is wrong.
+
+    The message says what must be what, what came, and how to mend it.
+
+    Example:
+        >>> try:
+        ...     ntt.compose_config(["merging=hrad"])
+        ... except ntt.InputError as error:
+        ...     print(error)
+        merging=hrad: no such option. ... Did you mean 'hard'?
+    """
 
 
 class InputFileNotFoundError(NoTimeToTrainError, FileNotFoundError):

@@ -52,6 +52,12 @@ class PromptedMasks:
         predicted_ious: (N, M) float32, the mask model's own estimate of each mask's IoU.
         logits: (N, M, m, m) float32 low-resolution logits, the ``mask`` of a prompt that refines them.
         image: of which image; can be prompted again without being encoded again.
+
+    Example:
+        >>> segmenter = ntt.load_segmenter(preset="demo", device="cpu")
+        >>> masks = segmenter.segment_prompts("photo.jpg", points_xy=[100, 120], point_labels=[1])
+        >>> isinstance(masks, ntt.PromptedMasks), masks.predicted_ious.shape
+        (True, (1, 3))
     """
 
     rles: tuple[tuple[Rle, ...], ...]

@@ -29,13 +29,20 @@ from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
 
 
 class Segmenter:
-    """References in, a memory bank out; an image and a memory bank in, labelled instance masks out.
+    """Both frozen models and every stage: references in, labeled masks of images out.
 
     Args:
         encoder: frozen feature encoder.
         mask_model: frozen promptable mask model.
         config: every setting of the method.
         proposals: where candidate masks come from.
+
+    Example:
+        >>> segmenter = ntt.load_segmenter("proposals.points_per_side=8", preset="demo", device="cpu")
+        >>> memory = segmenter.build_memory(ntt.load_references("references.json"))
+        >>> detections = segmenter.segment("photo.jpg", memory)
+        >>> detections[detections.scores >= 0.5].masks.dtype
+        dtype('bool')
     """
 
     def __init__(

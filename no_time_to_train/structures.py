@@ -28,7 +28,12 @@ BACKGROUND_CATEGORY_NAME = "_background"
 
 @dataclass(frozen=True)
 class Category:
-    """One category of a data set: its own id and its name."""
+    """Name one category of a data set: its own id and its name.
+
+    Example:
+        >>> ntt.Category(1, "boat").is_background
+        False
+    """
 
     id: int
     name: str
@@ -50,6 +55,11 @@ class ReferenceInstance:
         box_xyxy: half-open box in pixels of the image.
         mask: run-length encoded mask of the image's size, or None where only the box is known (the mask model then
             makes one, see ``box_to_mask``).
+
+    Example:
+        >>> [first, *_] = ntt.load_references("references.json").instances
+        >>> first.category.name, first.mask is None
+        ('striped_star', False)
     """
 
     image_path: Path
@@ -62,7 +72,13 @@ class ReferenceInstance:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceSet:
-    """The references of a run: categories in index order, and any number of instances for each."""
+    """The references of a run: categories in index order, and any number of instances for each.
+
+    Example:
+        >>> references = ntt.load_references("references.json")
+        >>> references.counts()
+        {'striped_star': 2, 'dotted_mushroom': 2}
+    """
 
     categories: tuple[Category, ...]
     instances: tuple[ReferenceInstance, ...]
@@ -141,7 +157,8 @@ class Detections:
         >>> from no_time_to_train.ops.rle import encode_mask
         >>> mask = np.zeros((4, 6), bool)
         >>> mask[1:3, 2:5] = True
-        >>> detections = Detections.from_rles([encode_mask(mask)], [0.9], [1], [0.8], (4, 6), [Category(1, "boat")])
+        >>> boat = ntt.Category(1, "boat")
+        >>> detections = ntt.Detections.from_rles([encode_mask(mask)], [0.9], [1], [0.8], (4, 6), [boat])
         >>> confident = detections[detections.scores >= 0.5]
         >>> confident.masks.shape, confident.category_names, confident.boxes_xyxy.tolist()
         ((1, 4, 6), ['boat'], [[2.0, 1.0, 5.0, 3.0]])

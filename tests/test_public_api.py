@@ -1,32 +1,85 @@
-"""The examples of every public name are run."""
+"""The examples of every public name are run, in a folder that has the files that they name."""
 
 from __future__ import annotations
 
 import doctest
 import inspect
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import no_time_to_train as ntt
 from no_time_to_train.files.paths import demo_data_folder
-from no_time_to_train.outputs.coco_json import write_result_entries
 
-WITHOUT_EXAMPLE_YET = {"Config"}
-
-
-@pytest.fixture(scope="session")
-def segmenter() -> ntt.Segmenter:
-    """The demo models, loaded once for all examples."""
-    return ntt.load_segmenter(preset="demo", device="cpu")
+BENCHMARK = demo_data_folder() / "benchmark"
+NUM_CATEGORIES, NUM_SHOTS, NUM_PHOTOS = 2, 2, 2
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``annotations.json`` of two categories and its images, and ``results.json`` that finds all."""
-    source = demo_data_folder() / "benchmark"
-    folder: Path = tmp_path_factory.mktemp("demo")
-    content = json.loads((source / "annotations" / "train.json").read_text())
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``references.json`` with ``images/``; ``photos/`` with ``ground_truth.json`` and perfect ``predictions.json``."""
+    folder: Path = tmp_path_factory.mktemp("examples")
+    train = _content("train")
+    categories = [category["id"] for category in train["categories"][:NUM_CATEGORIES]]
+    chosen = [
+        annotation
+        for category_id in categories
+        for annotation in [a for a in train["annotations"] if a["category_id"] == category_id][:NUM_SHOTS]
+    ]
+    _write(folder / "references.json", train, chosen, folder / "images", "train")
+    test = _content("test")
+    photos = {image["id"] for image in test["images"][:NUM_PHOTOS]}
+    objects = [annotation for annotation in test["annotations"] if annotation["image_id"] in photos]
+    _write(folder / "ground_truth.json", test, objects, folder / "photos", "test")
+    predictions = [
+        {"image_id": a["image_id"], "category_id": a["category_id"], "bbox": a["bbox"], "score": 0.9} for a in objects
+    ]
+    (folder / "predictions.json").write_text(json.dumps(predictions))
+    shutil.copy(sorted((folder / "photos").iterdir())[0], folder / "photo.jpg")
+    ntt.fit(folder / "references.json", out=folder / "memory.safetensors", overrides=["preset=demo"])
     return folder
+
+
+def _content(split: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((BENCHMARK / "annotations" / f"{split}.json").read_text())
+    return content
+
+
+def _write(file: Path, content: dict[str, Any], annotations: list[dict[str, Any]], images: Path, split: str) -> None:
+    """Write a part of a data set with its images."""
+    image_ids = {annotation["image_id"] for annotation in annotations}
+    category_ids = {annotation["category_id"] for annotation in annotations}
+    part = {
+        "images": [image for image in content["images"] if image["id"] in image_ids],
+        "annotations": annotations,
+        "categories": [category for category in content["categories"] if category["id"] in category_ids],
+    }
+    file.write_text(json.dumps(part))
+    images.mkdir()
+    for image in part["images"]:
+        shutil.copy(BENCHMARK / split / image["file_name"], images)
+
+
+PUBLIC = [name for name in ntt.__all__ if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_examples_run(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    text = inspect.getdoc(getattr(ntt, name)) or ""
+    example = doctest.DocTestParser().get_doctest(text, {"ntt": ntt, "np": np}, name, None, None)
+    assert example.examples, f"{name} has no example in its docstring"
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    messages: list[str] = []
+    runner.run(example, out=messages.append)
+    assert not runner.failures, "".join(messages)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_first_lines_are_short(name: str) -> None:
+    first = (inspect.getdoc(getattr(ntt, name)) or "").splitlines()[0]
+    assert first.endswith(".") and len(first.split()) <= 16, first

@@ -68,6 +68,11 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         InputFileNotFoundError: there is no such file.
         UnreadableImageError: truncated, corrupt, no image, or 32-bit pixels without a known range.
+
+    Example:
+        >>> image = ntt.read_image("photo.jpg")
+        >>> image.dtype, image.shape[2]
+        (dtype('uint8'), 3)
     """
     with open_image(path) as image:
         image.load()

@@ -90,7 +90,7 @@ def evaluate_instances(
     category_ids: Iterable[int] | None = None,
     engine: Engine = "pycocotools",
 ) -> InstanceMetrics:
-    """AP of COCO results against COCO ground truth: at most 100 detections per image, 101 recall points.
+    """Compute AP of COCO results: at most 100 detections per image, 101 recall points.
 
     Args:
         gt: data set or its COCO file (read by ``read_coco``, which repairs what would mislead COCOeval: annotation
@@ -106,6 +106,11 @@ def evaluate_instances(
         InputFileNotFoundError: a file is missing.
         InputError: predictions name an image or a category that the ground truth does not have, or a mask is not
             of its image's size.
+
+    Example:
+        >>> metrics = ntt.evaluate_instances("ground_truth.json", "predictions.json", iou_types=["bbox"])
+        >>> round(metrics.overall["box"].nAP50)
+        100
     """
     dataset = gt if isinstance(gt, CocoDataset) else read_coco(Path(gt))
     if category_ids is not None:

@@ -48,6 +48,11 @@ def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequen
 
     Raises:
         ValueError: the detections are of an image of another size.
+
+    Example:
+        >>> image = ntt.read_image("photo.jpg")
+        >>> ntt.draw_detections(image, ntt.Detections.empty(image.shape[:2])).shape[2]
+        3
     """
     if detections.image_size_hw != image.shape[:2]:
         raise ValueError(f"detections are of a {detections.image_size_hw} image, but this one is {image.shape[:2]}")

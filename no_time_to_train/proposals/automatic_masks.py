@@ -100,6 +100,13 @@ class AutomaticMasks:
 
     Raises:
         InputError: no point is left on some layer of crops.
+
+    Example:
+        >>> segmenter = ntt.load_segmenter(preset="demo", device="cpu")
+        >>> generator = ntt.AutomaticMasks(points_per_side=4)
+        >>> masks = generator.generate(ntt.read_image("photo.jpg"), segmenter.mask_model)
+        >>> len(masks.rles) == len(masks.predicted_ious)
+        True
     """
 
     points_per_side: int = 32

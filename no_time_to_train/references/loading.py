@@ -40,6 +40,11 @@ def load_references(
     Raises:
         InputFileNotFoundError: the annotations or some of the images are missing.
         InputError: the annotations are damaged or contradictory, a category name is unknown, or nothing is annotated.
+
+    Example:
+        >>> references = ntt.load_references("references.json")
+        >>> references.counts()
+        {'striped_star': 2, 'dotted_mushroom': 2}
     """
     path = Path(annotations)
     if path.is_dir():

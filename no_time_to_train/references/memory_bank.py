@@ -43,6 +43,11 @@ class MemoryBank:
         config_hash: of the settings the references were read with.
         instance_prototypes: (M, D) float32, or None where they were not kept.
         instance_category_indices: (M,) int64, or None.
+
+    Example:
+        >>> memory = ntt.MemoryBank.load("memory.safetensors")
+        >>> [category.name for category in memory.categories], memory.instance_counts.tolist()
+        (['striped_star', 'dotted_mushroom'], [2, 2])
     """
 
     categories: tuple[Category, ...]

@@ -46,7 +46,7 @@ def evaluate(
         InputError: they do not fit each other.
 
     Example:
-        >>> metrics = ntt.evaluate(demo / "results.json", demo / "annotations.json")
+        >>> metrics = ntt.evaluate("predictions.json", "ground_truth.json")
         >>> round(metrics.overall["box"].nAP50)
         100
     """

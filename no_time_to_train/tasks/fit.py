@@ -39,9 +39,9 @@ def fit(
         InputError: no reference is usable, or ``out`` has another suffix.
 
     Example:
-        >>> memory = ntt.fit(demo / "annotations.json", out=folder / "memory.safetensors", overrides=["preset=demo"])
-        >>> [category.name for category in memory.categories][:2]
-        ['star', 'crescent']
+        >>> memory = ntt.fit("references.json", out="boats.safetensors", overrides=["preset=demo"])
+        >>> [category.name for category in memory.categories]
+        ['striped_star', 'dotted_mushroom']
     """
     file = None if out is None else Path(out)
     if file is not None and file.suffix != ".safetensors":

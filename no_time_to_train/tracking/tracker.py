@@ -152,8 +152,11 @@ def segment_video(
         InputError: a frame has another size than those before, or the models do not fit.
 
     Example:
-        >>> for index, found in segment_video(segmenter, open_video("clip.mp4").frames(), memory):
-        ...     print(index, dict(zip(found.track_ids, found.detections.category_names)))
+        >>> segmenter = ntt.load_segmenter("proposals.points_per_side=8", preset="demo", device="cpu")
+        >>> memory = ntt.MemoryBank.load("memory.safetensors")
+        >>> frames = [ntt.read_image("photo.jpg")] * 2
+        >>> [index for index, found in ntt.segment_video(segmenter, frames, memory)]
+        [0, 1]
     """
     tracker = VideoTracker(segmenter, memory, options)
     for index, frame in enumerate(frames):
