@@ -55,7 +55,7 @@ class PromptedMasks:
 
     Example:
         >>> segmenter = ntt.load_segmenter(preset="demo", device="cpu")
-        >>> masks = segmenter.segment_prompts("photo.jpg", points_xy=[100, 120], point_labels=[1])
+        >>> masks = segmenter.segment_prompts("photo.jpg", boxes_xyxy=[[60, 60, 200, 200]])
         >>> isinstance(masks, ntt.PromptedMasks), masks.predicted_ious.shape
         (True, (1, 3))
     """
