@@ -34,7 +34,7 @@ class Prototypes:
     num_categories: int
 
     def __post_init__(self) -> None:
-        _check_labelled_vectors(self.vectors, self.category_indices, self.num_categories)
+        _check_labeled_vectors(self.vectors, self.category_indices, self.num_categories)
         object.__setattr__(self, "vectors", normalize(self.vectors.float(), dim=1))
 
     def to(self, device: torch.device | str) -> Prototypes:
@@ -62,7 +62,7 @@ class InstanceIndex:
             import faiss
         except ImportError as error:
             raise missing_package(error) from error
-        _check_labelled_vectors(vectors, category_indices, num_categories)
+        _check_labeled_vectors(vectors, category_indices, num_categories)
         self.category_indices = category_indices.cpu()
         self.num_categories = num_categories
         self._index: faiss.IndexFlatIP = faiss.IndexFlatIP(vectors.shape[1])
@@ -88,19 +88,19 @@ class InstanceIndex:
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Labelled masks. A mask comes up once for each of its labels; masks stay in order, best label first.
+    """Labeled masks. A mask comes up once for each of its labels; masks stay in order, best label first.
 
     Attributes:
         scores: (M,) float32 in 0..1.
         category_indices: (M,) int64.
         mask_indices: (M,) int64, which mask each is.
-        normalised_features: (N, D) float32, the masks' features at unit length (zero where they were zero).
+        normalized_features: (N, D) float32, the masks' features at unit length (zero where they were zero).
     """
 
     scores: Tensor
     category_indices: Tensor
     mask_indices: Tensor
-    normalised_features: Tensor
+    normalized_features: Tensor
 
 
 def match(mask_features: Tensor, prototypes: Prototypes, labels_per_mask: int = 1) -> Matches:
@@ -109,7 +109,7 @@ def match(mask_features: Tensor, prototypes: Prototypes, labels_per_mask: int = 
     A score is ``max(0, cosine)`` with the nearest of the category's vectors.
 
     Args:
-        mask_features: (N, D), not normalised. A zero vector scores 0.
+        mask_features: (N, D), not normalized. A zero vector scores 0.
         prototypes: on the features' device. Without any vector there are no matches.
         labels_per_mask: the best this many categories each give a match; at most those that have a vector. Equal
             categories go in index order.
@@ -131,7 +131,7 @@ def match_nearest_instances(
     cosine of the nearest instance for one neighbour, and a category of few references is not at a disadvantage.
 
     Args:
-        mask_features: (N, D), not normalised. A zero vector scores 0.
+        mask_features: (N, D), not normalized. A zero vector scores 0.
         index: the reference instances. Without any there are no matches.
         num_neighbours: at least 1.
         labels_per_mask: as in ``match``. Categories without a vote score 0.
@@ -159,11 +159,11 @@ def _best_categories(scores: Tensor, features: Tensor, labels_per_mask: int) -> 
         scores=best[:, :num_labels].flatten(),
         category_indices=categories[:, :num_labels].flatten(),
         mask_indices=torch.arange(num_masks, device=features.device).repeat_interleave(num_labels),
-        normalised_features=features,
+        normalized_features=features,
     )
 
 
-def _check_labelled_vectors(vectors: Tensor, category_indices: Tensor, num_categories: int) -> None:
+def _check_labeled_vectors(vectors: Tensor, category_indices: Tensor, num_categories: int) -> None:
     if vectors.ndim != 2 or category_indices.shape != vectors.shape[:1]:
         raise ValueError(
             "vectors must be (P, D) and category_indices (P,), got "

@@ -18,7 +18,7 @@ from no_time_to_train.ops.rle import Rle, intersection_over_self, mask_iou
 
 
 def decay_scores(
-    scores: Tensor, labels: Tensor, rles: Sequence[Rle], normalised_features: Tensor, config: MergingConfig
+    scores: Tensor, labels: Tensor, rles: Sequence[Rle], normalized_features: Tensor, config: MergingConfig
 ) -> Tensor:
     """Decay the scores of one image's masks by their overlaps.
 
@@ -37,7 +37,7 @@ def decay_scores(
         scores: (N,) in 0..1.
         labels: (N,) int.
         rles: N masks of one size.
-        normalised_features: (N, D) at unit length (or zero).
+        normalized_features: (N, D) at unit length (or zero).
         config: the method and its numbers.
 
     Returns:
@@ -52,7 +52,7 @@ def decay_scores(
         members = (labels == label).nonzero()[:, 0]
         ios = torch.from_numpy(intersection_over_self([rles[i] for i in members.tolist()]))
         ios = ios.to(scores.device, torch.float32).tril(diagonal=-1)  # masks ranked before, on the left, lower others
-        share_left[members] = _SHARE_LEFT[config.name](ios, normalised_features[members], config)
+        share_left[members] = _SHARE_LEFT[config.name](ios, normalized_features[members], config)
     return scores * share_left
 
 

@@ -218,7 +218,7 @@ class Segmenter:
             matches.scores[kept],
             matches.category_indices[kept],
             rles,
-            matches.normalised_features[matches.mask_indices[kept]],
+            matches.normalized_features[matches.mask_indices[kept]],
             self.config.merging,
         )
         if self.config.merging.across_categories:

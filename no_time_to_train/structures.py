@@ -142,7 +142,7 @@ class MaskProposals:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Labelled instance masks of one image, best first.
+    """Labeled instance masks of one image, best first.
 
     Attributes:
         rles: N run-length encoded masks of the image's size (memory does not grow with the photo).

@@ -23,8 +23,8 @@ def test_cosine_with_the_class_means() -> None:
     torch.testing.assert_close(matches.scores, torch.tensor([0.8, 1.0, 0.0, 0.0]))
     assert matches.category_indices.tolist() == [1, 0, 0, 0]
     assert matches.mask_indices.tolist() == [0, 1, 2, 3]
-    torch.testing.assert_close(matches.normalised_features[0], torch.tensor([0.6, 0.8, 0.0]))
-    assert matches.normalised_features[3].tolist() == [0, 0, 0]
+    torch.testing.assert_close(matches.normalized_features[0], torch.tensor([0.6, 0.8, 0.0]))
+    assert matches.normalized_features[3].tolist() == [0, 0, 0]
 
 
 def test_best_of_several_vectors_counts() -> None:
@@ -67,7 +67,7 @@ def test_nothing_to_match(num_vectors: int, num_masks: int) -> None:
     ):
         assert len(matches.scores) == len(matches.category_indices) == len(matches.mask_indices)
         assert len(matches.scores) == (num_masks if num_vectors else 0)
-        assert matches.normalised_features.shape == (num_masks, 3)
+        assert matches.normalized_features.shape == (num_masks, 3)
 
 
 @settings(deadline=None)

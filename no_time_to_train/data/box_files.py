@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from no_time_to_train.data.image_roots import normalise_file_name
+from no_time_to_train.data.image_roots import normalize_file_name
 from no_time_to_train.data.images import describe_size_mismatch
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.ops.boxes import xywh_to_xyxy
@@ -180,7 +180,7 @@ def _grouped(keys: Sequence[int | str], rows: np.ndarray) -> dict[int | str, np.
 
 def _name(path: Path, entry: dict[str, Any]) -> str:
     try:
-        return normalise_file_name(str(entry["file_name"]))
+        return normalize_file_name(str(entry["file_name"]))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

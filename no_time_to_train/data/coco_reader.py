@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
-from no_time_to_train.data.image_roots import locate_images, normalise_file_name
+from no_time_to_train.data.image_roots import locate_images, normalize_file_name
 from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy, segmentation_to_rle
@@ -94,7 +94,7 @@ def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | No
         image_id = _as_id(raw.get("id"))
         try:
             # LVIS has no file names but the URL that ends in one.
-            file_name = normalise_file_name(str(raw.get("file_name") or str(raw.get("coco_url", "")).rsplit("/")[-1]))
+            file_name = normalize_file_name(str(raw.get("file_name") or str(raw.get("coco_url", "")).rsplit("/")[-1]))
         except InputError:
             outside.append(f"{raw.get('file_name')!r}")
             continue

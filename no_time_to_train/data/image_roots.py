@@ -10,7 +10,7 @@ from pathlib import Path
 from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter
 
 
-def normalise_file_name(file_name: str) -> str:
+def normalize_file_name(file_name: str) -> str:
     """A ``file_name`` of an annotation file as a path below the images folder, with forward slashes.
 
     An absolute path (some tools write the annotator's own) is reduced to its last part.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from no_time_to_train.data.image_roots import normalise_file_name
+from no_time_to_train.data.image_roots import normalize_file_name
 from no_time_to_train.data.images import open_image
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.evaluation.averages import mean_of_existing
@@ -68,7 +68,7 @@ def read_split(path: Path) -> dict[int, list[str]]:
         raise InputError(f"{path} is not a pickle of plain data or is damaged ({error}). Fetch it again.") from error
     if not _is_split(content):
         raise InputError(f"{path} must hold a dict from class index to a list of image names. Fetch it again.")
-    return {class_index: [normalise_file_name(name) for name in names] for class_index, names in content.items()}
+    return {class_index: [normalize_file_name(name) for name in names] for class_index, names in content.items()}
 
 
 def draw_episodes(

@@ -105,7 +105,7 @@ class ProposalMetrics:
     proposals_per_image: float
 
 
-def summarise_coverage(images: Sequence[ImageCoverage]) -> ProposalMetrics:
+def summarize_coverage(images: Sequence[ImageCoverage]) -> ProposalMetrics:
     """All images together, every object counting the same.
 
     Args:

@@ -83,10 +83,10 @@ def evaluate_published_semantic(
     return {"miou_as_published": mean_of_existing(counts.ious()[:_NUM_PUBLISHED_LABELS])}
 
 
-def paint(size_hw: tuple[int, int], labelled_rles: Iterable[tuple[int, Rle]]) -> np.ndarray:
+def paint(size_hw: tuple[int, int], labeled_rles: Iterable[tuple[int, Rle]]) -> np.ndarray:
     """(H, W) int32 map of labels, 0 where no mask is; later masks cover earlier ones and are decoded one at a time."""
     labels = np.zeros(size_hw, np.int32)
-    for label, rle in labelled_rles:
+    for label, rle in labeled_rles:
         labels[decode_rle(rle)] = label
     return labels
 

@@ -44,37 +44,37 @@ def principal_components(vectors: Tensor, num_components: int) -> PrincipalCompo
     """
     vectors = vectors.float()
     mean = vectors.mean(dim=0)
-    centred = vectors - mean
-    _, eigenvectors = torch.linalg.eigh(centred.T @ centred)  # ascending
+    centered = vectors - mean
+    _, eigenvectors = torch.linalg.eigh(centered.T @ centered)  # ascending
     axes = eigenvectors.T.flip(0)[: min(num_components, *vectors.shape)]
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
     return PrincipalComponents(mean, axes * largest.sign())
 
 
-def kmeans_centres(vectors: Tensor, k: int, seed: int) -> Tensor:
+def kmeans_centers(vectors: Tensor, k: int, seed: int) -> Tensor:
     """Return the centers of k clusters.
 
     Args:
         vectors: (M, D) float, M >= 1.
         k: clusters wanted.
-        seed: of the initial choice of centres; equal seeds give equal centres.
+        seed: of the initial choice of centers; equal seeds give equal centers.
 
     Returns:
         (K, D) float32 on the vectors' device. K is k, or the number of different vectors where that is not more than
-        k; the centres are then these vectors, sorted.
+        k; the centers are then these vectors, sorted.
     """
     points = np.ascontiguousarray(vectors.detach().cpu().float().numpy())
     distinct = np.unique(points, axis=0)
-    centres = distinct if len(distinct) <= k else _faiss_centres(points, k, seed)
-    return torch.from_numpy(centres).to(vectors.device)
+    centers = distinct if len(distinct) <= k else _faiss_centers(points, k, seed)
+    return torch.from_numpy(centers).to(vectors.device)
 
 
-def nearest_centres(vectors: Tensor, centres: Tensor) -> Tensor:
+def nearest_centers(vectors: Tensor, centers: Tensor) -> Tensor:
     """Return the (M,) int64 index of the nearest of (K, D) centers.
 
     Of equally near centers it is the first.
     """
-    return torch.cdist(vectors, centres, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
+    return torch.cdist(vectors, centers, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
 
 
 def silhouette(vectors: Tensor, labels: Tensor) -> float:
@@ -111,7 +111,7 @@ def _silhouettes(chunk: Tensor, own: Tensor, vectors: Tensor, members: Tensor, s
 
 def best_num_clusters(vectors: Tensor, candidates: Sequence[int], seed: int) -> int:
     """Choose the number of clusters with the best silhouette, the least of equals."""
-    scores = {k: silhouette(vectors, nearest_centres(vectors, kmeans_centres(vectors, k, seed))) for k in candidates}
+    scores = {k: silhouette(vectors, nearest_centers(vectors, kmeans_centers(vectors, k, seed))) for k in candidates}
     return max(candidates, key=lambda k: (scores[k], -k))
 
 
@@ -141,7 +141,7 @@ def connected_parts(labels: Tensor) -> Tensor:
             return first.unique(return_inverse=True)[1]
 
 
-def _faiss_centres(points: np.ndarray, k: int, seed: int) -> np.ndarray:
+def _faiss_centers(points: np.ndarray, k: int, seed: int) -> np.ndarray:
     try:
         import faiss
     except ImportError as error:

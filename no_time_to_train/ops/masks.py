@@ -239,7 +239,7 @@ class _Taps(NamedTuple):
 
 
 def _is_two_tap(in_size: int, out_size: int) -> bool:
-    """Upsampling makes every sample from two neighbours."""
+    """Upsampling makes every sample from two neighbors."""
     return out_size >= in_size > 1
 
 

@@ -178,7 +178,7 @@ def _canonical_rle(rle: dict[str, Any], image_size_hw: tuple[int, int]) -> Rle:
     if list(size) != list(image_size_hw):
         raise InputError(
             f"RLE size is {list(size)} but the image is {list(image_size_hw)} (height, width). "
-            "Was the image resized after labelling?"
+            "Was the image resized after labeling?"
         )
     lengths = _decompress_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts)
     num_pixels = image_size_hw[0] * image_size_hw[1]

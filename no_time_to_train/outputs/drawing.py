@@ -16,19 +16,19 @@ from PIL import Image, ImageDraw, ImageFont
 from no_time_to_train.ops.rle import Rle, decode_rle, rle_area
 from no_time_to_train.structures import Detections
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 LONGEST_SIDE_PX = (640, 1600)
 """Pictures are drawn with their longer side in this range."""
 
 _FILL_OPACITY = 0.42
-_BACKDROP: Colour = (255, 255, 255)
+_BACKDROP: Color = (255, 255, 255)
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 _MAX_LABEL_CHARACTERS = 40
 
 
-def category_colour(category_id: int) -> Colour:
-    """A bright colour that depends on the id alone, so that a category looks the same in every picture and run."""
+def category_color(category_id: int) -> Color:
+    """A bright color that depends on the id alone, so that a category looks the same in every picture and run."""
     hue = (category_id * _GOLDEN_RATIO + 0.55) % 1.0
     lightness = (0.50, 0.60, 0.44)[category_id % 3]
     red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.90)
@@ -41,7 +41,7 @@ def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequen
     Args:
         image: (H, W, 3) uint8 RGB.
         detections: of this image; all are drawn, so select the confident ones first.
-        track_ids: of a video's objects: they choose the colours in place of the categories, and stand in the labels.
+        track_ids: of a video's objects: they choose the colors in place of the categories, and stand in the labels.
 
     Returns:
         A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
@@ -59,35 +59,35 @@ def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequen
     canvas, scale = _canvas(image)
     names = detections.category_names
     if track_ids is None:
-        colours = [category_colour(int(category_id)) for category_id in detections.category_ids]
+        colors = [category_color(int(category_id)) for category_id in detections.category_ids]
     else:
-        colours = [category_colour(int(track_id)) for track_id in track_ids]
+        colors = [category_color(int(track_id)) for track_id in track_ids]
         names = [f"{name} #{track_id}" for name, track_id in zip(names, track_ids, strict=True)]
     # Large masks first, so that small objects in front of them stay visible.
     boxes = detections.boxes_xyxy * scale
     by_area = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
     for position in by_area:
-        _paint(canvas, decode_rle(detections.rles[position]), colours[position])
+        _paint(canvas, decode_rle(detections.rles[position]), colors[position])
     labels = [
-        (f"{name} {score:.2f}", colour, box)
-        for name, score, colour, box in zip(names, detections.scores, colours, boxes, strict=True)
+        (f"{name} {score:.2f}", color, box)
+        for name, score, color, box in zip(names, detections.scores, colors, boxes, strict=True)
     ]
     return _with_labels(canvas, labels)
 
 
 def draw_masks(image: np.ndarray, rles: Sequence[Rle]) -> np.ndarray:
-    """Masks with contours and no labels, each in a colour of its own: the small ones in front of the large ones.
+    """Masks with contours and no labels, each in a color of its own: the small ones in front of the large ones.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        rles: masks of the image's size; their order chooses the colours.
+        rles: masks of the image's size; their order chooses the colors.
 
     Returns:
         A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
     """
     canvas, _ = _canvas(image)
     for number in sorted(range(len(rles)), key=lambda number: -rle_area(rles[number])):
-        _paint(canvas, decode_rle(rles[number]), category_colour(number))
+        _paint(canvas, decode_rle(rles[number]), category_color(number))
     return canvas
 
 
@@ -105,7 +105,7 @@ def draw_reference(
         image: (H, W, 3) uint8 RGB.
         box_xyxy: of the instance, in pixels of the image.
         name: category name, for the label.
-        category_id: chooses the colour.
+        category_id: chooses the color.
         mask: of the image's size.
         context_ratio: the crop is the box, larger by this share of its longer side.
     """
@@ -116,14 +116,14 @@ def draw_reference(
     right, bottom = min(math.ceil(x2 + margin), width), min(math.ceil(y2 + margin), height)
     canvas, scale = _canvas(image[top:bottom, left:right])
     box = (np.array(box_xyxy) - (left, top, left, top)) * scale
-    colour = category_colour(category_id)
+    color = category_color(category_id)
     if mask is not None:
-        _paint(canvas, decode_rle(mask)[top:bottom, left:right], colour)
+        _paint(canvas, decode_rle(mask)[top:bottom, left:right], color)
     else:
         outline = Image.fromarray(canvas)
-        ImageDraw.Draw(outline).rectangle(tuple(box.tolist()), outline=colour, width=_line_width(canvas.shape))
+        ImageDraw.Draw(outline).rectangle(tuple(box.tolist()), outline=color, width=_line_width(canvas.shape))
         canvas = np.array(outline)
-    return _with_labels(canvas, [(name, colour, box)])
+    return _with_labels(canvas, [(name, color, box)])
 
 
 def picture_sheet(pictures: Sequence[np.ndarray], columns: int, cell_px: int = 400, gap_px: int = 8) -> np.ndarray:
@@ -163,7 +163,7 @@ def _canvas(image: np.ndarray) -> tuple[np.ndarray, float]:
     return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)), scale
 
 
-def _paint(canvas: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
+def _paint(canvas: np.ndarray, mask: np.ndarray, color: Color) -> None:
     """Tint the mask (bool, the frame of the canvas at any size) and draw its contour, in place."""
     height, width = canvas.shape[:2]
     # Decoded masks are column-major: transposed, Pillow takes them without a copy of the photo's size.
@@ -178,12 +178,12 @@ def _paint(canvas: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
     coverage = np.asarray(resized.crop((left, top, right, bottom)), np.float32)[..., None] / 255
     inside = coverage[..., 0] >= 0.5
     region = canvas[top:bottom, left:right]
-    tinted = region + coverage * _FILL_OPACITY * (np.asarray(colour, np.float32) - region)
-    region[:] = np.where((inside & ~_eroded(inside, line))[..., None], colour, np.round(tinted))
+    tinted = region + coverage * _FILL_OPACITY * (np.asarray(color, np.float32) - region)
+    region[:] = np.where((inside & ~_eroded(inside, line))[..., None], color, np.round(tinted))
 
 
 def _eroded(mask: np.ndarray, radius: int) -> np.ndarray:
-    """Pixels whose neighbours left, right, above and below, ``radius`` steps on, are all inside; so is the border."""
+    """Pixels whose neighbors left, right, above and below, ``radius`` steps on, are all inside; so is the border."""
     eroded = mask
     for _ in range(radius):
         padded = np.pad(eroded, 1, mode="edge")
@@ -195,22 +195,22 @@ def _line_width(shape: tuple[int, ...]) -> int:
     return max(round(max(shape[:2]) / 500), 2)
 
 
-def _with_labels(canvas: np.ndarray, labels: Sequence[tuple[str, Colour, np.ndarray]]) -> np.ndarray:
-    """Draw a chip at each box's upper left corner: (text, colour, box_xyxy), most important first."""
+def _with_labels(canvas: np.ndarray, labels: Sequence[tuple[str, Color, np.ndarray]]) -> np.ndarray:
+    """Draw a chip at each box's upper left corner: (text, color, box_xyxy), most important first."""
     height, width = canvas.shape[:2]
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size=min(max(max(height, width) // 55, 13), 26))
     taken: list[tuple[float, float, float, float]] = []
-    for text, colour, box in labels:
+    for text, color, box in labels:
         text = text if len(text) <= _MAX_LABEL_CHARACTERS else text[: _MAX_LABEL_CHARACTERS - 1] + "…"
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         padding = max(round((bottom - top) * 0.3), 2)
         size = (right - left + 2 * padding, bottom - top + 2 * padding)
         x, y = _free_place(box, size, (width, height), taken)
         taken.append((x, y, x + size[0], y + size[1]))
-        draw.rounded_rectangle(taken[-1], radius=padding, fill=colour)
-        draw.text((x + padding - left, y + padding - top), text, font=font, fill=_readable_on(colour))
+        draw.rounded_rectangle(taken[-1], radius=padding, fill=color)
+        draw.text((x + padding - left, y + padding - top), text, font=font, fill=_readable_on(color))
     return np.array(picture)
 
 
@@ -235,7 +235,7 @@ def _free_place(
     return next((place for place in places if is_free(place)), places[0])
 
 
-def _readable_on(colour: Colour) -> Colour:
+def _readable_on(color: Color) -> Color:
     """Black or white, whichever stands out from this background."""
-    red, green, blue = colour
+    red, green, blue = color
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)

@@ -14,7 +14,7 @@ from no_time_to_train.structures import Category, Detections
 
 @dataclass(frozen=True, eq=False)
 class ImageRecord:
-    """One labelled image.
+    """One labeled image.
 
     Attributes:
         file_name: relative to the images folder, with forward slashes.

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from no_time_to_train.files.formats import write_text
-from no_time_to_train.outputs.drawing import category_colour
+from no_time_to_train.outputs.drawing import category_color
 from no_time_to_train.outputs.summary import RunSummary
 
 _PAGE = """<!DOCTYPE html>
@@ -99,7 +99,7 @@ def write_web_page(path: Path, summary: RunSummary, overlays: Mapping[str, str])
     run = {
         "min_score": summary.min_score,
         "categories": {
-            category.id: {"name": category.name, "colour": "rgb({}, {}, {})".format(*category_colour(category.id))}
+            category.id: {"name": category.name, "colour": "rgb({}, {}, {})".format(*category_color(category.id))}
             for category in summary.categories
         },
         "images": [

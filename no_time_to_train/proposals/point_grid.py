@@ -40,8 +40,8 @@ class SemanticPrefilter:
         num_rows, num_columns, _ = features.shape
         columns = (points_xy[:, 0] * num_columns / image_size).long().clamp(0, num_columns - 1)
         rows = (points_xy[:, 1] * num_rows / image_size).long().clamp(0, num_rows - 1)
-        normalised = torch.nn.functional.normalize(prototypes, dim=-1)
-        similarity = (torch.nn.functional.normalize(features, dim=-1) @ normalised.T).amax(-1)[rows, columns]
+        normalized = torch.nn.functional.normalize(prototypes, dim=-1)
+        similarity = (torch.nn.functional.normalize(features, dim=-1) @ normalized.T).amax(-1)[rows, columns]
         if self.top_k is not None:
             order = torch.argsort(similarity, descending=True, stable=True)
             return order[: self.top_k].sort().values

@@ -15,8 +15,8 @@ from no_time_to_train.ops.boxes import boxes_from_masks, clip_boxes
 from no_time_to_train.ops.clustering import (
     best_num_clusters,
     connected_parts,
-    kmeans_centres,
-    nearest_centres,
+    kmeans_centers,
+    nearest_centers,
     principal_components,
 )
 from no_time_to_train.proposals.interfaces import EncodedImage
@@ -126,7 +126,7 @@ class SemanticClusters:
         candidates = [k for k in AUTOMATIC_NUM_CLUSTERS if k <= num_patches] or [1]
         numbers = self.n_clusters or (best_num_clusters(points, candidates, self.seed),)
         return [
-            nearest_centres(points, kmeans_centres(points, k, self.seed)).view(rows, columns) for k in sorted(numbers)
+            nearest_centers(points, kmeans_centers(points, k, self.seed)).view(rows, columns) for k in sorted(numbers)
         ]
 
     def _part_boxes(self, parts: Tensor) -> Tensor:

@@ -57,9 +57,9 @@ def crop_corners_xyxy(
     height, width = image_size_hw
     x1, y1, x2, y2 = (int(value) for value in box_xyxy)
     half_side = max(x2 - x1, y2 - y1) * (1 + context_ratio) / 2
-    centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
-    left, right = _clip_span(int(centre_x - half_side), int(centre_x + half_side), width)
-    top, bottom = _clip_span(int(centre_y - half_side), int(centre_y + half_side), height)
+    center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2
+    left, right = _clip_span(int(center_x - half_side), int(center_x + half_side), width)
+    top, bottom = _clip_span(int(center_y - half_side), int(center_y + half_side), height)
     return left, top, right, bottom
 
 

@@ -27,7 +27,7 @@ ANNOTATION_FILE_NAMES = (
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledObject:
+class LabeledObject:
     """One object somebody marked in an image, not yet numbered."""
 
     image_path: Path
@@ -48,7 +48,7 @@ def find_annotation_file(folder: Path) -> Path | None:
     return candidates[0] if candidates else None
 
 
-def read_category_folders(folder: Path) -> tuple[list[str], list[LabelledObject]]:
+def read_category_folders(folder: Path) -> tuple[list[str], list[LabeledObject]]:
     """The labels (names of the sub-folders, sorted) and the objects of a folder-per-category tree.
 
     Raises:
@@ -96,7 +96,7 @@ def _masks_of(image_path: Path, files: Sequence[Path]) -> list[Path]:
     return [path for _, path in sorted(named)] or ([plain] if plain != image_path and plain in files else [])
 
 
-def _read_objects(image_path: Path, mask_path: Path, label: str) -> list[LabelledObject]:
+def _read_objects(image_path: Path, mask_path: Path, label: str) -> list[LabeledObject]:
     size_hw = image_size_hw(image_path)
     objects = []
     for mask in read_instance_masks(mask_path):
@@ -105,5 +105,5 @@ def _read_objects(image_path: Path, mask_path: Path, label: str) -> list[Labelle
             raise InputError(mismatch)
         rle = encode_mask(mask)
         x1, y1, x2, y2 = rle_to_box_xyxy(rle).tolist()
-        objects.append(LabelledObject(image_path, label, (x1, y1, x2, y2), rle))
+        objects.append(LabeledObject(image_path, label, (x1, y1, x2, y2), rle))
     return objects

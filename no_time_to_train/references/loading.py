@@ -13,7 +13,7 @@ from no_time_to_train.data.image_roots import locate_images
 from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.ops.rle import Rle, segmentation_to_rle
-from no_time_to_train.references.folders import LabelledObject, find_annotation_file, read_category_folders
+from no_time_to_train.references.folders import LabeledObject, find_annotation_file, read_category_folders
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def references_from_coco(
     return _checked(ReferenceSet(merged, instances), dataset.name, categories)
 
 
-def parse_inline_reference(text: str) -> LabelledObject:
+def parse_inline_reference(text: str) -> LabeledObject:
     """Read ``image:category:x1,y1,x2,y2``, e.g. ``boat.jpg:boat:120,40,380,300``; the box is clipped to the image.
 
     Raises:
@@ -117,7 +117,7 @@ def parse_inline_reference(text: str) -> LabelledObject:
             f"reference {text}: needs a category and a box with x1 < x2 and y1 < y2 inside the image, which is "
             f"{width}x{height}."
         )
-    return LabelledObject(Path(image), label, box_xyxy)
+    return LabeledObject(Path(image), label, box_xyxy)
 
 
 def inline_references(texts: Sequence[str]) -> ReferenceSet:
@@ -175,7 +175,7 @@ def _check_sizes(name: str, coco_images: Sequence[CocoImage], root: Path) -> Non
         raise InputError(f"{name} gives the wrong size for {len(mismatches)} images. First: {mismatches[0]}")
 
 
-def _number(objects: Sequence[LabelledObject], labels: Sequence[str]) -> ReferenceSet:
+def _number(objects: Sequence[LabeledObject], labels: Sequence[str]) -> ReferenceSet:
     """Ids from 1: categories in the order of ``labels``, images and objects in their own order."""
     names = list(dict.fromkeys(category_name_of(label) for label in labels))
     categories = {name: Category(number, name) for number, name in enumerate(names, start=1)}

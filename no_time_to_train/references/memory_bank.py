@@ -21,7 +21,7 @@ from torch import Tensor
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.models.interfaces import FeatureEncoder
-from no_time_to_train.ops.clustering import kmeans_centres
+from no_time_to_train.ops.clustering import kmeans_centers
 from no_time_to_train.structures import Category
 
 _FORMAT_VERSION = 1
@@ -181,12 +181,12 @@ class MemoryBank:
             InputError: the instances were not kept.
         """
         vectors, category_indices = self.instances()
-        centres, centre_indices = [vectors[:0]], [category_indices[:0]]
+        centres, center_indices = [vectors[:0]], [category_indices[:0]]
         for index in category_indices.unique().tolist():
-            of_category = kmeans_centres(vectors[category_indices == index], k, seed)
+            of_category = kmeans_centers(vectors[category_indices == index], k, seed)
             centres.append(of_category)
-            centre_indices.append(torch.full((len(of_category),), index))
-        return torch.cat(centres), torch.cat(centre_indices)
+            center_indices.append(torch.full((len(of_category),), index))
+        return torch.cat(centres), torch.cat(center_indices)
 
     def instances(self) -> tuple[Tensor, Tensor]:
         """(M, D) instance prototypes and their (M,) category indices.

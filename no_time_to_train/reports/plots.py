@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind people can tell apart; their yellow is too pale for lines.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "v", "P", "X")
-_PAPER_COLOUR = "#444444"
+_PAPER_COLOR = "#444444"
 _MAX_BARS = 40
 _LEGEND_CHARACTERS = 56
 """Characters of a legend's line below each panel."""
@@ -79,7 +79,7 @@ def plot_categories(row: ReportRow, path: Path) -> None:
     shown = ordered[:_MAX_BARS]
     figure, [axes] = _figure(1, width=6.4, height=1.3 + 0.24 * len(shown))
     means, bars = [value.mean for _, value in shown], [value.std or 0 for _, value in shown]
-    axes.barh(range(len(shown)), means, xerr=bars, color=_COLOURS[-1], height=0.72, error_kw={"capsize": 2, "lw": 1})
+    axes.barh(range(len(shown)), means, xerr=bars, color=_COLORS[-1], height=0.72, error_kw={"capsize": 2, "lw": 1})
     axes.set_yticks(range(len(shown)), [f"{name}  {value.mean:.1f}" for name, value in shown])
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
@@ -94,12 +94,12 @@ def plot_categories(row: ReportRow, path: Path) -> None:
 
 def _draw_curve_of_paper(axes: Axes, curve: Mapping[int, PublishedValue]) -> None:
     shots, means = list(curve), [value.mean for value in curve.values()]
-    style: dict[str, Any] = {"color": _PAPER_COLOUR, "linestyle": "--", "marker": "D", "markersize": 4}
+    style: dict[str, Any] = {"color": _PAPER_COLOR, "linestyle": "--", "marker": "D", "markersize": 4}
     axes.plot(shots, means, label="published", linewidth=1.2, **style)
     spread = [value.std for value in curve.values() if value.std is not None]
     if len(spread) == len(means):
         low, high = ([m + sign * s for m, s in zip(means, spread, strict=True)] for sign in (-1, 1))
-        axes.fill_between(shots, low, high, color=_PAPER_COLOUR, alpha=0.13, linewidth=0)
+        axes.fill_between(shots, low, high, color=_PAPER_COLOR, alpha=0.13, linewidth=0)
 
 
 def _draw_line(axes: Axes, rows: Sequence[ReportRow], metric: str, label: str, number: int, apart: float) -> None:
@@ -111,7 +111,7 @@ def _draw_line(axes: Axes, rows: Sequence[ReportRow], metric: str, label: str, n
         [statistic.mean for statistic in statistics],
         [statistic.std or 0 for statistic in statistics],
         label=label,
-        color=_COLOURS[number % len(_COLOURS)],
+        color=_COLORS[number % len(_COLORS)],
         marker=_MARKERS[number % len(_MARKERS)],
         markersize=5,
         linewidth=1.6,

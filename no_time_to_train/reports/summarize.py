@@ -86,7 +86,7 @@ class ReportRow:
         return tuple(run.seed for run in self.runs)
 
 
-def summarise(runs: Iterable[RunResult]) -> list[ReportRow]:
+def summarize(runs: Iterable[RunResult]) -> list[ReportRow]:
     """One row per benchmark, part, models, variant and shots, in this order."""
     groups: dict[tuple[Path, int], list[RunResult]] = defaultdict(list)
     seconds: dict[Path, float] = {}

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from no_time_to_train.data.images import open_image, read_image
 from no_time_to_train.errors import InputError
-from no_time_to_train.outputs.drawing import category_colour
+from no_time_to_train.outputs.drawing import category_color
 from no_time_to_train.review.guard import Guard
 from no_time_to_train.review.jobs import ReviewJobs
 from no_time_to_train.review.prompted_masks import Candidates, PromptedMasks
@@ -185,5 +185,5 @@ class _Pages:
 
 
 def _category_json(category: Category) -> dict[str, Any]:
-    red, green, blue = category_colour(category.id)
+    red, green, blue = category_color(category.id)
     return {"id": category.id, "name": category.name, "color": f"rgb({red}, {green}, {blue})"}

@@ -27,7 +27,7 @@ from no_time_to_train.evaluation.proposal_recall import (
     ImageCoverage,
     ProposalMetrics,
     cover_objects,
-    summarise_coverage,
+    summarize_coverage,
 )
 from no_time_to_train.files.formats import write_csv, write_json
 from no_time_to_train.ops.rle import Rle, segmentation_to_rle
@@ -166,7 +166,7 @@ class _Candidate:
         predictions = [prediction for prediction in self.predictions if prediction["image_id"] in known]
         return SourceResult(
             self.name,
-            summarise_coverage(coverages),
+            summarize_coverage(coverages),
             statistics.median(self.seconds[: len(data.targets)]),
             recall_curve(coverages),
             None if data.references is None else evaluate_instances(data.ground_truth, predictions),

@@ -13,7 +13,7 @@ from no_time_to_train.errors import install_command
 from no_time_to_train.files.formats import write_csv, write_text
 from no_time_to_train.reports import tables as report_tables
 from no_time_to_train.reports.read_runs import collect_runs
-from no_time_to_train.reports.summarize import ReportRow, summarise
+from no_time_to_train.reports.summarize import ReportRow, summarize
 
 _NOTE = (
     "Per cent; mean ± sample standard deviation over the seeds. Published numbers stand beside runs of the method they "
@@ -43,7 +43,7 @@ def report(options: ReportOptions) -> list[ReportRow]:
         InputError: it holds no finished run.
     """
     runs, problems = collect_runs(options.runs)
-    rows = summarise(runs)
+    rows = summarize(runs)
     out = options.runs / "report" if options.out is None else options.out
     tables = report_tables.markdown_tables(rows)
     plots = _write_plots(rows, out / "plots")

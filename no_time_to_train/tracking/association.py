@@ -15,8 +15,8 @@ from torch import Tensor
 from no_time_to_train.ops.rle import Rle, decode_rle, rle_area
 
 _SCENE_CELLS = 32
-_CHANGED_COLOUR = 0.12
-"""Mean difference of the colour channels, 0..1, from which on a cell of a scene looks different."""
+_CHANGED_COLOR = 0.12
+"""Mean difference of the color channels, 0..1, from which on a cell of a scene looks different."""
 
 
 def mask_ious(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:
@@ -68,11 +68,11 @@ class Scene:
     """A frame in a few coarse cells.
 
     Attributes:
-        colours: (32, 32, 3) float32 mean colours in 0..1.
+        colors: (32, 32, 3) float32 mean colors in 0..1.
         is_known: (32, 32) bool, cells that a followed object's box touches.
     """
 
-    colours: np.ndarray
+    colors: np.ndarray
     is_known: np.ndarray
 
     @classmethod
@@ -90,5 +90,5 @@ class Scene:
 
     def unexplained_change(self, earlier: Scene) -> float:
         """Share of cells, 0..1, that look different than earlier though nothing that is followed is or was there."""
-        changed = np.abs(self.colours - earlier.colours).mean(axis=2) > _CHANGED_COLOUR
+        changed = np.abs(self.colors - earlier.colors).mean(axis=2) > _CHANGED_COLOR
         return float((changed & ~self.is_known & ~earlier.is_known).mean())

@@ -1,6 +1,6 @@
 import pytest
 
-from no_time_to_train.data.image_roots import locate_images, normalise_file_name
+from no_time_to_train.data.image_roots import locate_images, normalize_file_name
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 
 
@@ -17,13 +17,13 @@ from no_time_to_train.errors import InputError, InputFileNotFoundError
     ],
 )
 def test_names_are_normalised(name, expected):
-    assert normalise_file_name(name) == expected
+    assert normalize_file_name(name) == expected
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "x/../../a.jpg", "", ".", "..", "..\\a.jpg"])
 def test_names_that_leave_the_root_are_refused(name):
     with pytest.raises(InputError, match="below the images folder"):
-        normalise_file_name(name)
+        normalize_file_name(name)
 
 
 @pytest.mark.parametrize("folder", ["project/refs", "project", "project/images", "project/refs/images"])

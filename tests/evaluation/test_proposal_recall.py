@@ -12,7 +12,7 @@ from no_time_to_train.evaluation.proposal_recall import (
     RECALL_COUNTS,
     average_recalls,
     cover_objects,
-    summarise_coverage,
+    summarize_coverage,
 )
 from no_time_to_train.ops.rle import Rle, encode_mask, rle_area, rle_to_box_xyxy
 
@@ -42,7 +42,7 @@ def test_known_masks() -> None:
     coverage = cover_objects(proposals, np.array([0.9, 0.8, 0.7, 0.6]), objects)
     assert coverage.best_ious.tolist() == pytest.approx([1, 1 / 3])
     assert coverage.num_inside.tolist() == [2, 0]
-    metrics = summarise_coverage([coverage])
+    metrics = summarize_coverage([coverage])
     assert metrics.recall_50 == metrics.recall_75 == 50
     assert metrics.mean_best_iou == pytest.approx(100 * 2 / 3)
     assert metrics.masks_per_object == 1
@@ -56,16 +56,16 @@ def test_a_mask_is_matched_to_one_object_only() -> None:
     objects = [rectangle(0, 0, 10, 10), rectangle(0, 0, 10, 9)]
     coverage = cover_objects([rectangle(0, 0, 10, 10)], np.ones(1), objects)
     assert average_recalls([coverage], [10]) == pytest.approx([50])
-    assert summarise_coverage([coverage]).recall_75 == 100
+    assert summarize_coverage([coverage]).recall_75 == 100
 
 
 def test_images_without_objects_or_proposals() -> None:
     empty = cover_objects([], np.zeros(0), [rectangle(0, 0, 5, 5)])
     no_object = cover_objects([rectangle(0, 0, 5, 5)] * 3, np.ones(3), [])
-    metrics = summarise_coverage([empty, no_object])
+    metrics = summarize_coverage([empty, no_object])
     assert metrics.average_recall == {10: 0, 100: 0, 1000: 0}
     assert (metrics.recall_50, metrics.masks_per_object, metrics.proposals_per_image) == (0, 0, 1.5)
-    metrics = summarise_coverage([no_object])
+    metrics = summarize_coverage([no_object])
     assert (metrics.recall_75, metrics.mean_best_iou, metrics.masks_per_object) == (None, None, None)
     assert metrics.average_recall[100] is None
 

@@ -12,8 +12,8 @@ from no_time_to_train.ops import clustering
 from no_time_to_train.ops.clustering import (
     best_num_clusters,
     connected_parts,
-    kmeans_centres,
-    nearest_centres,
+    kmeans_centers,
+    nearest_centers,
     principal_components,
     silhouette,
 )
@@ -27,52 +27,52 @@ def blobs(num_clusters: int, points_each: int = 30, spread: float = 0.3) -> tupl
     return means[labels] + spread * torch.randn(len(labels), 5, generator=generator), labels
 
 
-def inertia(points: torch.Tensor, centres: torch.Tensor) -> float:
-    return float((points - centres[nearest_centres(points, centres)]).square().sum())
+def inertia(points: torch.Tensor, centers: torch.Tensor) -> float:
+    return float((points - centers[nearest_centers(points, centers)]).square().sum())
 
 
 def test_finds_separate_clusters_silently(capfd: pytest.CaptureFixture[str]) -> None:
     generator = torch.Generator().manual_seed(0)
     means = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     points = means.repeat(8, 1) + 0.1 * torch.randn(24, 2, generator=generator)
-    centres = kmeans_centres(points, 3, seed=0)
-    assert torch.cdist(centres, means).min(dim=0).values.max() < 0.2
-    assert torch.equal(centres, kmeans_centres(points, 3, seed=0))
+    centers = kmeans_centers(points, 3, seed=0)
+    assert torch.cdist(centers, means).min(dim=0).values.max() < 0.2
+    assert torch.equal(centers, kmeans_centers(points, 3, seed=0))
     assert capfd.readouterr() == ("", "")
 
 
 def test_one_centre_is_the_mean() -> None:
     points = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 8.0]])
-    torch.testing.assert_close(kmeans_centres(points, 1, seed=3), torch.tensor([[2.0, 4.0]]))
+    torch.testing.assert_close(kmeans_centers(points, 1, seed=3), torch.tensor([[2.0, 4.0]]))
 
 
 def test_no_more_centres_than_different_vectors() -> None:
     points = torch.tensor([[3.0, 1.0], [2.0, 2.0], [3.0, 1.0]])
-    assert kmeans_centres(points, 5, seed=0).tolist() == [[2, 2], [3, 1]]
-    assert kmeans_centres(points, 2, seed=0).tolist() == [[2, 2], [3, 1]]
+    assert kmeans_centers(points, 5, seed=0).tolist() == [[2, 2], [3, 1]]
+    assert kmeans_centers(points, 2, seed=0).tolist() == [[2, 2], [3, 1]]
 
 
 def test_kmeans_gives_scikit_learns_partition_and_inertia() -> None:
     points, labels = blobs(4)
-    centres = kmeans_centres(points, 4, seed=0)
+    centers = kmeans_centers(points, 4, seed=0)
     expected = KMeans(4, n_init=5, random_state=0).fit(points.numpy())
-    assert adjusted_rand_score(nearest_centres(points, centres), labels) == 1
-    assert adjusted_rand_score(nearest_centres(points, centres), expected.labels_) == 1
-    assert inertia(points, centres) == pytest.approx(expected.inertia_, rel=1e-5)
+    assert adjusted_rand_score(nearest_centers(points, centers), labels) == 1
+    assert adjusted_rand_score(nearest_centers(points, centers), expected.labels_) == 1
+    assert inertia(points, centers) == pytest.approx(expected.inertia_, rel=1e-5)
 
 
 def test_kmeans_ends_where_scikit_learn_ends_from_the_same_centres() -> None:
     points = torch.randn(150, 3, generator=torch.Generator().manual_seed(1))  # without any clusters
-    centres = kmeans_centres(points, 6, seed=0)
-    continued = KMeans(6, init=centres.numpy(), n_init=1, tol=0).fit(points.numpy())
-    np.testing.assert_allclose(continued.cluster_centers_, centres.numpy(), atol=1e-4)
-    assert inertia(points, centres) == pytest.approx(continued.inertia_, rel=1e-4)
+    centers = kmeans_centers(points, 6, seed=0)
+    continued = KMeans(6, init=centers.numpy(), n_init=1, tol=0).fit(points.numpy())
+    np.testing.assert_allclose(continued.cluster_centers_, centers.numpy(), atol=1e-4)
+    assert inertia(points, centers) == pytest.approx(continued.inertia_, rel=1e-4)
 
 
 def test_nearest_centre_is_the_first_of_equally_near_ones() -> None:
-    centres = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 0.0]])
+    centers = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 0.0]])
     points = torch.tensor([[1.0, 0.0], [3.0, 1.0], [2.0, 0.0]])
-    assert nearest_centres(points, centres).tolist() == [0, 1, 0]
+    assert nearest_centers(points, centers).tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize(("shape", "num_components"), [((200, 12), 4), ((9, 40), 9), ((30, 6), 99)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
-from no_time_to_train.outputs.drawing import category_colour, draw_detections, draw_masks, draw_reference, picture_sheet
+from no_time_to_train.outputs.drawing import category_color, draw_detections, draw_masks, draw_reference, picture_sheet
 from no_time_to_train.structures import Category, Detections
 
 
@@ -36,7 +36,7 @@ def test_masks_are_tinted_outlined_and_nothing_else_changes() -> None:
     image = np.full((1000, 1000, 3), 100, np.uint8)
     before = image.copy()
     drawn = draw_detections(image, one_detection((1000, 1000), (300, 400, 700, 800)))
-    colour = category_colour(3)
+    colour = category_color(3)
     assert (image == before).all()
     assert (drawn[600, 300] == colour).all()  # on the contour
     assert (drawn[600, 297] == 100).all() and (drawn[810:] == 100).all()
@@ -66,7 +66,7 @@ def test_labels_stay_inside_and_apart() -> None:
     )
     drawn = draw_detections(image, twice)
     for category_id in (3, 4):
-        assert (drawn == category_colour(category_id)).all(axis=2).sum() > 200
+        assert (drawn == category_color(category_id)).all(axis=2).sum() > 200
 
 
 def test_detections_of_another_image_are_refused() -> None:
@@ -75,10 +75,10 @@ def test_detections_of_another_image_are_refused() -> None:
 
 
 def test_colours_are_stable_and_distinct() -> None:
-    colours = np.array([category_colour(number) for number in range(1, 21)], int)
+    colours = np.array([category_color(number) for number in range(1, 21)], int)
     distances = np.abs(colours[:, None] - colours[None]).sum(axis=2) + 1000 * np.eye(20, dtype=int)
     assert distances.min() > 20
-    assert category_colour(9) == category_colour(9)
+    assert category_color(9) == category_color(9)
 
 
 def test_reference_is_cut_out_with_its_mask_or_box() -> None:
@@ -89,7 +89,7 @@ def test_reference_is_cut_out_with_its_mask_or_box() -> None:
     with_box = draw_reference(image, box, "boat", 3, context_ratio=1.0)
     assert with_mask.shape == with_box.shape == (640, 640, 3)
     assert (with_mask[320, 320] != 100).any() and (with_box[320, 320] == 100).all()
-    assert (with_box[320, 160] == category_colour(3)).all()
+    assert (with_box[320, 160] == category_color(3)).all()
 
 
 def test_sheet() -> None:
@@ -108,8 +108,8 @@ def test_class_free_masks_have_colours_of_their_own_and_small_ones_are_in_front(
     image = np.full((800, 800, 3), 100, np.uint8)
     small, large = (one_detection((800, 800), box).rles[0] for box in ((300, 300, 400, 400), (200, 200, 700, 700)))
     drawn = draw_masks(image, [small, large])
-    assert (drawn[350, 300] == category_colour(0)).all()  # the small one's contour, on the large one
-    assert (drawn[450, 200] == category_colour(1)).all()
+    assert (drawn[350, 300] == category_color(0)).all()  # the small one's contour, on the large one
+    assert (drawn[450, 200] == category_color(1)).all()
     assert (drawn[100] == 100).all() and (image == 100).all()
     assert (draw_masks(image, []) == image).all()
 
@@ -118,6 +118,6 @@ def test_tracks_have_colours_and_numbers_of_their_own() -> None:
     image = np.full((640, 640, 3), 100, np.uint8)
     detection = one_detection((640, 640), (200, 200, 400, 400))
     by_category, seventh, eighth = (draw_detections(image, detection, ids) for ids in (None, [7], [8]))
-    assert (by_category[300, 200] == category_colour(3)).all()
-    assert (seventh[300, 200] == category_colour(7)).all() and (eighth[300, 200] == category_colour(8)).all()
+    assert (by_category[300, 200] == category_color(3)).all()
+    assert (seventh[300, 200] == category_color(7)).all() and (eighth[300, 200] == category_color(8)).all()
     assert (draw_detections(image, detection, [3]) != by_category).any()  # the number in the label

@@ -63,7 +63,7 @@ def composed(
     kept = class_aware_nms(boxes, predicted_ious, labels, config.nms_iou_threshold)[: config.max_masks]
     kept = kept[scores[kept] > 0]
     rles = encode_mask_logits(logits[kept], image_size_hw)
-    decayed = decay_scores(scores[kept], labels[kept], rles, matches.normalised_features[kept], config)
+    decayed = decay_scores(scores[kept], labels[kept], rles, matches.normalized_features[kept], config)
     best = decayed.sort(descending=True, stable=True).indices[: config.max_detections]
     return decayed[best].numpy(), labels[kept][best].numpy(), [rles[i] for i in best]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from no_time_to_train.reports import plots as report_plots
 from no_time_to_train.reports.read_runs import collect_runs
-from no_time_to_train.reports.summarize import summarise
+from no_time_to_train.reports.summarize import summarize
 from tests.run_folders import ap, write_run
 
 
@@ -27,7 +27,7 @@ def test_lines_against_shots(tmp_path: Path, drawn: list[Figure]) -> None:
         for seed in (1, 2):
             write_run(tmp_path, "coco_fsod", shots, seed, ap(box + seed, box))
     write_run(tmp_path, "coco_fsod", 10, 1, ap(11.0), "hard", merging={"name": "hard"})
-    report_plots.plot_shots(summarise(collect_runs(tmp_path)[0]), tmp_path / "p.png")
+    report_plots.plot_shots(summarize(collect_runs(tmp_path)[0]), tmp_path / "p.png")
     [figure] = drawn
     boxes, masks = figure.axes
     assert (boxes.get_ylabel(), masks.get_ylabel()) == ("box nAP (%)", "mask nAP (%)")
@@ -47,7 +47,7 @@ def test_lines_against_shots(tmp_path: Path, drawn: list[Figure]) -> None:
 def test_bars_of_categories_best_first(tmp_path: Path, drawn: list[Figure]) -> None:
     values = {f"c{number}": {"box": {"nAP": float(number)}} for number in range(50)}
     write_run(tmp_path, "coco_fsod", 10, 7, ap(20.0, per_category=values | {"none": {"box": {"nAP": None}}}))
-    [row] = summarise(collect_runs(tmp_path)[0])
+    [row] = summarize(collect_runs(tmp_path)[0])
     report_plots.plot_categories(row, tmp_path / "p.png")
     [axes] = drawn[0].axes
     labels = [tick.get_text() for tick in axes.get_yticklabels()]  # from below
@@ -57,5 +57,5 @@ def test_bars_of_categories_best_first(tmp_path: Path, drawn: list[Figure]) -> N
 
 def test_a_picture_is_written(tmp_path: Path) -> None:
     write_run(tmp_path, "demo", 1, 1, ap(20.0))
-    report_plots.plot_shots(summarise(collect_runs(tmp_path)[0]), tmp_path / "plots" / "p.png")
+    report_plots.plot_shots(summarize(collect_runs(tmp_path)[0]), tmp_path / "plots" / "p.png")
     assert np.asarray(Image.open(tmp_path / "plots" / "p.png")).std() > 0

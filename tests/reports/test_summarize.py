@@ -14,14 +14,14 @@ from no_time_to_train.reports.summarize import (
     average_over_parts,
     headline_metric,
     shown_metrics,
-    summarise,
+    summarize,
     variant_of,
 )
 from tests.run_folders import ap, write_run
 
 
 def summarised(folder: Path):
-    return summarise(collect_runs(folder)[0])
+    return summarize(collect_runs(folder)[0])
 
 
 def test_statistic_is_the_samples() -> None:

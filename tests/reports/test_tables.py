@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.reports.read_runs import collect_runs
-from no_time_to_train.reports.summarize import ReportRow, summarise
+from no_time_to_train.reports.summarize import ReportRow, summarize
 from no_time_to_train.reports.tables import csv_rows, latex_tables, markdown_per_seed, markdown_tables
 from tests.run_folders import ap, write_run
 
 
 def rows_of(runs: Path) -> list[ReportRow]:
-    return summarise(collect_runs(runs)[0])
+    return summarize(collect_runs(runs)[0])
 
 
 @pytest.fixture

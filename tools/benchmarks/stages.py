@@ -161,7 +161,7 @@ def mask_stages(proposals: BlobProposals) -> list[Stage]:
     kept = _suppress(proposals, matches.category_indices)
     kept = kept[matches.scores[kept] > 0]
     rles = encode_mask_logits(proposals.logits[kept], proposals.image_size_hw)
-    ranked = matches.scores[kept], matches.category_indices[kept], matches.normalised_features[kept]
+    ranked = matches.scores[kept], matches.category_indices[kept], matches.normalized_features[kept]
 
     def merge() -> Tensor:
         _suppress(proposals, matches.category_indices)

@@ -52,7 +52,7 @@ class DinoEncoder:
         """Wrap an already built network.
 
         Args:
-            module: maps normalised images (B, 3, H, W) to an object whose ``last_hidden_state`` is (B, T, D), the T
+            module: maps normalized images (B, 3, H, W) to an object whose ``last_hidden_state`` is (B, T, D), the T
                 tokens being ``num_prefix_tokens`` others and then the patches in row order. It is frozen in place.
             model_id: identity of the weights; stored with whatever is made from the features.
             patch_size: side of a patch in pixels.
@@ -82,7 +82,7 @@ class DinoEncoder:
         """Return the features of every patch.
 
         Args:
-            images: (B, 3, H, W) RGB float in 0..1, not normalised; H and W are multiples of the patch (both are
+            images: (B, 3, H, W) RGB float in 0..1, not normalized; H and W are multiples of the patch (both are
                 ``image_size`` in the pipeline).
 
         Returns:
@@ -98,9 +98,9 @@ class DinoEncoder:
         height, width = images.shape[-2:]
         _check_multiple("image height", height, self.patch_size, self.model_id)
         _check_multiple("image width", width, self.patch_size, self.model_id)
-        normalised = (images.to(self.device, torch.float32) - self._mean) / self._std
+        normalized = (images.to(self.device, torch.float32) - self._mean) / self._std
         with forward_precision(self.device, self.dtype):
-            tokens = self.module(normalised).last_hidden_state[:, self.num_prefix_tokens :]
+            tokens = self.module(normalized).last_hidden_state[:, self.num_prefix_tokens :]
         grid = (height // self.patch_size, width // self.patch_size)
         return tokens.float().unflatten(1, grid)
 

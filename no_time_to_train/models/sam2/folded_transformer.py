@@ -170,7 +170,7 @@ class _FoldedLayer:
         output_shift = (constant + attention.out_proj.bias) / heads
         # Layer norm removes the channel mean, so it is removed from the weights once.
         self.outputs = [
-            (_centred(weight), _centred(shift)) for weight, shift in [*earlier_outputs, (output_weight, output_shift)]
+            (_centered(weight), _centered(shift)) for weight, shift in [*earlier_outputs, (output_weight, output_shift)]
         ]
 
     def project_image(self, base: Tensor) -> tuple[LayerTerms, Tensor]:
@@ -179,17 +179,17 @@ class _FoldedLayer:
         queries = _project(self._query_weight, base)
         if self._is_first:
             queries += self._query_position
-        centred = base - base.mean(1, keepdim=True)
+        centered = base - base.mean(1, keepdim=True)
         weights, shifts = (torch.stack(each) * (2 / base.shape[1]) for each in zip(*self.outputs, strict=True))
         terms = LayerTerms(
             keys=keys,
             values=values,
             queries=queries.to(self._dtype),
-            power=centred.square().mean(1),
-            cross=_project(weights.flatten(0, 1), centred).to(self._dtype),
-            cross_shift=shifts @ centred,
+            power=centered.square().mean(1),
+            cross=_project(weights.flatten(0, 1), centered).to(self._dtype),
+            cross_shift=shifts @ centered,
         )
-        return terms, centred * self._block.norm4.weight[:, None]
+        return terms, centered * self._block.norm4.weight[:, None]
 
     @property
     def _is_first(self) -> bool:
@@ -219,7 +219,7 @@ class _FoldedLayer:
         keys = keys * keys.shape[-1] ** -0.5
         values = _tokens_by_head(attention.v_proj(queries), heads)
         weight, shift = self.outputs[-1]
-        vectors = torch.cat([_centred(factored.vectors), (values @ weight + shift).flatten(1, 2)], dim=1)
+        vectors = torch.cat([_centered(factored.vectors), (values @ weight + shift).flatten(1, 2)], dim=1)
         scores = Scores(keys, self._query_weight, terms.queries, self._query_position, factored)
         (prompts, rows, _), (_, earlier, length) = vectors.shape, factored.basis.shape
         basis = factored.basis.new_empty(prompts, rows, length)
@@ -321,6 +321,6 @@ def _tokens_by_head(tokens: Tensor, heads: int) -> Tensor:
     return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
-def _centred(vectors: Tensor) -> Tensor:
+def _centered(vectors: Tensor) -> Tensor:
     """Remove the mean over channels, the last dimension."""
     return vectors - vectors.mean(-1, keepdim=True)

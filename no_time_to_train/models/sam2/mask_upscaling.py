@@ -128,7 +128,7 @@ class MaskUpscaling:
 
 def _by_row(logits: Tensor, height: int, width: int) -> Tensor:
     """(N, M, h * w, 16) pixels by image token, stride-8 pixel and stride-4 pixel -> (N, M, 4h, 4w)."""
-    # Two neighbours of a row travel as one number: copies of single ones are several times slower.
+    # Two neighbors of a row travel as one number: copies of single ones are several times slower.
     pairs = torch.arange(height * width * 8, device=logits.device).view(height, width, 2, 2, 2)
     order = pairs.permute(0, 2, 4, 1, 3).flatten()
     prompts, masks = logits.shape[:2]

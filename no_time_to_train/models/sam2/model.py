@@ -81,7 +81,7 @@ class Sam2MaskModel:
         """Return one embedding per image of the batch.
 
         Args:
-            images: (B, 3, image_size, image_size) RGB float in 0..1, not normalised.
+            images: (B, 3, image_size, image_size) RGB float in 0..1, not normalized.
 
         Raises:
             InputError: another shape or type.
@@ -92,9 +92,9 @@ class Sam2MaskModel:
                 f"images must be (B, 3, {side}, {side}) float in 0..1, got {tuple(images.shape)} "
                 f"{str(images.dtype)[6:]}."
             )
-        normalised = (images.to(self.device, torch.float32) - self._mean) / self._std
+        normalized = (images.to(self.device, torch.float32) - self._mean) / self._std
         with forward_precision(self.device, self.dtype):
-            stride_4, stride_8, embedding = self.module.forward_image(normalised)["backbone_fpn"][-3:]
+            stride_4, stride_8, embedding = self.module.forward_image(normalized)["backbone_fpn"][-3:]
             if self.adds_no_memory_embedding:
                 embedding = embedding + self.module.no_mem_embed.view(1, -1, 1, 1)
         embedding, stride_4, stride_8 = embedding.float(), stride_4.float(), stride_8.float()
@@ -241,11 +241,11 @@ def hydra_left_as_found() -> Iterator[None]:
     """
     from hydra.core.global_hydra import GlobalHydra
 
-    was_initialised = GlobalHydra.instance().is_initialized()
+    was_initialized = GlobalHydra.instance().is_initialized()
     try:
         yield
     finally:
-        if not was_initialised:
+        if not was_initialized:
             GlobalHydra.instance().clear()
 
 
