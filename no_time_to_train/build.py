@@ -2,167 +2,152 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import importlib
-import json
-import os
-import re
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from no_time_to_train.config import BenchConfig, BenchmarkConfig, Config, ProposalsConfig, to_dict, validate
+from no_time_to_train.config import (
+    OLD_KEYS,
+    OLD_OVERRIDES,
+    OLD_VALUES,
+    BenchConfig,
+    BenchmarkConfig,
+    Config,
+    ProposalsConfig,
+)
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.paths import configs_folder
 from no_time_to_train.models.catalog import CATALOG, ModelSpec
+from no_time_to_train.settings import settings_of
+from no_time_to_train.settings.composing import Composer, SweepJob, register
+from no_time_to_train.settings.fields import facts_of
+from no_time_to_train.settings.overrides import Grammar
 
 if TYPE_CHECKING:
     from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
     from no_time_to_train.proposals.interfaces import ProposalSource
     from no_time_to_train.segmenter import Segmenter
 
-_HYDRA_ERRORS = "HYDRA_FULL_ERROR"
-
 
 def compose_config(overrides: Sequence[str] = ()) -> Config:
-    """The validated config of a command line's ``key=value`` overrides.
+    """Return the validated config of a command line's ``key=value`` overrides.
 
     Raises:
-        InputError: an unknown key or option, a value of the wrong type or out of range; the message names the key.
+        InputError: an unknown setting or option, a value of the wrong type or out of range, or a setting without
+            effect; the message names it.
 
     Example:
         >>> ntt.compose_config(["preset=fast", "merging.exponent=0.3"]).merging.exponent
         0.3
     """
-    return _compose("config", overrides)
+    config = _composer("config").compose(overrides)
+    assert isinstance(config, Config)
+    return config
 
 
-def compose_bench_config(overrides: Sequence[str] = ()) -> BenchConfig:
-    """The same for ``nttt bench``; also ``split=1`` for ``benchmark.split=1``, and ``experiment=NAME``."""
-    config = _compose("bench", [qualify_benchmark_override(override) for override in overrides])
+def compose_bench_config(overrides: Sequence[str] = (), *, shared: Sequence[str] = ()) -> BenchConfig:
+    """Return the validated config of ``nttt bench``; ``split=1`` stands for ``benchmark.split=1``.
+
+    Args:
+        overrides: as of ``compose_config``.
+        shared: further ones, which come first and may stay without effect (as some of a comparison of sources do).
+
+    Raises:
+        InputError: as ``compose_config`` does.
+    """
+    config = _composer("bench").compose(overrides, shared=shared)
     assert isinstance(config, BenchConfig)
     return config
 
 
-def qualify_benchmark_override(override: str) -> str:
-    """``split=1`` -> ``benchmark.split=1`` for the settings of a benchmark, anything else unchanged."""
-    key = override.split("=", 1)[0]
-    names = {f.name for f in fields(BenchmarkConfig)} - {"name"}
-    return f"benchmark.{override}" if key in names else override
+def sweep_bench_configs(overrides: Sequence[str], folder: Path, run: Callable[[BenchConfig, SweepJob], None]) -> None:
+    """Call ``run`` with the config of every combination of values; see ``Composer.sweep``."""
+    _composer("bench").sweep(overrides, folder, run)
 
 
-def sweep_bench_configs(overrides: Sequence[str], folder: Path, run: Callable[[BenchConfig, BenchJob], None]) -> None:
-    """Call ``run`` with the config of every combination of values, by Hydra's sweeper and launcher.
-
-    The launcher of ``hydra/launcher`` decides where: here one after another, or in other processes and on other
-    machines, to which ``run`` is sent.
-
-    Args:
-        overrides: as of ``compose_bench_config``; some have several values, ``shots=1,10`` or ``seed=range(0,5)``.
-        folder: each job has a folder of its own below.
-        run: what to do.
-
-    Raises:
-        InputError: as ``compose_bench_config`` does, before the first job.
-        Exception: what the first failing ``run`` raised, after all of them.
-    """
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    @hydra.main(version_base="1.3", config_path=str(configs_folder()), config_name="bench")
-    def run_job(composed: DictConfig) -> None:
-        config = OmegaConf.to_object(composed)
-        assert isinstance(config, BenchConfig)
-        settings = HydraConfig.get()
-        run(validate(config), BenchJob(Path(settings.runtime.output_dir), tuple(settings.overrides.task)))
-
-    _register_options()
-    GlobalHydra.instance().clear()
-    qualified = [qualify_benchmark_override(override) for override in overrides]
-    arguments, show_errors = sys.argv, os.environ.get(_HYDRA_ERRORS)
-    sys.argv = [arguments[0], "--multirun", *qualified, f"hydra.sweep.dir='{folder.as_posix()}'"]
-    os.environ[_HYDRA_ERRORS] = "1"  # errors come through as exceptions: nothing is printed, nothing exits
-    try:
-        run_job()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(_readable_override_error(error, overrides, BenchConfig())) from error
-    finally:
-        sys.argv = arguments
-        os.environ.pop(_HYDRA_ERRORS)
-        os.environ |= {} if show_errors is None else {_HYDRA_ERRORS: show_errors}
+@cache
+def _composer(primary: Literal["config", "bench"]) -> Composer:
+    """Return what composes the configs of ``nttt bench``, or of all other commands."""
+    options = {kind: {s.name: _model_values(s) for s in CATALOG.values() if s.kind == kind} for kind in _MODELS}
+    for group in _METHODS:
+        options[group] = {name: {"name": name} for name in _choices(getattr(Config(), group))}
+    register({"schema": Config, "bench_schema": BenchConfig}, options)
+    groups = {
+        "preset": _files("preset"),
+        "scoring": _files("scoring"),
+        **{group: list(values) for group, values in options.items()},
+    }
+    short_keys = {f.name: f"benchmark.{f.name}" for f in fields(BenchmarkConfig) if f.name != "name"}
+    if primary == "bench":
+        groups |= {name: _files(name) for name in ("benchmark", "experiment")}
+        grammar = Grammar(BenchConfig(), groups, OLD_KEYS, OLD_OVERRIDES, OLD_VALUES, short_keys)
+    else:
+        grammar = Grammar(Config(), groups, OLD_KEYS, OLD_OVERRIDES, OLD_VALUES, elsewhere=_bench_alone(short_keys))
+    return Composer(configs_folder(), primary, grammar)
 
 
-@dataclass(frozen=True)
-class BenchJob:
-    """One job of a sweep.
-
-    Attributes:
-        folder: its own.
-        overrides: its settings on the command line, each with one value.
-    """
-
-    folder: Path
-    overrides: tuple[str, ...]
+_MODELS = ("encoder", "mask_model")
+_METHODS = ("proposals", "matching", "merging")
 
 
-def _compose(primary: str, overrides: Sequence[str]) -> Config:
-    """The validated config that the primary YAML of this name gives with the overrides.
+def _model_values(spec: ModelSpec) -> dict[str, Any]:
+    return {"name": spec.name, "image_size": spec.image_size} if spec.kind == "encoder" else {"name": spec.name}
 
-    Raises:
-        InputError: an unknown key or option, a value of the wrong type or out of range; the message names the key.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
-    _register_options()
-    GlobalHydra.instance().clear()  # `import sam2` initialises Hydra globally; composing must not depend on it
-    try:
-        with initialize_config_dir(config_dir=str(configs_folder()), version_base="1.3"):
-            composed = compose(config_name=primary, overrides=list(overrides))
-            config = OmegaConf.to_object(composed)
-    except (HydraException, OmegaConfBaseException) as error:
-        schema = BenchConfig() if primary == "bench" else Config()
-        raise InputError(_readable_override_error(error, overrides, schema)) from error
-    assert isinstance(config, Config)
-    return validate(config)
+def _choices(group: Any) -> tuple[str, ...]:
+    return next(s.facts.choices for s in settings_of(group) if s.key == "name") or ()
+
+
+def _files(group: str) -> list[str]:
+    return sorted(path.stem for path in (configs_folder() / group).glob("*.yaml"))
+
+
+def _bench_alone(short_keys: Mapping[str, str]) -> dict[str, str]:
+    """A sentence for every setting that only ``nttt bench`` has."""
+    own = {s.key for s in settings_of(BenchConfig())} - {s.key for s in settings_of(Config())}
+    names = {key: key for key in [*own, "benchmark", "experiment"]} | dict(short_keys)
+    return {
+        name: "It is a setting of `nttt bench`" + (f" ({full})." if full != name else ".")
+        for name, full in names.items()
+    }
 
 
 def load_segmenter(
     *overrides: str,
-    features: str | None = None,
+    encoder: str | None = None,
     mask_model: str | None = None,
     device: str | None = None,
     precision: str | None = None,
     preset: str | None = None,
+    features: str | None = None,
 ) -> Segmenter:
     """A ready segmenter: both frozen models loaded, every setting checked.
 
     Args:
-        overrides: further ``"key=value"`` settings, e.g. ``"merging=hard"``, ``"proposals.points_per_side=16"``.
-        features: encoder, a name of ``nttt weights list`` (default ``dinov2_large``).
+        overrides: further ``"key=value"`` settings, e.g. ``"merging=hard"``.
+        encoder: feature encoder, a name of ``nttt weights list`` (default ``dinov2_large``).
         mask_model: mask model, a name of ``nttt weights list`` (default ``sam2.1_large``).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         preset: ``default``, ``paper``, ``fast`` or ``demo``.
+        features: earlier name of ``encoder``.
+
+    Raises:
+        InputError: as ``compose_config`` does, or both ``encoder`` and ``features`` are given.
 
     Example:
         >>> segmenter = ntt.load_segmenter(preset="demo", device="cpu")
         >>> segmenter.encoder.model_id
         'dinov2_demo'
     """
+    if encoder is not None and features is not None:
+        raise InputError("encoder and features are one setting: give encoder alone.")
     named = {
         "preset": preset,
-        "features": features,
+        "encoder": encoder or features,
         "mask_model": mask_model,
         "device": device,
         "precision": precision,
@@ -194,12 +179,12 @@ def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
         keep_freed_memory()
     dtype = resolve_precision(config.precision, device)
     encoder = load_dino(
-        config.features.name,
-        weights=config.features.weights,
-        image_size=config.features.image_size,
+        config.encoder.name,
+        weights=config.encoder.weights,
+        image_size=config.encoder.image_size,
         device=device,
         dtype=dtype,
-        compile=config.features.compile,
+        compile=config.encoder.compile,
     )
     mask_model = load_sam2(
         config.mask_model.name,
@@ -222,118 +207,21 @@ def assemble_segmenter(config: Config, encoder: FeatureEncoder, mask_model: Mask
 
 
 def build_proposals(config: Config) -> ProposalSource:
-    """The source of candidate masks that ``config.proposals`` describes.
+    """Return the source of candidate masks that ``config.proposals`` describes.
 
     Raises:
-        InputError: ``union`` of no source, of an unknown one or of itself; ``boxes`` without boxes.
+        InputError: as the source does, such as for a file of boxes that cannot be read.
     """
     settings = config.proposals
-    if settings.name == "union":
-        from no_time_to_train.proposals.combined import Union
+    sources = tuple(_build_source(settings, name) for name in settings.chosen)
+    if settings.name != "union":
+        return sources[0]
+    from no_time_to_train.proposals.combined import Union
 
-        names = settings.sources
-        unknown = [name for name in names if name not in _SOURCES]
-        if unknown or not names:
-            came = f"[{','.join(names)}]"
-            raise InputError(
-                f"proposals.sources={came}: proposals=union puts sources together; name some of "
-                f"{', '.join(_SOURCES)}, e.g. proposals.sources=[point_grid,semantic_clusters]."
-            )
-        return Union(tuple(_build_source(name, settings) for name in names))
-    return _build_source(settings.name, settings)
+    return Union(sources)
 
 
-def _build_source(name: str, settings: ProposalsConfig) -> ProposalSource:
-    module, class_name = _SOURCES[name]
-    source = getattr(importlib.import_module(f"no_time_to_train.proposals.{module}"), class_name)
-    return source.from_config(settings)
-
-
-_SOURCES = {
-    "point_grid": ("point_grid", "PointGrid"),
-    "semantic_clusters": ("semantic_clusters", "SemanticClusters"),
-    "automatic_masks": ("automatic_masks", "AutomaticMasks"),
-    "boxes": ("boxes", "BoxProposals"),
-}
-"""Module and class below ``proposals``; every class has ``from_config(ProposalsConfig)``."""
-
-
-def config_hash(config: Config) -> str:
-    """12 hex digits that change with every setting that can change a result.
-
-    The device, the decoder (same numbers) and batch sizes are left out, so that a folder begun on one machine can be
-    continued on another.
-    """
-    return hashlib.sha256(json.dumps(result_settings(config), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def result_settings(config: Config) -> dict[str, Any]:
-    """The settings that can change a result, nested."""
-    from no_time_to_train.proposals.cache import proposals_identity
-
-    settings = to_dict(config)
-    settings["proposals"] = proposals_identity(config)
-    settings.pop("device")
-    for section, keys in {
-        "features": ("batch_size", "compile"),
-        "mask_model": ("decoder", "prompts_per_batch", "compile"),
-        "output": ("draw_min_score",),
-    }.items():
-        for key in keys:
-            settings[section].pop(key)
-    return settings
-
-
-def _register_options() -> None:
-    """Tell Hydra the schema, and one option per model of the catalogue (values, not files)."""
-    from hydra.core.config_store import ConfigStore
-
-    store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    store.store(name="bench_schema", node=BenchConfig)
-    for spec in CATALOG.values():
-        store.store(group=spec.kind, name=spec.name, node=_option(spec))
-
-
-def _option(spec: ModelSpec) -> dict[str, Any]:
-    if spec.kind == "features":
-        return {"name": spec.name, "image_size": spec.image_size}
-    return {"name": spec.name}
-
-
-def _readable_override_error(error: Exception, overrides: Sequence[str], schema: Config) -> str:
-    """One sentence out of Hydra's and OmegaConf's: which override, what it may be."""
-    text = str(error.__cause__ or error) if "Error merging override" in str(error) else str(error)
-    missing = re.search(r"(?:Could not find|In '.*?': Could not (?:find|load)) '?([\w/.@-]+)'?", text)
-    if missing and "/" in missing.group(1):
-        group, option = missing.group(1).split("/", 1)
-        choices = _group_options(group)
-        return f"{group}={option}: no such option. Known: {', '.join(choices)}.{_did_you_mean(option, choices)}"
-    unknown = re.search(r"(?:Key|Could not override) '([\w.]+)'", text)
-    if unknown and ("not in" in text or "No match in the defaults list" in text or "Could not override" in text):
-        key = next((o.split("=")[0].lstrip("+~") for o in overrides if o.split("=")[0].endswith(unknown.group(1))), "")
-        key = key or unknown.group(1)
-        return f"{key}: no such setting.{_did_you_mean(key, _all_keys(schema))}"
-    override = next((o for o in overrides if o.split("=")[0].lstrip("+~") in text), None)
-    first_line = text.strip().splitlines()[0]
-    return f"{override}: {first_line}" if override else first_line
-
-
-def _group_options(group: str) -> list[str]:
-    if group in ("features", "mask_model"):
-        return [spec.name for spec in CATALOG.values() if spec.kind == group]
-    folder = configs_folder() / group
-    return sorted(path.stem for path in folder.glob("*.yaml"))
-
-
-def _all_keys(config: Any, prefix: str = "") -> list[str]:
-    keys = []
-    for f in fields(config):
-        value = getattr(config, f.name)
-        keys += _all_keys(value, f"{prefix}{f.name}.") if is_dataclass(value) else [f"{prefix}{f.name}"]
-    return keys
-
-
-def _did_you_mean(word: str, choices: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, choices, n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""
+def _build_source(settings: ProposalsConfig, name: str) -> ProposalSource:
+    [field] = [field for field in fields(settings) if field.name == name]
+    module, class_name = (facts_of(field).component or "").split(":")
+    return getattr(importlib.import_module(module), class_name).from_config(getattr(settings, name))

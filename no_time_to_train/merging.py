@@ -85,7 +85,7 @@ def best_across_categories(scores: Tensor, labels: Tensor, rles: Sequence[Rle], 
 
 def _hard(ios: Tensor, _features: Tensor, config: MergingConfig) -> Tensor:
     ranked_before = torch.ones_like(ios, dtype=torch.bool).tril(diagonal=-1)
-    dropped = ((ios >= config.ios_threshold) & ranked_before).any(dim=1)
+    dropped = ((ios >= config.hard.ios_threshold) & ranked_before).any(dim=1)
     return (~dropped).float()
 
 
@@ -102,17 +102,18 @@ def _graph_diffusion(ios: Tensor, _features: Tensor, config: MergingConfig) -> T
     """Diffusion of the greatest overlaps, after the training-free detector FSOD-VFM.
 
     ``pi <- alpha P pi + (1 - alpha) v`` from ``pi = v``, with v the greatest overlap of each mask and P the overlaps,
-    every row divided by its sum (``normalise_rows``) or taken as they are, which is what the published code does. These
+    every row divided by its sum (``normalize_rows``) or taken as they are, which is what the published code does. These
     may add up to a pi above 1: all is lost then.
     """
+    settings = config.graph_diffusion
     greatest = ios.amax(dim=1)
     row_sums = ios.sum(dim=1, keepdim=True)
-    transition = ios / row_sums.where(row_sums > 0, 1.0) if config.normalise_rows else ios
+    transition = ios / row_sums.where(row_sums > 0, 1.0) if settings.normalize_rows else ios
     pi = greatest
-    for _ in range(config.diffusion_steps):
+    for _ in range(settings.steps):
         previous = pi
-        pi = config.diffusion_alpha * (transition @ previous) + (1 - config.diffusion_alpha) * greatest
-        if (pi - previous).abs().max() < config.diffusion_tolerance:
+        pi = settings.alpha * (transition @ previous) + (1 - settings.alpha) * greatest
+        if (pi - previous).abs().max() < settings.tolerance:
             break
     return (1 - pi.clamp(0, 1)) ** config.exponent
 

@@ -76,7 +76,7 @@ class Segmenter:
             self.encoder,
             mask_model=self.mask_model,
             config=self.config.references,
-            batch_size=self.config.features.batch_size,
+            batch_size=self.config.encoder.batch_size,
             keep_instances=self.config.keeps_instances,
             on_progress=on_progress,
         )
@@ -152,7 +152,7 @@ class Segmenter:
     @torch.inference_mode()
     def propose(self, image: EncodedImage, memory: MemoryBank | None = None) -> PooledProposals:
         """Candidate masks and their features. They depend on the references only where the source looks at them
-        (``proposals.prefilter=semantic``), so one result serves any number of memory banks."""
+        (``proposals.point_grid.prefilter=semantic``), so one result serves any number of memory banks."""
         prototypes = None
         if memory is not None and self.proposals.depends_on_references:
             prototypes = memory.class_means()[0].to(self.device)
@@ -180,7 +180,10 @@ class Segmenter:
         settings = self.config.matching
         if isinstance(prepared, InstanceIndex):
             return match_nearest_instances(
-                mask_features, prepared, settings.num_neighbours, labels_per_mask=settings.labels_per_mask
+                mask_features,
+                prepared,
+                settings.nearest_instances.num_neighbors,
+                labels_per_mask=settings.labels_per_mask,
             )
         return match(mask_features, prepared, labels_per_mask=settings.labels_per_mask)
 
@@ -189,8 +192,10 @@ class Segmenter:
         num_categories = len(memory.categories)
         if settings.name == "nearest_instances":
             return InstanceIndex(*memory.instances(), num_categories)
-        if settings.name == "nearest_centres":
-            vectors, category_indices = memory.class_centres(settings.num_centres, settings.seed)
+        if settings.name == "nearest_centers":
+            vectors, category_indices = memory.class_centres(
+                settings.nearest_centers.num_centers, settings.nearest_centers.seed
+            )
         else:
             vectors, category_indices = memory.class_means()
         return Prototypes(vectors.to(self.device), category_indices.to(self.device), num_categories)

@@ -10,7 +10,7 @@ import pytest
 
 from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.build import build_proposals, compose_bench_config
-from no_time_to_train.commands import _parser
+from no_time_to_train.commands import build_parser
 from no_time_to_train.config import BenchConfig, to_dict
 from no_time_to_train.errors import InputFileNotFoundError
 from no_time_to_train.models.catalog import CATALOG
@@ -18,9 +18,9 @@ from no_time_to_train.reports.published import published_value
 from no_time_to_train.reports.read_runs import flatten
 
 FILES = sorted((Path(__file__).parents[1] / "no_time_to_train/configs" / "experiment").glob("*.yaml"))
-METHOD_SECTIONS = ("features", "mask_model", "proposals", "matching", "merging", "references", "output", "precision")
+METHOD_SECTIONS = ("encoder", "mask_model", "proposals", "matching", "merging", "references", "output", "precision")
 OTHER_THAN_THE_PAPER = {
-    "coco_fsod_dinov3": {"features.name", "features.image_size"},
+    "coco_fsod_dinov3": {"encoder.name", "encoder.image_size"},
     "coco_fsod_sam2_1": {"mask_model.name"},
 }
 
@@ -33,7 +33,7 @@ def settings(config: BenchConfig) -> dict:
 def test_only_what_it_is_named_after_is_not_the_papers(path: Path) -> None:
     config = compose_bench_config([f"experiment={path.stem}"])
     build_proposals(config)
-    assert config.features.image_size == CATALOG[config.features.name].image_size
+    assert config.encoder.image_size == CATALOG[config.encoder.name].image_size
     paper, own = settings(compose_bench_config(["preset=paper"])), settings(config)
     changed = {key for key in own if key.split(".")[0] in METHOD_SECTIONS and own[key] != paper[key]}
     assert changed == OTHER_THAN_THE_PAPER.get(path.stem, set())
@@ -54,7 +54,7 @@ def test_its_commands_are_right(path: Path) -> None:
     bench = [shlex.split(line) for line in commands(path) if line.startswith("nttt bench")]
     assert bench
     for words in bench:
-        options, rest = _parser().parse_known_args(words[1:])
+        options, rest = build_parser().parse_known_args(words[1:])
         assert f"experiment={path.stem}" in rest
         assert options.multirun == any("," in word for word in rest)
         for position in (0, -1):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from no_time_to_train.config import MergingConfig
+from no_time_to_train.config import GraphDiffusionConfig, HardConfig, MergingConfig
 from no_time_to_train.errors import InputError
 from no_time_to_train.merging import best_across_categories, decay_scores
 from no_time_to_train.ops.rle import Rle, encode_mask
@@ -43,9 +43,9 @@ def test_none_changes_nothing() -> None:
 def test_hard_drops_what_lies_inside_a_better_mask() -> None:
     rles = [strip(0, 6), strip(2, 4), strip(4, 8)]  # IoS with the first: all, half
     assert decay("hard", rles) == [1, 0, 1]
-    assert decay("hard", rles, ios_threshold=0.5) == [1, 0, 0]
+    assert decay("hard", rles, hard=HardConfig(0.5)) == [1, 0, 0]
     assert decay("hard", rles, labels=[0, 1, 0]) == [1, 1, 1]
-    assert decay("hard", rles, ios_threshold=0.0) == [1, 0, 0]
+    assert decay("hard", rles, hard=HardConfig(0.0)) == [1, 0, 0]
 
 
 def test_the_rank_decides_not_the_size() -> None:
@@ -78,17 +78,21 @@ def test_graph_diffusion_by_hand() -> None:
     assert decay("graph_diffusion", rles, exponent=1.0) == pytest.approx([1 - p for p in pi], abs=1e-6)
     # One step from v; the first has nobody above it.
     one_step = [0.0, 0.7 * 0.5, 0.3 * (0.75 * 0.5) + 0.7 * 0.75]
-    assert decay("graph_diffusion", rles, exponent=1.0, diffusion_steps=1) == pytest.approx([1 - p for p in one_step])
-    assert decay("graph_diffusion", rles, exponent=1.0, diffusion_alpha=0.0) == pytest.approx([1, 0.5, 0.25])
+    assert decay("graph_diffusion", rles, exponent=1.0, graph_diffusion=GraphDiffusionConfig(steps=1)) == pytest.approx(
+        [1 - p for p in one_step]
+    )
+    assert decay(
+        "graph_diffusion", rles, exponent=1.0, graph_diffusion=GraphDiffusionConfig(alpha=0.0)
+    ) == pytest.approx([1, 0.5, 0.25])
 
 
 def test_graph_diffusion_without_normalised_rows() -> None:
     rles = [strip(0, 4), strip(2, 6), strip(0, 6)]  # third: 4/6 under both
     plain = 0.3 * (4 / 6 * 0 + 4 / 6 * 0.35) + 0.7 * 4 / 6
     normalised = 0.3 * (0.5 * 0 + 0.5 * 0.35) + 0.7 * 4 / 6
-    scores = decay("graph_diffusion", rles, exponent=1.0, normalise_rows=False)
+    scores = decay("graph_diffusion", rles, exponent=1.0, graph_diffusion=GraphDiffusionConfig(normalize_rows=False))
     assert scores == pytest.approx([1, 0.65, 1 - plain], abs=1e-6)
-    scores = decay("graph_diffusion", rles, exponent=1.0, normalise_rows=True)
+    scores = decay("graph_diffusion", rles, exponent=1.0, graph_diffusion=GraphDiffusionConfig(normalize_rows=True))
     assert scores == pytest.approx([1, 0.65, 1 - normalised], abs=1e-6)
 
 
@@ -117,7 +121,9 @@ def test_properties(name: str, seed: int) -> None:
     rles = [encode_mask(mask.numpy()) for mask in masks]
     scores, labels = torch.rand(count, generator=generator), torch.randint(0, 2, (count,), generator=generator)
     features = torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=1)
-    config = MergingConfig(name=name, ios_threshold=0.6, normalise_rows=seed % 2 == 0)
+    config = MergingConfig(
+        name=name, hard=HardConfig(0.6), graph_diffusion=GraphDiffusionConfig(normalize_rows=seed % 2 == 0)
+    )
     decayed = decay_scores(scores, labels, rles, features, config)
 
     assert decayed.isfinite().all()

@@ -63,7 +63,7 @@ class FixedProposals:
 
 
 def make_segmenter(*overrides: str, proposals: FixedProposals | None = None) -> Segmenter:
-    config = compose_config(["preset=paper", "features.image_size=32", "proposals.points_per_side=6", *overrides])
+    config = compose_config(["preset=paper", "encoder.image_size=32", "proposals.points_per_side=6", *overrides])
     return Segmenter(ColourEncoder(), SquareMaskModel(), config, proposals=proposals or build_proposals(config))
 
 
@@ -192,7 +192,7 @@ def test_at_most_max_detections() -> None:
 
 
 @pytest.mark.parametrize("merging", ["hard", "soft", "semantic_soft", "graph_diffusion", "none"])
-@pytest.mark.parametrize("matching", ["class_mean", "nearest_centres", "nearest_instances"])
+@pytest.mark.parametrize("matching", ["class_mean", "nearest_centers", "nearest_instances"])
 def test_every_matching_goes_with_every_merging(matching: str, merging: str) -> None:
     segmenter = make_segmenter(f"matching={matching}", f"merging={merging}")
     detections = segmenter.segment(random_picture(0, 40, 60), make_memory(**PRIMARIES))

@@ -107,7 +107,7 @@ def _explain(error: Exception, parser: argparse.ArgumentParser) -> tuple[str, in
         return message, error.exit_code
     if type(error).__name__ == "OutOfMemoryError":  # torch's; torch may not be imported here
         return (
-            "GPU out of memory with one prompt at a time. Try --preset fast, features.batch_size=1 or --device cpu.",
+            "GPU out of memory with one prompt at a time. Try --preset fast, encoder.batch_size=1 or --device cpu.",
             EXIT_ENVIRONMENT,
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

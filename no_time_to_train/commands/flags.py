@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from no_time_to_train.structures import ReferenceSet
     from no_time_to_train.tasks.memory_source import ReferenceOptions
 
-OVERRIDES_HELP = "Further settings are key=value after the flags, e.g. merging=hard proposals.points_per_side=16"
+OVERRIDES_HELP = "Further settings are key=value after the flags, e.g. merging=hard encoder=dinov2_base"
 
 Run = Callable[[argparse.Namespace], None]
 """Carries a parsed command out."""
@@ -150,8 +150,12 @@ def names(text: str) -> tuple[str, ...]:
     return names
 
 
-def settings(options: argparse.Namespace) -> list[str]:
-    """Return flags that stand for settings, and the settings themselves."""
-    flags = {"preset": options.preset, "device": options.device}
-    flags["output.draw_min_score"] = getattr(options, "min_score", None)
+def settings(options: argparse.Namespace, named: Mapping[str, object] | None = None) -> list[str]:
+    """Return flags that stand for settings, and the settings themselves.
+
+    Args:
+        options: what was given.
+        named: the command's own flags, by the settings that they stand for; None where one was not given.
+    """
+    flags = {"preset": options.preset, "device": options.device, **(named or {})}
     return [f"{key}={value}" for key, value in flags.items() if value is not None] + options.overrides

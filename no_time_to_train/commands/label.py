@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
             references=flags.references(options),
             memory=options.memory,
             out=options.out,
-            overrides=flags.settings(options),
+            overrides=flags.settings(options, {"output.draw_min_score": options.min_score}),
             limit=options.limit,
             overwrite=options.overwrite,
             strict=options.strict,

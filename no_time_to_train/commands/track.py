@@ -14,9 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", type=Path, help="video file, or folder of frames")
     flags.add_memory_flags(parser)
     parser.add_argument("--min-score", type=float, metavar="S", help="lowest score of a detection (0.4)")
-    parser.add_argument(
-        "--every", type=flags.positive, default=10, metavar="N", help="look for the references every N frames (10)"
-    )
+    parser.add_argument("--every", type=flags.positive, metavar="N", help="look for the references every N frames (10)")
     parser.add_argument("--max-frames", type=flags.positive, metavar="N", help="only the first N frames")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the video's name with _tracked")
     flags.add_overwrite_flag(parser)
@@ -34,8 +32,9 @@ def run(options: argparse.Namespace) -> None:
             references=flags.references(options),
             memory=options.memory,
             out=options.out,
-            overrides=flags.settings(options),
-            key_frame_interval=options.every,
+            overrides=flags.settings(
+                options, {"tracking.min_score": options.min_score, "tracking.key_frame_interval": options.every}
+            ),
             max_frames=options.max_frames,
             overwrite=options.overwrite,
             command=options.command,

@@ -120,7 +120,7 @@ def read_box_file(path: Path) -> BoxFile:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputFileNotFoundError(f"{path}: no such file of boxes (proposals.boxes_file).")
+        raise InputFileNotFoundError(f"{path}: no such file of boxes (proposals.boxes.boxes_file).")
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # JSON and Unicode errors both

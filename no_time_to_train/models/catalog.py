@@ -23,7 +23,7 @@ class ModelSpec:
 
     Attributes:
         name: the name used in configs, memory banks and ``nttt weights``.
-        kind: ``features`` (an encoder) or ``mask_model``; also the config group.
+        kind: ``encoder`` or ``mask_model``; also the config group.
         family: ``dinov2``, ``dinov2_with_registers``, ``dinov3_vit`` (transformers' model types) or ``sam2``.
         image_size: default side of the square input in pixels.
         size_mb: approximate download in megabytes.
@@ -42,7 +42,7 @@ class ModelSpec:
     """
 
     name: str
-    kind: Literal["features", "mask_model"]
+    kind: Literal["encoder", "mask_model"]
     family: Literal["dinov2", "dinov2_with_registers", "dinov3_vit", "sam2"]
     image_size: int
     size_mb: float
@@ -94,7 +94,7 @@ def _dinov2_specs() -> Iterator[ModelSpec]:
             file = f"dinov2_vit{letter}14{'_reg4' if with_registers else ''}_pretrain.pth"
             yield ModelSpec(
                 name=f"dinov2_{size}{'_registers' if with_registers else ''}",
-                kind="features",
+                kind="encoder",
                 family="dinov2_with_registers" if with_registers else "dinov2",
                 image_size=518,
                 size_mb=megabytes,
@@ -132,7 +132,7 @@ def _dinov3_specs() -> Iterator[ModelSpec]:
         satellite = data == "sat493m"
         yield ModelSpec(
             name=name,
-            kind="features",
+            kind="encoder",
             family="dinov3_vit",
             image_size=512,
             size_mb=megabytes,
@@ -184,7 +184,7 @@ def _sam2_specs() -> Iterator[ModelSpec]:
 def _demo_specs() -> Iterator[ModelSpec]:
     yield ModelSpec(
         name="dinov2_demo",
-        kind="features",
+        kind="encoder",
         family="dinov2",
         image_size=224,
         size_mb=4,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -106,12 +105,6 @@ def raise_mismatch(
             "Choose the model these weights belong to, or fetch the right ones with "
             f"`nttt weights get {model}`."
         )
-
-
-def sha256_of_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first_few(label: str, names: list[str]) -> str:

@@ -60,7 +60,7 @@ def load_detector(source: str, *, device: torch.device | str = "cpu") -> BoxDete
     is_local = folder.is_dir()
     if not is_local and source.count("/") != 1:
         raise InputFileNotFoundError(
-            f"proposals.detector={source}: no such folder, and not a hub id such as PekingU/rtdetr_r50vd."
+            f"proposals.boxes.detector={source}: no such folder, and not a hub id such as PekingU/rtdetr_r50vd."
         )
     name = str(folder) if is_local else source
     try:
@@ -71,21 +71,21 @@ def load_detector(source: str, *, device: torch.device | str = "cpu") -> BoxDete
             )
     except OSError as error:
         raise WeightsNotFoundError(
-            f"proposals.detector={source} cannot be loaded ({_first_line(error)}). Offline: give a local folder with "
-            "config.json, preprocessor_config.json and model.safetensors."
+            f"proposals.boxes.detector={source} cannot be loaded ({_first_line(error)}). Offline: give a local folder "
+            "with config.json, preprocessor_config.json and model.safetensors."
         ) from error
     except ValueError as error:
         raise InputError(
-            f"proposals.detector={source} is not an object detector of transformers ({_first_line(error)})."
+            f"proposals.boxes.detector={source} is not an object detector of transformers ({_first_line(error)})."
         ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise InputError(
-            f"proposals.detector={source}: {len(missing)} weights are not in its files, {missing[0]} among them. "
+            f"proposals.boxes.detector={source}: {len(missing)} weights are not in its files, {missing[0]} among them. "
             "It may be a backbone without a detection head."
         )
     if not hasattr(processor, "post_process_object_detection"):
-        raise InputError(f"proposals.detector={source}: its image processor does not turn outputs into boxes.")
+        raise InputError(f"proposals.boxes.detector={source}: its image processor does not turn outputs into boxes.")
     return BoxDetector(module, processor, device)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from no_time_to_train.errors import WeightsNotFoundError
+from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.models.weights import locate_weights
 
 
@@ -44,7 +44,7 @@ def verify_weights(name: str) -> VerificationReport:
         raise WeightsNotFoundError(f"{name} is not on this machine. Fetch it with: nttt weights get {name}")
     problem = None
     try:
-        if spec.kind == "features":
+        if spec.kind == "encoder":
             load_dino(spec, weights=location)
         else:
             load_sam2(spec, weights=location, decoder="plain")

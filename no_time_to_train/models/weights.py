@@ -112,7 +112,7 @@ def _weights_at(path: Path, spec: ModelSpec) -> Path:
 
 def _weights_in(folder: Path, spec: ModelSpec) -> Path | None:
     """Choose what to load of a model's folder: itself in transformers' layout, else a file."""
-    if spec.kind == "features" and (folder / "config.json").is_file() and _has_all_shards(folder):
+    if spec.kind == "encoder" and (folder / "config.json").is_file() and _has_all_shards(folder):
         return folder
     for file_name in (spec.official_file, "model.safetensors"):
         if file_name and (folder / file_name).is_file():
@@ -183,7 +183,7 @@ def _gated_error(spec: ModelSpec, error: Exception) -> WeightsNotFoundError:
         f"{spec.hub_id} is gated and your account has no access{status}. Meta may take weeks or refuse. You do not "
         "need it: the default dinov2_large is free and scored higher in the paper's tests. To use it: accept the "
         f"licence at https://huggingface.co/{spec.hub_id}, then `hf auth login`; or pass a local copy, "
-        f"features={spec.name} features.weights=/path/{spec.official_file}."
+        f"encoder={spec.name} encoder.weights=/path/{spec.official_file}."
     )
 
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from no_time_to_train.config import ProposalsConfig
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel, PromptBatch
 from no_time_to_train.ops.masks import encode_mask_logits, grid_logits, stability_scores
@@ -24,6 +23,7 @@ from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 from no_time_to_train.prompting import embed_image, to_square_xy
 from no_time_to_train.proposals.crop_layers import Crop, crop_points_xy, image_crops, is_cut_off
 from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.settings import AutomaticMasksConfig
 from no_time_to_train.structures import MaskProposals
 
 _POINTS_AT_ONCE = 256
@@ -77,26 +77,14 @@ def _concatenate(parts: Sequence[GeneratedMasks]) -> GeneratedMasks:
     return GeneratedMasks(rles=rles, **arrays, logits=torch.cat([part.logits for part in parts]))
 
 
-@dataclass(frozen=True)
-class AutomaticMasks:
+@dataclass
+class AutomaticMasks(AutomaticMasksConfig):
     """SAM's automatic mask generator, by itself (``generate``) or as a source of proposals (``propose``).
 
     All three multimask outputs of every point are candidates; empty masks are left out. The names are SAM's own.
 
-    Attributes:
-        points_per_side: points on each axis of the image.
-        pred_iou_thresh: masks whose predicted IoU is not above this are dropped; 0 or less: none is.
-        stability_score_thresh: masks whose stability score is below this are dropped; 0: none is.
-        stability_score_offset: half the distance of the two thresholds that the stability score compares.
-        box_nms_thresh: of two masks of one crop whose boxes' IoU is above this, the one of the higher predicted IoU
-            stays.
-        crop_n_layers: layers of crops besides the whole image; layer i has 2^i x 2^i.
-        crop_nms_thresh: the same between crops, where the mask of the smaller crop stays.
-        crop_overlap_ratio: overlap of crops as a share of the image's shorter side (layer 1; half in every further).
-        crop_n_points_downscale_factor: layer i has points_per_side / this^i points on each axis.
-        min_mask_region_area: smaller holes are filled and smaller islands dropped, in pixels of the image; 0: none.
-            As in the first SAM's generator: SAM 2's does it on the low-resolution mask, and only where its CUDA
-            extension was compiled.
+    The settings of :class:`AutomaticMasksConfig` are the arguments. Small regions are removed as in the first SAM's
+    generator: SAM 2's does it on the low-resolution mask, and only where its CUDA extension was compiled.
 
     Raises:
         InputError: no point is left on some layer of crops.
@@ -109,17 +97,6 @@ class AutomaticMasks:
         True
     """
 
-    points_per_side: int = 32
-    pred_iou_thresh: float = 0.8
-    stability_score_thresh: float = 0.95
-    stability_score_offset: float = 1.0
-    box_nms_thresh: float = 0.7
-    crop_n_layers: int = 0
-    crop_nms_thresh: float = 0.7
-    crop_overlap_ratio: float = 512 / 1500
-    crop_n_points_downscale_factor: int = 1
-    min_mask_region_area: int = 0
-
     def __post_init__(self) -> None:
         if self._points_per_side_of(self.crop_n_layers) < 1:
             raise InputError(
@@ -129,8 +106,9 @@ class AutomaticMasks:
             )
 
     @classmethod
-    def from_config(cls, settings: ProposalsConfig) -> AutomaticMasks:
-        return cls(**{f.name: getattr(settings, f.name) for f in fields(cls)})
+    def from_config(cls, settings: AutomaticMasksConfig) -> AutomaticMasks:
+        """Return the source with these settings; raises as the class does."""
+        return cls(**vars(settings))
 
     @property
     def depends_on_references(self) -> bool:
@@ -161,7 +139,9 @@ class AutomaticMasks:
         """
         pixels = image.pixels
         if self.crop_n_layers and pixels is None:
-            raise InputError("proposals.crop_n_layers needs the image's pixels: make it with Segmenter.encode.")
+            raise InputError(
+                "proposals.automatic_masks.crop_n_layers needs the image's pixels: make it with Segmenter.encode."
+            )
 
         def embed(crop: Crop) -> ImageEmbedding:
             if crop.layer == 0 or pixels is None:

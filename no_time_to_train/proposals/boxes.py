@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from no_time_to_train.config import ProposalsConfig
 from no_time_to_train.data.box_files import BoxFile, read_box_file
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.detector import BoxDetector, load_detector
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
 from no_time_to_train.ops.boxes import clip_boxes, scale_boxes
 from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.settings import BoxesConfig
 from no_time_to_train.structures import MaskProposals, TargetImage
 
 
@@ -41,8 +41,8 @@ class BoxesFromFile:
     def find(self, image: EncodedImage, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
         if image.target is None:
             raise InputError(
-                f"proposals.boxes_file={self.file.path}: boxes are looked up by the image's name or id, which is not "
-                "known here. Pass targets= to Segmenter.segment_batch."
+                f"proposals.boxes.boxes_file={self.file.path}: boxes are looked up by the image's name or id, which is "
+                "not known here. Pass targets= to Segmenter.segment_batch."
             )
         return self.file.boxes(image.target, image.image_size_hw)
 
@@ -83,14 +83,14 @@ class BoxProposals:
     min_predicted_iou: float = 0.4
 
     @classmethod
-    def from_config(cls, settings: ProposalsConfig) -> BoxProposals:
+    def from_config(cls, settings: BoxesConfig) -> BoxProposals:
         """Reads the file of boxes; raises as ``read_box_file`` does."""
         if settings.boxes_file is not None:
             origin: BoxOrigin = BoxesFromFile(read_box_file(Path(settings.boxes_file).expanduser()))
         elif settings.detector is not None:
             origin = BoxesFromDetector(settings.detector)
         else:
-            raise InputError("proposals=boxes needs proposals.boxes_file or proposals.detector.")
+            raise InputError("proposals=boxes needs proposals.boxes.boxes_file or proposals.boxes.detector.")
         return cls(origin, settings.min_box_score, settings.max_boxes, settings.min_predicted_iou)
 
     @property

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from no_time_to_train.config import Config, FeaturesConfig, MaskModelConfig, to_dict
+from no_time_to_train.config import Config, EncoderConfig, MaskModelConfig
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.files.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
-from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.models.precision import resolve_device, resolve_precision
 from no_time_to_train.ops.rle import Rle
 from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.settings.walk import result_settings
 from no_time_to_train.structures import TargetImage
 
 
@@ -69,13 +70,13 @@ def proposal_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]
         weights: SHA-256 of the weights files by model name and file name, of the models whose files are known.
 
     Raises:
-        InputError: the proposals depend on the references (``proposals.prefilter=semantic``), so that another run has
-            no use for them.
+        InputError: the masks depend on the references (``proposals.point_grid.prefilter=semantic``), so that another
+            run has no use for them.
     """
-    if config.proposals.prefilter == "semantic":
+    if "point_grid" in config.proposals.chosen and config.proposals.point_grid.prefilter == "semantic":
         raise InputError(
-            "proposals.prefilter=semantic looks for masks where the references would match, so masks cannot be kept "
-            "for other references. Use cache.enabled=false or proposals.prefilter=none."
+            "proposals.point_grid.prefilter=semantic looks for masks where the references would match, so masks cannot "
+            "be kept for other references. Use cache.enabled=false or proposals.point_grid.prefilter=none."
         )
     return cache_fingerprint(models_identity(config, weights) | {"proposals": proposals_identity(config)})
 
@@ -83,33 +84,20 @@ def proposal_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]
 def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """What can change the outputs of both models; arguments as for :func:`proposal_fingerprint`."""
 
-    def identity(settings: FeaturesConfig | MaskModelConfig) -> list[Any]:
+    def identity(settings: EncoderConfig | MaskModelConfig) -> list[Any]:
         files = weights.get(settings.name)
         return [settings.name, settings.weights if files is None else dict(files)]
 
     return {
-        "features": [*identity(config.features), config.features.image_size],
+        "features": [*identity(config.encoder), config.encoder.image_size],
         "mask_model": [*identity(config.mask_model), config.mask_model.add_no_memory_embedding],
         "precision": str(resolve_precision(config.precision, resolve_device(config.device))),
     }
 
 
 def proposals_identity(config: Config) -> dict[str, Any]:
-    """The ``proposals`` settings, with the contents of the files they name in place of where these are."""
-    identity = to_dict(config.proposals)
-    for key in ("boxes_file", "detector"):
-        identity[key] = _contents(identity[key])
-    return identity
-
-
-def _contents(name: str | None) -> str | dict[str, str] | None:
-    """SHA-256 of a file, or of every file of a folder; anything else (the id of a hub) is what it is called."""
-    if name is None or not Path(name).exists():
-        return name
-    path = Path(name)
-    if path.is_file():
-        return sha256_of_file(path)
-    return {file.relative_to(path).as_posix(): sha256_of_file(file) for file in path.rglob("*") if file.is_file()}
+    """Return the settings of the proposals that are in use; of files, their contents."""
+    return {key: value for key, value in result_settings(config).items() if key.startswith("proposals.")}
 
 
 def _to_entry(pooled: PooledProposals) -> CacheEntry:

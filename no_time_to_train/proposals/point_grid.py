@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from no_time_to_train.config import ProposalsConfig
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
 from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.settings import PointGridConfig
 from no_time_to_train.structures import MaskProposals
 
 logger = logging.getLogger(__name__)
@@ -25,62 +25,54 @@ def point_grid_xy(image_size: int, points_per_side: int) -> Tensor:
     return torch.cartesian_prod(axis, axis).reshape(-1, 2)
 
 
-@dataclass(frozen=True)
-class SemanticPrefilter:
-    """Keeps the grid points whose patch resembles a prototype: by threshold, or the k most similar.
-
-    A choice that trades recall for time, never the default. Exactly one of the two limits is set.
-    """
-
-    min_similarity: float | None = None
-    top_k: int | None = None
-
-    def keep(self, points_xy: Tensor, image_size: int, features: Tensor, prototypes: Tensor) -> Tensor:
-        """Ascending indices of the kept points. points_xy (N, 2), features (h, w, D), prototypes (P, D)."""
-        num_rows, num_columns, _ = features.shape
-        columns = (points_xy[:, 0] * num_columns / image_size).long().clamp(0, num_columns - 1)
-        rows = (points_xy[:, 1] * num_rows / image_size).long().clamp(0, num_rows - 1)
-        normalized = torch.nn.functional.normalize(prototypes, dim=-1)
-        similarity = (torch.nn.functional.normalize(features, dim=-1) @ normalized.T).amax(-1)[rows, columns]
-        if self.top_k is not None:
-            order = torch.argsort(similarity, descending=True, stable=True)
-            return order[: self.top_k].sort().values
-        assert self.min_similarity is not None, "one of the two limits is set"
-        return torch.nonzero(similarity >= self.min_similarity).flatten()
-
-
-@dataclass(frozen=True)
-class PointGrid:
+@dataclass
+class PointGrid(PointGridConfig):
     """One foreground point per prompt; the best of three masks by predicted IoU, where that is high enough.
 
-    Attributes:
-        points_per_side: grid points on each axis.
-        min_predicted_iou: masks whose predicted IoU is not above this are dropped.
-        prefilter: optional choice of the points worth decoding.
+    The settings of :class:`PointGridConfig` are the arguments.
     """
 
-    points_per_side: int = 32
-    min_predicted_iou: float = 0.4
-    prefilter: SemanticPrefilter | None = None
-
     @classmethod
-    def from_config(cls, settings: ProposalsConfig) -> PointGrid:
-        prefilter = None
-        if settings.prefilter == "semantic":
-            prefilter = SemanticPrefilter(settings.prefilter_min_similarity, settings.prefilter_top_k)
-        return cls(settings.points_per_side, settings.min_predicted_iou, prefilter)
+    def from_config(cls, settings: PointGridConfig) -> PointGrid:
+        """Return the source with these settings."""
+        return cls(**vars(settings))
 
     @property
     def depends_on_references(self) -> bool:
-        return self.prefilter is not None
+        return self.prefilter == "semantic"
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         points_xy = point_grid_xy(mask_model.image_size, self.points_per_side).to(mask_model.device)
-        if self.prefilter is not None and prototypes is not None and len(prototypes):
-            kept = self.prefilter.keep(points_xy, mask_model.image_size, image.features, prototypes)
+        if self.prefilter == "semantic" and prototypes is not None and len(prototypes):
+            kept = self.promising_points(points_xy, mask_model.image_size, image.features, prototypes)
             logger.info("semantic prefilter: %d of %d grid points dropped", len(points_xy) - len(kept), len(points_xy))
             points_xy = points_xy[kept]
         best = mask_model.predict_best(
             image.embedding, PromptBatch.of_clicks(points_xy), min_predicted_iou=self.min_predicted_iou
         )
         return MaskProposals(best.logits, best.predicted_ious)
+
+    def promising_points(self, points_xy: Tensor, image_size: int, features: Tensor, prototypes: Tensor) -> Tensor:
+        """Return which points resemble a prototype: those above the lowest similarity, or the k most similar.
+
+        This trades recall for time.
+
+        Args:
+            points_xy: (N, 2) pixels of the mask model's square.
+            image_size: side of that square.
+            features: (h, w, D) patch features.
+            prototypes: (P, D).
+
+        Returns:
+            Ascending indices of the points.
+        """
+        num_rows, num_columns, _ = features.shape
+        columns = (points_xy[:, 0] * num_columns / image_size).long().clamp(0, num_columns - 1)
+        rows = (points_xy[:, 1] * num_rows / image_size).long().clamp(0, num_rows - 1)
+        unit = torch.nn.functional.normalize(prototypes, dim=-1)
+        similarity = (torch.nn.functional.normalize(features, dim=-1) @ unit.T).amax(-1)[rows, columns]
+        if self.prefilter_top_k is not None:
+            order = torch.argsort(similarity, descending=True, stable=True)
+            return order[: self.prefilter_top_k].sort().values
+        assert self.prefilter_min_similarity is not None, "one of the two limits is set"
+        return torch.nonzero(similarity >= self.prefilter_min_similarity).flatten()

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from no_time_to_train.config import ProposalsConfig
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
 from no_time_to_train.ops.boxes import boxes_from_masks, clip_boxes
@@ -20,6 +19,7 @@ from no_time_to_train.ops.clustering import (
     principal_components,
 )
 from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.settings import SemanticClustersConfig
 from no_time_to_train.structures import MaskProposals
 
 AUTOMATIC_NUM_CLUSTERS = range(2, 17)
@@ -29,41 +29,21 @@ _MAX_BORDER_SHARE = 0.5
 """A part with more than this share of the image's border patches is background."""
 
 
-@dataclass(frozen=True)
-class SemanticClusters:
+@dataclass
+class SemanticClusters(SemanticClustersConfig):
     """Boxes around the connected parts of K-means clusters of the patch features; the best of three masks of each.
 
     The features are made unit length, reduced by PCA and clustered once for every number of clusters: few clusters find
     whole objects, many find parts and objects like their surroundings. Two zebras are one cluster and, where they do
     not touch, two parts with a box each.
 
-    Attributes:
-        n_clusters: numbers of clusters, one K-means each. Empty: one number, of 2 to 16, chosen by the silhouette (how
-            well the clusters are separated).
-        n_pca_components: dimensions the features are reduced to.
-        min_cluster_patches: smaller parts give no box.
-        box_padding_patches: a box is widened by this many patches on every side.
-        min_predicted_iou: masks whose predicted IoU is not above this are dropped.
-        seed: of K-means.
+    The settings of :class:`SemanticClustersConfig` are the arguments.
     """
 
-    n_clusters: tuple[int, ...] = (4, 8, 16)
-    n_pca_components: int = 8
-    min_cluster_patches: int = 2
-    box_padding_patches: float = 0.5
-    min_predicted_iou: float = 0.4
-    seed: int = 0
-
     @classmethod
-    def from_config(cls, settings: ProposalsConfig) -> SemanticClusters:
-        return cls(
-            n_clusters=tuple(settings.n_clusters),
-            n_pca_components=settings.n_pca_components,
-            min_cluster_patches=settings.min_cluster_patches,
-            box_padding_patches=settings.box_padding_patches,
-            min_predicted_iou=settings.min_predicted_iou,
-            seed=settings.seed,
-        )
+    def from_config(cls, settings: SemanticClustersConfig) -> SemanticClusters:
+        """Return the source with these settings."""
+        return cls(**vars(settings))
 
     @property
     def depends_on_references(self) -> bool:
@@ -117,8 +97,8 @@ class SemanticClusters:
         num_patches = rows * columns
         if max(self.n_clusters, default=0) > num_patches:
             raise InputError(
-                f"proposals.n_clusters has {max(self.n_clusters)}, but there are only {num_patches} patches "
-                f"({rows} x {columns}) to be clustered. Ask for fewer clusters, or set a larger features.image_size."
+                f"proposals.semantic_clusters.n_clusters has {max(self.n_clusters)}, but there are only {num_patches} "
+                f"patches ({rows} x {columns}) to be clustered. Ask for fewer clusters or a larger encoder.image_size."
             )
         # Directions alone: a few patches of DINO have features many times as long, which K-means would set apart.
         directions = normalize(features.detach().cpu().flatten(0, 1).float(), dim=-1)

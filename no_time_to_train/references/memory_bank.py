@@ -196,7 +196,7 @@ class MemoryBank:
         """
         if self.instance_prototypes is None or self.instance_category_indices is None:
             raise InputError(
-                "This memory bank holds one prototype per category, not the instances that matching=nearest_centres "
+                "This memory bank holds one prototype per category, not the instances that matching=nearest_centers "
                 "and matching=nearest_instances need. Build it again with references.keep_instances=true."
             )
         return self.instance_prototypes, self.instance_category_indices

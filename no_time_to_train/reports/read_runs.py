@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from no_time_to_train.config import present_names
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 
 _NOT_METRICS = frozenset({"per_category", "num_images", "num_objects", "num_episodes", "seconds_per_image"})
@@ -121,7 +122,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise InputError("config.yaml is missing, so what was run is not known") from error
     except yaml.YAMLError as error:
         raise InputError(f"config.yaml cannot be read ({error})") from error
-    settings = flatten(content) if isinstance(content, Mapping) else {}
+    settings = present_names(flatten(content)) if isinstance(content, Mapping) else {}
     if "benchmark.name" not in settings:
         raise InputError("config.yaml does not name a benchmark")
     return settings

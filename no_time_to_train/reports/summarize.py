@@ -6,27 +6,25 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.config import BenchConfig, to_dict
+from no_time_to_train.config import BenchConfig
 from no_time_to_train.models.catalog import CATALOG
 from no_time_to_train.reports.published import PublishedValue, published_curve, published_value
-from no_time_to_train.reports.read_runs import RunResult, flatten
+from no_time_to_train.reports.read_runs import RunResult
+from no_time_to_train.settings import settings_of
+from no_time_to_train.settings.walk import with_values
 
 MAIN_METRICS = ("box nAP", "box nAP50", "box nAP75", "mask nAP", "mask nAP50", "mask nAP75")
 """Shown in tables where there are any, before the evaluator's own."""
 
 _HEADLINE_METRICS = {"pascal_voc": "box nAP50", "coco_20i": "miou"}
-_NO_VARIANT = (
-    *("features.name", "features.image_size", "features.batch_size", "features.compile"),
-    *("mask_model.name", "mask_model.decoder", "mask_model.prompts_per_batch", "mask_model.compile"),
-    *("benchmark.name", "benchmark.root", "benchmark.split", "benchmark.domain", "benchmark.fold", "benchmark.subset"),
-    *("benchmark.annotations", "benchmark.images", "benchmark.references", "benchmark.reference_images"),
-    *("benchmark.categories", "references.keep_instances", "output.draw_min_score", "evaluator.engine"),
-    *("trainer.*", "cache.*", "device", "shots", "seed", "runs"),
-)
+_NO_VARIANT = {
+    *("encoder.name", "encoder.image_size", "mask_model.name", "references.keep_instances"),
+    *("benchmark.name", "benchmark.split", "benchmark.domain", "benchmark.fold", "benchmark.subset"),
+    *("benchmark.annotations", "benchmark.references", "benchmark.categories", "shots", "seed"),
+}
 
 
 @dataclass(frozen=True)
@@ -136,15 +134,15 @@ def curve_of_paper(rows: Sequence[ReportRow], metric: str) -> dict[int, Publishe
 
 def variant_of(settings: Mapping[str, Any]) -> str:
     """The settings that can change results and are not the default's: ``merging=hard, points_per_side=16``."""
-    defaults = flatten(to_dict(BenchConfig()))
+    config = with_values(BenchConfig(), settings)
     changed = []
-    for key, default in defaults.items():
-        value = settings.get(key, default)
-        if value != default and not any(fnmatchcase(key, pattern) for pattern in _NO_VARIANT):
-            section, _, name = key.rpartition(".")
-            changed.append(f"{section if name == 'name' else name}={value}")
-    size = settings.get("features.image_size")
-    spec = CATALOG.get(str(settings.get("features.name")))
+    for setting in settings_of(config):
+        counts = setting.facts.affects_results and setting.unused is None and setting.key not in _NO_VARIANT
+        if counts and setting.facts.scope not in ("track", "propose") and setting.value != setting.default:
+            section, _, name = setting.key.rpartition(".")
+            changed.append(f"{section if name == 'name' else name}={setting.value}")
+    size = settings.get("encoder.image_size")
+    spec = CATALOG.get(str(settings.get("encoder.name")))
     if spec is not None and size not in (None, spec.image_size):
         changed.insert(0, f"image_size={size}")
     return ", ".join(changed)
@@ -154,7 +152,7 @@ def _labels(settings: Mapping[Path, Mapping[str, Any]]) -> dict[Path, tuple[str,
     """(models, variant) of every models folder; where two would look the same, with the folder's name."""
     labels = {}
     for folder, values in settings.items():
-        models = f"{values.get('features.name')} + {values.get('mask_model.name')}"
+        models = f"{values.get('encoder.name')} + {values.get('mask_model.name')}"
         labels[folder] = (models, variant_of(values))
     seen: dict[tuple[Path, tuple[str, str]], list[Path]] = defaultdict(list)
     for folder, label in labels.items():

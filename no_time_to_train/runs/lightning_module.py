@@ -104,7 +104,7 @@ class LabellingModule(lightning.LightningModule):
 
     def _deal_out_images(self) -> None:
         """This process's batches. One image each on a CPU, where a batch is no faster."""
-        size = 1 if self._segmenter.device.type == "cpu" else self._plan.config.features.batch_size
+        size = 1 if self._segmenter.device.type == "cpu" else self._plan.config.encoder.batch_size
         batches = split_batches(self._plan.targets, size)
         self._labelled = labelled_ids(self._plan.shards)
         self._batches = open_batches(batches, self._labelled, self.global_rank, self.trainer.world_size)

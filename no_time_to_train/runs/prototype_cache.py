@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from no_time_to_train.config import Config
+from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.files.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
-from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.proposals.cache import models_identity
 from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.structures import ReferenceInstance

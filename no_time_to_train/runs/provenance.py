@@ -8,9 +8,9 @@ from pathlib import Path
 
 import no_time_to_train
 from no_time_to_train.config import Config
+from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.files.packages import installed_version
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.models.weights import locate_weights
 
 _PACKAGES = (
@@ -41,7 +41,7 @@ def versions() -> dict[str, str | None]:
 def weight_hashes(config: Config) -> dict[str, dict[str, str]]:
     """SHA-256 of every weights file of both models, by model name and file name; reads gigabytes the first time."""
     hashes: dict[str, dict[str, str]] = {}
-    for settings in (config.features, config.mask_model):
+    for settings in (config.encoder, config.mask_model):
         explicit = settings.weights
         location = locate_weights(get_spec(settings.name)) if explicit is None else Path(explicit).expanduser()
         if location is None or not location.exists():  # a hub id: the hub's cache has its own hashes

@@ -5,35 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from no_time_to_train.benchmarks.registry import task_name
-from no_time_to_train.build import config_hash, result_settings
-from no_time_to_train.config import (
-    BenchConfig,
-    BenchmarkConfig,
-    Config,
-    EvaluatorConfig,
-    FeaturesConfig,
-    MaskModelConfig,
-    to_dict,
-)
+from no_time_to_train.config import BenchConfig, config_hash, to_dict
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.runs.run_state import RunSettings, read_run, write_run
+from no_time_to_train.settings import settings_of
+from no_time_to_train.settings.walk import result_settings
 
 FINISHED = "finished"
 
-_IN_THE_PATH = ("name", "root", "split", "domain", "fold", "subset")
-"""Settings of the benchmark that its name and part in the path stand for, or that only say where data lie."""
-_DATA_FILES = ("references", "annotations")
-"""Settings of the benchmark that name files: their contents count, not where they are."""
+_IN_THE_PATH = {
+    *("encoder.name", "mask_model.name", "shots", "seed"),
+    *("benchmark.name", "benchmark.split", "benchmark.domain", "benchmark.fold", "benchmark.subset"),
+}
+"""Settings that the path stands for."""
 
 
 def run_folder(config: BenchConfig) -> Path:
@@ -42,19 +34,20 @@ def run_folder(config: BenchConfig) -> Path:
     The hash is there where settings that can change a result are not the defaults of the models. It is of those
     settings only, so that a new version's further settings leave the folders of earlier runs where they are.
     """
-    default = Config(
-        features=FeaturesConfig(name=config.features.name, image_size=get_spec(config.features.name).image_size),
-        mask_model=MaskModelConfig(name=config.mask_model.name),
-    )
-    changes = {
-        **_changes(result_settings(_method(config)), result_settings(default)),
-        **_changes(_benchmark_settings(config.benchmark), _benchmark_settings(BenchmarkConfig()), "benchmark."),
-        **_changes(_evaluator_settings(config.evaluator), _evaluator_settings(EvaluatorConfig()), "evaluator."),
-    }
+    changes = _changes(config)
     digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
-    models = f"{config.features.name}+{config.mask_model.name}" + (f"-{digest}" if changes else "")
+    models = f"{config.encoder.name}+{config.mask_model.name}" + (f"-{digest}" if changes else "")
     part = task_name(config.benchmark)
     return Path(config.runs) / part / models / f"shots={config.shots}" / f"seed={config.seed}"
+
+
+def _changes(config: BenchConfig) -> dict[str, Any]:
+    """The settings that can change a result and are not the default, by their dotted names."""
+    default = BenchConfig()
+    default.encoder.image_size = get_spec(config.encoder.name).image_size
+    defaults = {setting.key: setting.value for setting in settings_of(default)}
+    settings = result_settings(config, ("method", "bench", "evaluation"))
+    return {key: value for key, value in settings.items() if key not in _IN_THE_PATH and value != defaults[key]}
 
 
 class RunFolder:
@@ -91,7 +84,7 @@ class RunFolder:
         """
         self._settings = RunSettings(
             config=to_dict(self._config),
-            config_hash=config_hash(_method(self._config)),
+            config_hash=config_hash(self._config),
             references=references,
             images=images,
             min_score=self._config.output.draw_min_score,
@@ -108,32 +101,3 @@ class RunFolder:
         write_run(self.path, self._settings, {**details, "status": status})
         if status == FINISHED:
             shutil.rmtree(self.unfinished, ignore_errors=True)
-
-
-def _method(config: BenchConfig) -> Config:
-    """The settings of the method, without what it is run on."""
-    return Config(**{f.name: getattr(config, f.name) for f in fields(Config)})
-
-
-def _changes(settings: dict[str, Any], default: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The settings that are not the default, by their dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            found |= _changes(value, default[key], f"{prefix}{key}.")
-        elif value != default[key]:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
-def _benchmark_settings(settings: BenchmarkConfig) -> dict[str, Any]:
-    found = {key: value for key, value in to_dict(settings).items() if key not in _IN_THE_PATH}
-    for key in _DATA_FILES:
-        path = None if found[key] is None else Path(found[key])
-        if path is not None and path.is_file():
-            found[key] = sha256_of_file(path)
-    return found
-
-
-def _evaluator_settings(settings: EvaluatorConfig) -> dict[str, Any]:
-    return {key: value for key, value in to_dict(settings).items() if key != "engine"}  # engines agree

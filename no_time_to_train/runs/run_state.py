@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from no_time_to_train.config import SETTINGS_FORMAT
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.files.formats import write_json
 
@@ -53,6 +54,8 @@ class RunSettings:
             return f"of other images ({earlier['images']} vs {self.images})"
         if earlier["references"] != self.references:
             return f"from different references ({earlier['references']} vs {self.references})"
+        if earlier.get("settings_format", 1) != SETTINGS_FORMAT:
+            return "by another version of this program, whose settings had other names or meanings"
         if earlier["config_hash"] != self.config_hash:
             changed = ", ".join(_differences(earlier["config"], self.config))
             return f"with other settings ({changed})"
@@ -119,6 +122,7 @@ def write_run(path: Path, settings: RunSettings, details: dict[str, Any]) -> Non
     """``run.json``: the settings a later run is compared with, and how this one went."""
     shown = {
         "references": settings.references,
+        "settings_format": SETTINGS_FORMAT,
         "config_hash": settings.config_hash,
         "images": settings.images,
         "min_score": settings.min_score,

@@ -15,7 +15,7 @@ _loaded: dict[str, tuple[FeatureEncoder, MaskModel]] = {}
 
 def segmenter_with_shared_models(config: Config) -> Segmenter:
     """What ``build.build_segmenter`` gives, with the networks of the call before where their settings are the same."""
-    settings = [to_dict(config.features), to_dict(config.mask_model), config.device, config.precision]
+    settings = [to_dict(config.encoder), to_dict(config.mask_model), config.device, config.precision]
     key = json.dumps(settings, sort_keys=True)
     if key not in _loaded:
         _loaded.clear()

@@ -185,7 +185,7 @@ def _encode(segmenter: Segmenter, references: ReferenceSet, on_progress: OnProgr
         segmenter.encoder,
         mask_model=segmenter.mask_model,
         config=segmenter.config.references,
-        batch_size=segmenter.config.features.batch_size,
+        batch_size=segmenter.config.encoder.batch_size,
         on_progress=lambda done, _: counter.advance(done - counter.done),
     )
 

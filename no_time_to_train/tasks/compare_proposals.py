@@ -184,7 +184,7 @@ def compare_proposals(options: CompareOptions) -> list[SourceResult]:
     """
     sources = parse_sources(options.sources)
     overrides = _with_preset(options)
-    config = build.compose_bench_config(overrides)
+    config = build.compose_bench_config(shared=overrides)
     data = load_comparison_data(options, config)
     candidates = _load_candidates(config, sources, overrides, data.targets)
     segmenter = candidates[0].segmenter

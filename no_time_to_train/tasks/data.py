@@ -26,7 +26,7 @@ _MB = 1_000_000
 
 def list_data(overrides: Sequence[str] = ()) -> None:
     """Print what every benchmark needs, its size and licence, and whether it is here."""
-    config = compose_bench_config(overrides)
+    config = compose_bench_config(shared=overrides)  # some are of one benchmark only
     root = Path(config.benchmark.root)
     rows = []
     for benchmark in BENCHMARKS.values():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from no_time_to_train import build
-from no_time_to_train.config import Config, to_dict
+from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.images import UnreadableImageError, read_image
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import RunSummary
@@ -59,7 +59,7 @@ class LabellingJob:
     def settings(self) -> RunSettings:
         return RunSettings(
             config=to_dict(self.config),
-            config_hash=build.config_hash(self.config),
+            config_hash=config_hash(self.config),
             references=self.source.fingerprint,
             images=self.images_folder.resolve().as_posix(),
             min_score=self.config.output.draw_min_score,
@@ -146,7 +146,7 @@ class _Run:
         One image each on a CPU, where a batch is no faster and would only delay the first results. A continued run cuts
         the whole list into the same batches and repeats opened ones, so that it computes the very same numbers.
         """
-        size = 1 if segmenter.device.type == "cpu" else self._job.config.features.batch_size
+        size = 1 if segmenter.device.type == "cpu" else self._job.config.encoder.batch_size
         batches = [self._job.targets[i : i + size] for i in range(0, len(self._job.targets), size)]
         return [batch for batch in batches if not all(map(self._folder.is_labelled, batch))]
 

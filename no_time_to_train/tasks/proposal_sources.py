@@ -35,7 +35,8 @@ class WrittenSource:
             InputError: an unknown source or setting.
         """
         configs = [
-            build.compose_bench_config([*overrides, f"proposals={name}", *settings]) for name, settings in self.parts
+            build.compose_bench_config([f"proposals={name}", *settings], shared=overrides)
+            for name, settings in self.parts
         ]
         sources = tuple(build.build_proposals(config) for config in configs)
         return configs[0], sources[0] if len(sources) == 1 else Union(sources)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from no_time_to_train import build
-from no_time_to_train.config import Config, to_dict
+from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.images import UnreadableImageError
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_csv, write_jpeg
@@ -123,7 +123,7 @@ class _Run:
         self._problems: list[tuple[str, str]] = []
         self._settings = RunSettings(
             config=to_dict(config),
-            config_hash=build.config_hash(config),
+            config_hash=config_hash(config, "propose"),
             references="none",
             images=options.images.resolve().as_posix(),
             min_score=self._folder.min_score,
@@ -183,7 +183,7 @@ class _Run:
                         [encoded] = segmenter.encode([image], [target])
                         found = distinct_proposals(
                             segmenter.propose(encoded),
-                            self._config.proposals.box_nms_thresh,
+                            self._config.propose.nms_iou_threshold,
                             self._config.scoring.consistency_exponent,
                         )
                         background.submit(self._write_image, target, image, found)

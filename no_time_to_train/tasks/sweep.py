@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.build import BenchJob, sweep_bench_configs
+from no_time_to_train.build import sweep_bench_configs
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.errors import InputError, NoTimeToTrainError
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.runs.launch import check_sweep, is_first_process
+from no_time_to_train.settings.composing import SweepJob
 from no_time_to_train.tasks.bench import run_benchmark
 
 _OUTCOME = "outcome.json"
@@ -44,7 +45,7 @@ def sweep(overrides: Sequence[str], command: Sequence[str]) -> None:
         _conclude(folder, runs)
 
 
-def _run(config: BenchConfig, job: BenchJob) -> None:
+def _run(config: BenchConfig, job: SweepJob) -> None:
     """One job. Its outcome goes into a file: it may run on another machine."""
     check_sweep(config.trainer)
     outcome: dict[str, Any] = {"run": None, "problem": None}

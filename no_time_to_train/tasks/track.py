@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from no_time_to_train import build
-from no_time_to_train.config import Config, to_dict
+from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.video_reader import TruncatedVideoError, Video, VideoFile, open_video
 from no_time_to_train.outputs.drawing import draw_detections
 from no_time_to_train.outputs.track_files import ClipRecords, write_mot, write_video_annotations
@@ -25,7 +23,7 @@ from no_time_to_train.runs.progress import Progress
 from no_time_to_train.runs.provenance import versions, weight_hashes
 from no_time_to_train.runs.run_state import RunSettings, prepare_folder, read_run, write_run
 from no_time_to_train.tasks.memory_source import MemorySource, ReferenceOptions, memory_in_folder
-from no_time_to_train.tracking.tracker import TrackingOptions, VideoTracker
+from no_time_to_train.tracking.tracker import VideoTracker
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,7 @@ class TrackOptions:
         references: what to look for; not used where ``memory`` is given.
         memory: file of an earlier ``nttt fit``.
         out: results folder, None: ``<video>_tracked``.
-        overrides: ``key=value`` settings; ``output.draw_min_score`` is the lowest score of a detection.
-        key_frame_interval: the references are looked for every this many frames.
+        overrides: ``key=value`` settings; those of ``tracking`` decide how detections become tracks.
         max_frames: track only the first frames.
         overwrite: begin anew where ``out`` holds other results.
         command: the command line that continues this run.
@@ -49,7 +46,6 @@ class TrackOptions:
     memory: Path | None
     out: Path | None
     overrides: Sequence[str]
-    key_frame_interval: int
     max_frames: int | None
     overwrite: bool
     command: Sequence[str]
@@ -85,10 +81,7 @@ class _Run:
         self._video = video
         self._source = source
         self._folder = TrackFolder(out)
-        self._tracking = TrackingOptions(
-            key_frame_interval=options.key_frame_interval, min_score=config.output.draw_min_score
-        )
-        self._settings = _settings(config, self._tracking, video, source)
+        self._settings = _settings(config, video, source)
         if options.overwrite and read_run(out) is not None:
             self._folder.clear()
         earlier = prepare_folder(out, self._settings, overwrite=options.overwrite)
@@ -128,7 +121,7 @@ class _Run:
             hashes = executor.submit(weight_hashes, self._config)
             state = self._folder.state_before(start, segmenter.device)
             memory = memory_in_folder(self._source, segmenter, self._folder.path)
-            tracker = VideoTracker(segmenter, memory, self._tracking, state=state)
+            tracker = VideoTracker(segmenter, memory, self._config.tracking, state=state)
             self._record_chunks(tracker, start)
             self._details |= {"found_again": tracker.num_found_again, "weights": hashes.result()}
 
@@ -209,16 +202,14 @@ class _Run:
         write_run(self._folder.path, self._settings, {**self._details, "status": status})
 
 
-def _settings(config: Config, tracking: TrackingOptions, video: Video, source: MemorySource) -> RunSettings:
-    """What must be equal for a folder to be continued: as for ``nttt label``, and the options of tracking."""
-    options = asdict(tracking)
-    content = json.dumps([build.config_hash(config), options], sort_keys=True)
+def _settings(config: Config, video: Video, source: MemorySource) -> RunSettings:
+    """What must be equal for a folder to be continued."""
     return RunSettings(
-        config=to_dict(config) | {"tracking": options},
-        config_hash=hashlib.sha256(content.encode()).hexdigest()[:12],
+        config=to_dict(config),
+        config_hash=config_hash(config, "track"),
         references=source.fingerprint,
         images=video.fingerprint,
-        min_score=tracking.min_score,
+        min_score=config.tracking.min_score,
     )
 
 

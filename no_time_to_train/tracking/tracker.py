@@ -22,49 +22,10 @@ from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import Rle, rle_area
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.settings import validate
 from no_time_to_train.structures import Detections
 from no_time_to_train.tracking.association import Scene, best_pairs, mask_ious, mask_overlaps, square_masks
-
-
-@dataclass(frozen=True)
-class TrackingOptions:
-    """How detections become tracks.
-
-    Attributes:
-        key_frame_interval: every this many frames the references are looked for. A key frame comes sooner, after a
-            third of that, where an object was lost or something new seems to have appeared.
-        min_score: lowest score of a detection that is used.
-        min_iou: lowest mask IoU of a detection and the followed object that it may confirm.
-        similarity_weight: weight of the cosine similarity of features beside the IoU, 0..1, where several would do.
-        min_similarity: lowest cosine similarity of the features of an object that was lost and of a detection that may
-            be it.
-        max_overlap: a detection is no new object where more than this share of the smaller mask is an object's that is
-            in sight; two tracks whose masks have a higher IoU are one object.
-        max_missing_frames: an object out of sight for longer is found again by its features only.
-        max_unconfirmed_key_frames: an object that this many key frames in a row did not detect is given up.
-        max_unexplained_change: share of the picture that may change, outside of what is followed, until a key frame.
-    """
-
-    key_frame_interval: int = 10
-    min_score: float = 0.4
-    min_iou: float = 0.3
-    similarity_weight: float = 0.3
-    min_similarity: float = 0.8
-    max_overlap: float = 0.6
-    max_missing_frames: int = 30
-    max_unconfirmed_key_frames: int = 3
-    max_unexplained_change: float = 0.02
-
-    def __post_init__(self) -> None:
-        if self.key_frame_interval < 1:
-            raise InputError(f"key_frame_interval must be at least 1, got {self.key_frame_interval}.")
-        for name in ("min_score", "min_iou", "similarity_weight", "max_overlap", "max_unexplained_change"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be between 0 and 1, got {getattr(self, name)}.")
-
-    @property
-    def min_key_frame_gap(self) -> int:
-        return max(self.key_frame_interval // 3, 1)
+from no_time_to_train.tracking.settings import TrackingConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +96,7 @@ class TrackedDetections:
 
 
 def segment_video(
-    segmenter: Segmenter, frames: Iterable[np.ndarray], memory: MemoryBank, options: TrackingOptions | None = None
+    segmenter: Segmenter, frames: Iterable[np.ndarray], memory: MemoryBank, options: TrackingConfig | None = None
 ) -> Iterator[tuple[int, TrackedDetections]]:
     """Labelled instance masks of every frame, with the identities of the objects.
 
@@ -176,14 +137,14 @@ class VideoTracker:
         self,
         segmenter: Segmenter,
         memory: MemoryBank,
-        options: TrackingOptions | None = None,
+        options: TrackingConfig | None = None,
         *,
         state: TrackerState | None = None,
         follower: Sam2VideoMemory | None = None,
     ) -> None:
         memory.check_encoder(segmenter.encoder)
         state = state or TrackerState()
-        self.options = options or TrackingOptions()
+        self.options = validate(options or TrackingConfig())
         self.num_found_again = state.num_found_again
         self._segmenter = segmenter
         self._memory = memory

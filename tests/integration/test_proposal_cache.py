@@ -45,7 +45,7 @@ def fresh_and_cached(
     return pairs
 
 
-@pytest.mark.parametrize("matching", ["class_mean", "nearest_centres", "nearest_instances"])
+@pytest.mark.parametrize("matching", ["class_mean", "nearest_centers", "nearest_instances"])
 @pytest.mark.parametrize("merging", ["hard", "soft", "semantic_soft", "graph_diffusion", "none"])
 def test_cached_equals_fresh(
     segmenter: Segmenter,

@@ -70,7 +70,7 @@ def test_an_explicit_path_goes_first(folders: tuple[Path, Path], tmp_path: Path)
     assert find_weights(SAM, folders[0]) == folders[0] / SAM.official_file
     with pytest.raises(InputError, match="expected dinov2_vitl14_pretrain.pth or model.safetensors"):
         find_weights(DINO, tmp_path)
-    with pytest.raises(InputFileNotFoundError, match=r"features.weights=.*absent.pth: no such file"):
+    with pytest.raises(InputFileNotFoundError, match=r"encoder.weights=.*absent.pth: no such file"):
         find_weights(DINO, "/absent.pth")
 
 
@@ -130,7 +130,7 @@ def test_gated_models(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
         "facebook/dinov3-vitl16-pretrain-lvd1689m is gated and your account has no access (HTTP 403)",
         "the default dinov2_large is free",
         "hf auth login",
-        "features=dinov3_large features.weights=/path/dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth",
+        "encoder=dinov3_large encoder.weights=/path/dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth",
     ):
         assert part in str(raised.value)
 

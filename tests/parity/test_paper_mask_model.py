@@ -16,7 +16,7 @@ MIN_PREDICTED_IOU = 0.2
 
 @pytest.fixture(scope="module")
 def mask_model() -> Sam2MaskModel:
-    config = compose_config(["preset=paper", "features=dinov2_demo", "mask_model=sam2_demo", "device=cpu"])
+    config = compose_config(["preset=paper", "encoder=dinov2_demo", "mask_model=sam2_demo", "device=cpu"])
     mask_model = load_models(config)[1]
     assert isinstance(mask_model, Sam2MaskModel)
     return mask_model

@@ -10,7 +10,6 @@ import torch
 from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 from sam2.utils.amg import rle_to_mask
 
-from no_time_to_train.config import ProposalsConfig
 from no_time_to_train.data.images import read_image, resize_for_model
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.paths import demo_data_folder
@@ -21,6 +20,7 @@ from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.rle import decode_rle, encode_mask, intersection_over_self
 from no_time_to_train.proposals.automatic_masks import AutomaticMasks, GeneratedMasks
 from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.settings import AutomaticMasksConfig
 from tests.models.conftest import randomise
 
 
@@ -245,9 +245,9 @@ def test_no_mask_is_no_proposal() -> None:
 
 
 def test_settings_come_from_the_config() -> None:
-    source = AutomaticMasks.from_config(ProposalsConfig(points_per_side=7, crop_n_layers=2, box_nms_thresh=0.6))
+    source = AutomaticMasks.from_config(AutomaticMasksConfig(points_per_side=7, crop_n_layers=2, box_nms_thresh=0.6))
     assert (source.points_per_side, source.crop_n_layers, source.box_nms_thresh) == (7, 2, 0.6)
-    assert AutomaticMasks.from_config(ProposalsConfig()) == AutomaticMasks()
+    assert AutomaticMasks.from_config(AutomaticMasksConfig()) == AutomaticMasks()
 
 
 def test_crops_without_points_are_refused() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from no_time_to_train.config import ProposalsConfig
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.proposals import boxes as boxes_module
 from no_time_to_train.proposals.boxes import BoxProposals
 from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.settings import BoxesConfig
 from no_time_to_train.structures import TargetImage
 
 IMAGE_SIZE_HW = (50, 100)
@@ -42,7 +42,7 @@ def source_of(tmp_path: Path, boxes_xywh: list[list[float]], scores: list[float]
     results = [{"image_id": 1, "bbox": b, "score": s} for b, s in zip(boxes_xywh, scores, strict=True)]
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps(results))
-    return BoxProposals.from_config(ProposalsConfig(name="boxes", boxes_file=str(path), **settings))
+    return BoxProposals.from_config(BoxesConfig(boxes_file=str(path), **settings))
 
 
 def test_boxes_become_prompts_best_first(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_detector_is_loaded_once_and_late(monkeypatch: pytest.MonkeyPatch) -> 
         return Detector()
 
     monkeypatch.setattr(boxes_module, "load_detector", load_detector)
-    source = BoxProposals.from_config(ProposalsConfig(name="boxes", detector="owner/detector"))
+    source = BoxProposals.from_config(BoxesConfig(detector="owner/detector"))
     assert not loaded
     model = OneMaskPerBox()
     for _ in range(2):
@@ -117,5 +117,5 @@ def test_a_detector_is_loaded_once_and_late(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_no_boxes_named() -> None:
-    with pytest.raises(InputError, match="needs proposals.boxes_file or proposals.detector"):
-        BoxProposals.from_config(ProposalsConfig(name="boxes"))
+    with pytest.raises(InputError, match="needs proposals.boxes.boxes_file or proposals.boxes.detector"):
+        BoxProposals.from_config(BoxesConfig())

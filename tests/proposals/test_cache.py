@@ -90,8 +90,8 @@ def fingerprint(*overrides: str, weights: dict | None = None) -> str:
         "output.box_convention=inclusive",
         "mask_model.decoder=plain",
         "mask_model.prompts_per_batch=3",
-        "features.batch_size=2",
-        "features.compile=true",
+        "encoder.batch_size=2",
+        "encoder.compile=true",
     ],
 )
 def test_fingerprint_serves_every_matching_and_merging(override: str) -> None:
@@ -101,14 +101,14 @@ def test_fingerprint_serves_every_matching_and_merging(override: str) -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        "features=dinov2_small",
-        "features.image_size=448",
-        "features.weights=elsewhere",
+        "encoder=dinov2_small",
+        "encoder.image_size=448",
+        "encoder.weights=elsewhere",
         "mask_model=sam2.1_tiny",
         "mask_model.weights=elsewhere",
         "mask_model.add_no_memory_embedding=false",
-        "proposals.points_per_side=16",
-        "proposals.min_predicted_iou=0.5",
+        "proposals.point_grid.points_per_side=16",
+        "proposals.point_grid.min_predicted_iou=0.5",
         "proposals.consistency=drop",
         "precision=bfloat16",
     ],
@@ -119,7 +119,7 @@ def test_fingerprint_follows_what_changes_proposals(override: str) -> None:
 
 def test_fingerprint_follows_the_contents_of_weights_not_their_place(tmp_path: Path) -> None:
     weights = {"dinov2_large": {"model.safetensors": "abc"}}
-    here, there = "features.weights=here", "features.weights=there"
+    here, there = "encoder.weights=here", "encoder.weights=there"
     assert fingerprint(here, weights=weights) == fingerprint(there, weights=weights)
     assert fingerprint(weights=weights) != fingerprint(weights={"dinov2_large": {"model.safetensors": "abd"}})
 
@@ -128,7 +128,7 @@ def test_fingerprint_follows_the_contents_of_the_boxes_file(tmp_path: Path) -> N
     prints = []
     for name, text in (("a.json", "[]"), ("b.json", "[]"), ("a.json", "[{}]")):
         (tmp_path / name).write_text(text)
-        prints.append(fingerprint(f"proposals.boxes_file={tmp_path / name}"))
+        prints.append(fingerprint("proposals=boxes", f"proposals.boxes.boxes_file={tmp_path / name}"))
     assert prints[0] == prints[1] != prints[2]
 
 
@@ -137,9 +137,10 @@ def test_fingerprint_follows_the_contents_of_the_detector(tmp_path: Path) -> Non
     prints = []
     for text in ("one", "one", "two"):
         (tmp_path / "detector" / "model.safetensors").write_text(text)
-        prints.append(fingerprint(f"proposals.detector={tmp_path / 'detector'}"))
+        prints.append(fingerprint("proposals=boxes", f"proposals.boxes.detector={tmp_path / 'detector'}"))
     assert prints[0] == prints[1] != prints[2]
-    assert fingerprint("proposals.detector=hub/a") != fingerprint("proposals.detector=hub/b")
+    a, b = (fingerprint("proposals=boxes", f"proposals.boxes.detector=hub/{name}") for name in "ab")
+    assert a != b
 
 
 def test_auto_precision_is_what_it_stands_for(monkeypatch) -> None:
@@ -148,8 +149,8 @@ def test_auto_precision_is_what_it_stands_for(monkeypatch) -> None:
 
 
 def test_masks_that_depend_on_the_references_are_refused() -> None:
-    with pytest.raises(InputError, match="cache.enabled=false or proposals.prefilter=none"):
-        fingerprint("proposals.prefilter=semantic", "proposals.prefilter_top_k=10")
+    with pytest.raises(InputError, match="cache.enabled=false or proposals.point_grid.prefilter=none"):
+        fingerprint("proposals.point_grid.prefilter=semantic", "proposals.point_grid.prefilter_top_k=10")
 
 
 def test_key_follows_id_and_contents(tmp_path: Path) -> None:

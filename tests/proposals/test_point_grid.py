@@ -7,7 +7,7 @@ import torch
 
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, PromptBatch
 from no_time_to_train.proposals.interfaces import EncodedImage
-from no_time_to_train.proposals.point_grid import PointGrid, SemanticPrefilter, point_grid_xy
+from no_time_to_train.proposals.point_grid import PointGrid, point_grid_xy
 
 
 class OneMaskPerPrompt:
@@ -52,7 +52,7 @@ def test_prefilter_by_threshold_keeps_points_on_the_similar_patch() -> None:
     features[..., 0] = 1
     features[1, 0] = torch.tensor([0.0, 1.0])  # the lower left patch is the only one like the prototype
     model = OneMaskPerPrompt()
-    grid = PointGrid(4, 0.3, SemanticPrefilter(min_similarity=0.5))
+    grid = PointGrid(4, 0.3, "semantic", prefilter_min_similarity=0.5)
     grid.propose(encoded(features), model, torch.tensor([[0.0, 3.0]]))
     points = model.prompts.points_xy[:, 0]
     assert len(points) == 4
@@ -64,7 +64,7 @@ def test_prefilter_top_k_and_its_report(caplog: pytest.LogCaptureFixture, monkey
     monkeypatch.setattr(logging.getLogger("no_time_to_train"), "propagate", True)
     model = OneMaskPerPrompt()
     with caplog.at_level("INFO", logger="no_time_to_train"):
-        PointGrid(4, 0.3, SemanticPrefilter(top_k=5)).propose(
+        PointGrid(4, 0.3, "semantic", prefilter_top_k=5).propose(
             encoded(torch.rand(3, 3, 2)), model, torch.tensor([[0.0, 3.0]])
         )
     assert len(model.prompts) == 5
@@ -72,5 +72,5 @@ def test_prefilter_top_k_and_its_report(caplog: pytest.LogCaptureFixture, monkey
 
 
 def test_prefilter_that_drops_everything_gives_no_proposal() -> None:
-    grid = PointGrid(4, 0.3, SemanticPrefilter(min_similarity=1.0))
+    grid = PointGrid(4, 0.3, "semantic", prefilter_min_similarity=1.0)
     assert len(grid.propose(encoded(torch.ones(2, 2, 2)), OneMaskPerPrompt(), torch.tensor([[-1.0, -1.0]]))) == 0

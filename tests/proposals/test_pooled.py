@@ -79,7 +79,7 @@ def test_every_field_has_one_entry_per_mask() -> None:
         )
 
 
-@pytest.mark.parametrize(("settings", "num_masks"), [([], 3), (["min_consistency=0.9"], 3), (["consistency=drop"], 2)])
+@pytest.mark.parametrize(("settings", "num_masks"), [([], 3), (["consistency=weigh"], 3), (["consistency=drop"], 2)])
 def test_settings_reach_the_pooling_of_every_source(settings: list[str], num_masks: int) -> None:
     logits = torch.full((3, 16, 16), -1.0)
     logits[0, :, :6] = logits[1, :, 10:] = logits[2] = 1.0  # the black half, the white half, both

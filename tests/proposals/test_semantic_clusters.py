@@ -114,7 +114,7 @@ def test_the_length_of_a_feature_does_not_matter() -> None:
 
 
 def test_more_clusters_than_patches_is_one_clear_error() -> None:
-    message = r"n_clusters has 70, but there are only 64 patches \(8 x 8\).*larger features.image_size"
+    message = r"n_clusters has 70, but there are only 64 patches \(8 x 8\).*larger encoder.image_size"
     with pytest.raises(InputError, match=message):
         SemanticClusters(n_clusters=(4, 70)).propose(encoded(TWO_ZEBRAS), BoxMaskModel())
     assert len(SemanticClusters(n_clusters=(64,)).label_maps(TWO_ZEBRAS)) == 1
@@ -143,7 +143,7 @@ def test_equal_seeds_give_equal_boxes() -> None:
 
 
 def test_an_image_of_fewer_pixels_than_a_patch_works() -> None:
-    config = compose_config(["proposals=semantic_clusters", "proposals.n_clusters=[2]"])
+    config = compose_config(["proposals=semantic_clusters", "proposals.semantic_clusters.n_clusters=[2]"])
     segmenter = Segmenter(ColourEncoder(), BoxMaskModel(), config, proposals=build_proposals(config))
     red, blue = (255, 0, 0), (0, 0, 255)
     corner = np.array([[red, blue, blue], [blue, blue, blue]], np.uint8)  # 2 x 3 pixels; patches are of 4 x 4
@@ -157,11 +157,13 @@ def test_an_image_of_fewer_pixels_than_a_patch_works() -> None:
 
 def test_settings_reach_the_source() -> None:
     overrides = ["n_clusters=[2,5]", "n_pca_components=3", "min_cluster_patches=4", "box_padding_patches=1", "seed=9"]
-    config = compose_config(["proposals=semantic_clusters", *(f"proposals.{override}" for override in overrides)])
-    assert build_proposals(config) == SemanticClusters((2, 5), 3, 4, 1.0, 0.4, 9)
+    config = compose_config(
+        ["proposals=semantic_clusters", *(f"proposals.semantic_clusters.{override}" for override in overrides)]
+    )
+    assert build_proposals(config) == SemanticClusters([2, 5], 3, 4, 1.0, 0.4, 9)
     assert not build_proposals(config).depends_on_references
 
 
 def test_numbers_of_clusters_are_checked() -> None:
-    with pytest.raises(InputError, match=r"proposals.n_clusters=\[4,0\] is out of range.*at least 1"):
-        compose_config(["proposals.n_clusters=[4,0]"])
+    with pytest.raises(InputError, match=r"n_clusters=\[4,0\] is out of range: it must be between 1"):
+        compose_config(["proposals=semantic_clusters", "proposals.semantic_clusters.n_clusters=[4,0]"])

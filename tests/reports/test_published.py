@@ -12,7 +12,7 @@ from no_time_to_train.reports.published import (
 )
 
 METHOD = {
-    "features.name": "dinov2_large",
+    "encoder.name": "dinov2_large",
     "mask_model.name": "sam2_large",
     "matching.name": "class_mean",
     "merging.name": "semantic_soft",
@@ -47,7 +47,7 @@ def test_single_numbers() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        COCO | {"features.name": "dinov3_large"},
+        COCO | {"encoder.name": "dinov3_large"},
         COCO | {"mask_model.name": "sam2_tiny"},
         COCO | {"merging.name": "none"},
         METHOD | {"benchmark.name": "coco_20i"},

@@ -85,10 +85,21 @@ def test_metrics_shown(tmp_path: Path) -> None:
     ("overrides", "variant"),
     [
         ([], ""),
-        (["shots=3", "seed=5", "split=2", "trainer.devices=4", "device=cpu", "features=dinov2_small"], ""),
+        (
+            [
+                "shots=3",
+                "seed=5",
+                "benchmark=pascal_voc",
+                "split=2",
+                "trainer.devices=4",
+                "device=cpu",
+                "encoder=dinov2_small",
+            ],
+            "",
+        ),
         (["merging=hard", "proposals.points_per_side=16"], "points_per_side=16, merging=hard"),
         (["preset=paper"], "add_no_memory_embedding=False, box_convention=inclusive, precision=float32"),
-        (["features.image_size=448", "limit=5"], "image_size=448, limit=5"),
+        (["encoder.image_size=448", "limit=5"], "image_size=448, limit=5"),
     ],
 )
 def test_variant_names_what_is_not_the_default(overrides: list[str], variant: str) -> None:

@@ -71,13 +71,13 @@ def test_masks_made_of_boxes_depend_on_the_other_boxes(reference: ReferenceInsta
 @pytest.mark.parametrize(
     ("override", "changes"),
     [
-        ("features.image_size=238", True),
-        ("features=dinov2_small", True),
+        ("encoder.image_size=238", True),
+        ("encoder=dinov2_small", True),
         ("references.context_ratio=0.3", True),
         ("precision=bfloat16", True),
         ("merging=soft", False),
         ("proposals.points_per_side=3", False),
-        ("features.batch_size=3", False),
+        ("encoder.batch_size=3", False),
         ("references.keep_instances=true", False),
     ],
 )

@@ -19,7 +19,7 @@ def folder(*overrides: str) -> str:
 def test_default_settings_have_a_readable_folder() -> None:
     assert folder() == "runs/demo/dinov2_large+sam2.1_large/shots=10/seed=33"
     assert (
-        folder("benchmark=coco_fsod", "features=dinov2_small", "mask_model=sam2_tiny", "shots=3", "seed=0", "runs=a/b")
+        folder("benchmark=coco_fsod", "encoder=dinov2_small", "mask_model=sam2_tiny", "shots=3", "seed=0", "runs=a/b")
         == "a/b/coco_fsod/dinov2_small+sam2_tiny/shots=3/seed=0"
     )
     assert folder("benchmark=pascal_voc", "split=2").startswith("runs/pascal_voc/split=2/dinov2_large+sam2.1_large/")
@@ -33,7 +33,7 @@ def test_default_settings_have_a_readable_folder() -> None:
         "trainer.num_workers=3",
         "trainer.logger=none",
         "cache.enabled=true",
-        "features.batch_size=2",
+        "encoder.batch_size=2",
         "benchmark.root=/elsewhere",
         "evaluator.engine=faster-coco-eval",
     ],
@@ -48,7 +48,7 @@ def test_how_it_is_computed_does_not_count(override: str) -> None:
         "merging=soft",
         "precision=float32",
         "proposals.points_per_side=16",
-        "features.image_size=504",
+        "encoder.image_size=504",
         "limit=12",
         "sampler=paper",
         "evaluator.min_score=0.4",

@@ -68,3 +68,10 @@ def test_foreign_and_damaged_folders(folder: Path) -> None:
     clear(folder)
     with pytest.raises(InputError, match="not a results folder"):
         read_run(folder)
+
+
+def test_folders_of_another_version_are_refused(folder: Path) -> None:
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"settings_format"', '"unknown"'))
+    with pytest.raises(InputError, match="by another version of this program, whose settings had other names"):
+        prepare_folder(folder, SETTINGS, overwrite=False)

@@ -24,7 +24,7 @@ def test_other_settings_of_the_method_share_the_networks(override: str) -> None:
     assert second.config != first.config
 
 
-NETWORKS = ["features=dinov2_small", "mask_model=sam2.1_tiny", "precision=bfloat16", "device=cpu"]
+NETWORKS = ["encoder=dinov2_small", "mask_model=sam2.1_tiny", "precision=bfloat16", "device=cpu"]
 
 
 @pytest.mark.parametrize("override", NETWORKS)

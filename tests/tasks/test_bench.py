@@ -113,7 +113,7 @@ def test_the_cache_changes_nothing_and_saves_the_models(tmp_path: Path, monkeypa
 def test_proposals_that_depend_on_the_references_are_not_cached(tmp_path: Path) -> None:
     prefilter = ["proposals.prefilter=semantic", "proposals.prefilter_top_k=20"]
     config = small_config(tmp_path / "data", "cache.enabled=true", *prefilter)
-    with pytest.raises(InputError, match="cache.enabled=false or proposals.prefilter=none"):
+    with pytest.raises(InputError, match="cache.enabled=false or proposals.point_grid.prefilter=none"):
         run_benchmark(config)
     config.cache.enabled = False
     assert run_benchmark(config).is_dir()

@@ -51,7 +51,7 @@ def compare(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
     monkeypatch.setattr(build, "build_segmenter", build_segmenter)
     monkeypatch.setattr(BoxMaskModel, "num_encoded", 0)
-    settings = "proposals.points_per_side=5 features.image_size=32"
+    settings = "proposals.points_per_side=5 encoder.image_size=32"
     return lambda line: main(f"compare-proposals {line} {settings}".split())
 
 
@@ -128,7 +128,7 @@ def test_the_demo_benchmark_is_the_default(compare, capsys) -> None:
     assert compare("--limit 1 --shots 1 --seed 4 --sources point_grid") == 0
     assert "10 references" in capsys.readouterr().out
     content = json.loads(Path("proposal_comparison/comparison.json").read_text())
-    assert content["config"]["features"]["name"] == "dinov2_demo"
+    assert content["config"]["encoder"]["name"] == "dinov2_demo"
     assert (content["config"]["shots"], content["config"]["seed"]) == (1, 4)
     assert content["sources"]["point_grid"]["detections"]["num_images"] == 1
 

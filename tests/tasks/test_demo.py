@@ -61,7 +61,7 @@ def test_table_pictures_and_numbers(nttt, benchmark: Path, workplace: Path, segm
     run = json.loads((out / "run.json").read_text())
     assert (run["shots"], run["seed"], run["status"]) == (2, 5, "finished")
     assert Image.open(out / "sheet.jpg").width > 1000
-    assert segmenters[0].config.features.name == "dinov2_demo"
+    assert segmenters[0].config.encoder.name == "dinov2_demo"
 
 
 def test_another_draw_does_not_continue_the_folder(nttt, benchmark: Path, capsys) -> None:
@@ -77,4 +77,4 @@ def test_another_draw_does_not_continue_the_folder(nttt, benchmark: Path, capsys
 
 def test_another_preset_is_taken(nttt, benchmark: Path, segmenters) -> None:
     assert nttt("demo --shots 1 --preset fast") == 0
-    assert segmenters[0].config.features.name == "dinov2_small"
+    assert segmenters[0].config.encoder.name == "dinov2_small"

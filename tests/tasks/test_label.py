@@ -73,7 +73,7 @@ def test_overlays_show_the_masks(nttt, workplace: Path) -> None:
 def test_settings_reach_the_segmenter(nttt, segmenters) -> None:
     assert nttt("label photos/ --refs refs/ --preset fast --device cpu merging.exponent=0.3") == 0
     config = segmenters[0].config
-    assert (config.features.name, config.device, config.merging.exponent) == ("dinov2_small", "cpu", 0.3)
+    assert (config.encoder.name, config.device, config.merging.exponent) == ("dinov2_small", "cpu", 0.3)
 
 
 def test_a_limit_and_then_the_rest(nttt, workplace: Path, segmenters, read_folder, capsys) -> None:
@@ -239,7 +239,7 @@ def test_inline_references_and_memory_files(nttt, workplace: Path, capsys) -> No
     assert nttt("label photos/ --refs refs/ --out direct") == 0
     fitted, direct = (workplace / folder / "predictions.json" for folder in ("fitted", "direct"))
     assert fitted.read_bytes() == direct.read_bytes()
-    assert nttt("label photos/ --memory both.safetensors --out other features=dinov2_small") == 1
+    assert nttt("label photos/ --memory both.safetensors --out other encoder=dinov2_small") == 1
     assert "was made with dinov2_large; this run uses dinov2_small" in capsys.readouterr().err
 
 

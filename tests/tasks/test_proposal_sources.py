@@ -40,7 +40,7 @@ def test_building() -> None:
     shared = ["proposals.points_per_side=9", "proposals.min_predicted_iou=0.1"]
     config, source = alone.build(shared)
     assert source == PointGrid(7, 0.1)
-    assert config.proposals.points_per_side == 7
+    assert config.proposals.point_grid.points_per_side == 7
     assert both.build(shared)[1] == Union((PointGrid(9, 0.1), PointGrid(5, 0.1)))
 
 
@@ -49,5 +49,5 @@ def test_unknown_sources_and_settings_are_named() -> None:
         parse_sources("point_gird")[0].build([])
     with pytest.raises(InputError, match="proposals.points_per_sied: no such setting"):
         parse_sources("point_grid[points_per_sied=3]")[0].build([])
-    with pytest.raises(InputError, match="needs one of proposals.boxes_file"):
+    with pytest.raises(InputError, match="needs one of proposals.boxes.boxes_file"):
         parse_sources("boxes")[0].build([])

@@ -19,6 +19,7 @@ from no_time_to_train.config import Config
 from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.proposals.settings import SOURCES
 from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks import propose as propose_task
 from no_time_to_train.tasks.propose import distinct_proposals
@@ -33,7 +34,7 @@ class RectangleSegmenter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.encoder = SimpleNamespace(model_id=config.features.name)
+        self.encoder = SimpleNamespace(model_id=config.encoder.name)
         self.mask_model = SimpleNamespace(model_id=config.mask_model.name)
         self.proposals = build.build_proposals(config)
         self.seen: list[str] = []
@@ -141,12 +142,12 @@ def test_a_broken_image_is_listed_and_the_rest_goes_on(nttt, workplace: Path, ca
 def test_the_method_chooses_the_source(nttt, built: list[RectangleSegmenter], given: str, source: str) -> None:
     assert nttt(f"propose photos/ {given} --preset fast proposals.min_predicted_iou=0.3") == 0
     config = built[0].config
-    assert (config.proposals.name, config.proposals.min_predicted_iou) == (source, 0.3)
-    assert config.features.name == "dinov2_small"
+    assert (config.proposals.name, getattr(config.proposals, source).min_predicted_iou) == (source, 0.3)
+    assert config.encoder.name == "dinov2_small"
 
 
 def test_every_method_is_a_known_source() -> None:
-    assert set(propose._METHODS.values()) <= set(build._SOURCES)
+    assert set(propose._METHODS.values()) <= set(SOURCES)
 
 
 def test_wrong_usage(nttt, capsys) -> None:

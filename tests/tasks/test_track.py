@@ -225,7 +225,7 @@ def test_bad_input_is_one_message(nttt, workplace: Path, capsys) -> None:
         "track empty/ --refs refs/": "empty has no readable images",
         "track sizes/ --refs refs/": "1.png is 8x6 and 2.png is 9x6",
         "track frames/ --refs nowhere.json": "nowhere.json",
-        "track frames/ --refs refs/ --min-score 7": "output.draw_min_score=7.0 is out of range",
+        "track frames/ --refs refs/ --min-score 7": "tracking.min_score=7.0 is out of range",
     }
     for line, message in cases.items():
         assert nttt(line) == 1, line

@@ -9,7 +9,9 @@ import pytest
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.ops.rle import decode_rle
-from no_time_to_train.tracking.tracker import TrackedDetections, TrackingOptions, VideoTracker, segment_video
+from no_time_to_train.settings import validate
+from no_time_to_train.tracking.settings import TrackingConfig
+from no_time_to_train.tracking.tracker import TrackedDetections, VideoTracker, segment_video
 from tests.colour_video import (
     BIRD,
     BLUE,
@@ -27,7 +29,7 @@ from tests.colour_video import (
 
 def make_tracker(segmenter: ColourVideoSegmenter | None = None, **options: float) -> VideoTracker:
     return VideoTracker(
-        segmenter or ColourVideoSegmenter(), memory_bank(), TrackingOptions(**options), follower=ColourFollower()
+        segmenter or ColourVideoSegmenter(), memory_bank(), TrackingConfig(**options), follower=ColourFollower()
     )
 
 
@@ -176,7 +178,7 @@ def test_a_tracker_goes_on_from_the_state_of_another(split: int) -> None:
     resumed = VideoTracker(
         ColourVideoSegmenter(),
         memory_bank(),
-        TrackingOptions(key_frame_interval=7),
+        TrackingConfig(key_frame_interval=7),
         state=state,
         follower=ColourFollower(),
     )
@@ -220,11 +222,11 @@ def test_memory_of_another_encoder_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"key_frame_interval": 0}, "key_frame_interval must be at least 1, got 0"),
-        ({"min_score": 1.5}, "min_score must be between 0 and 1, got 1.5"),
+        ({"key_frame_interval": 0}, "key_frame_interval=0 is out of range"),
+        ({"min_score": 1.5}, "min_score=1.5 is out of range"),
     ],
 )
 def test_options_are_checked(options: dict[str, float], message: str) -> None:
-    make: Callable[..., TrackingOptions] = TrackingOptions
+    make: Callable[..., TrackingConfig] = TrackingConfig
     with pytest.raises(InputError, match=message):
-        make(**options)
+        validate(make(**options))

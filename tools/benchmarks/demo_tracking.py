@@ -31,7 +31,8 @@ from no_time_to_train.outputs.video_writer import mp4_writer
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.tracking.association import best_pairs, mask_ious
-from no_time_to_train.tracking.tracker import TrackingOptions, segment_video
+from no_time_to_train.tracking.settings import TrackingConfig
+from no_time_to_train.tracking.tracker import segment_video
 from tools.demo.scenes import MIN_VISIBLE_PIXELS, NOVEL_CATEGORIES, render_clip
 
 NUM_OBJECTS = 3
@@ -83,7 +84,7 @@ def main() -> None:
     figures = {interval: Figures() for interval in intervals}
     for frames, masks in clips:
         for interval in intervals:
-            options = TrackingOptions(key_frame_interval=interval, min_score=config.output.draw_min_score)
+            options = TrackingConfig(key_frame_interval=interval, min_score=config.tracking.min_score)
             evaluate_clip(segmenter, memory, options, frames, masks, figures[interval])
     for interval, result in figures.items():
         print(f"key frame every {interval:2d}  {result.line()}")
@@ -113,7 +114,7 @@ def draw_clips(seed: int, count: int, num_frames: int) -> Iterator[tuple[np.ndar
 def evaluate_clip(
     segmenter: Segmenter,
     memory: MemoryBank,
-    options: TrackingOptions,
+    options: TrackingConfig,
     frames: np.ndarray,
     masks: np.ndarray,
     figures: Figures,

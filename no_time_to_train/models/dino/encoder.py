@@ -66,7 +66,7 @@ class DinoEncoder:
         Raises:
             InputError: ``image_size`` is not a multiple of ``patch_size``.
         """
-        _check_multiple("features.image_size", image_size, patch_size, model_id)
+        _check_multiple("encoder.image_size", image_size, patch_size, model_id)
         self.module = module.to(device).eval().requires_grad_(False)
         self.model_id = model_id
         self.image_size = image_size
@@ -130,10 +130,10 @@ def load_dino(
         WeightsNotFoundError, InputFileNotFoundError, UnsafeWeightsError: see ``find_weights``, ``read_state_dict``.
     """
     spec = get_spec(model) if isinstance(model, str) else model
-    if spec.kind != "features":
-        raise InputError(f"features={spec.name}: {spec.name} is a mask model. Use it as mask_model={spec.name}.")
+    if spec.kind != "encoder":
+        raise InputError(f"encoder={spec.name}: {spec.name} is a mask model. Use it as mask_model={spec.name}.")
     if spec.patch_size is not None:
-        _check_multiple("features.image_size", image_size or spec.image_size, spec.patch_size, spec.name)
+        _check_multiple("encoder.image_size", image_size or spec.image_size, spec.patch_size, spec.name)
     source = find_weights(spec, weights)
     module = _load_folder(source, spec) if source.is_dir() else _load_file(source, spec)
     settings = module.config
@@ -162,7 +162,7 @@ def _load_folder(folder: Path, spec: ModelSpec) -> PreTrainedModel:
     if config.model_type not in _model_classes():
         raise InputError(
             f"{folder}/config.json describes a '{config.model_type}' model. "
-            f"features.weights must be one of: {', '.join(_model_classes())}."
+            f"encoder.weights must be one of: {', '.join(_model_classes())}."
         )
     return _from_pretrained(config, spec, source=folder, pretrained_model_name_or_path=folder, local_files_only=True)
 

@@ -198,7 +198,7 @@ def load_sam2(
     """
     spec = get_spec(model) if isinstance(model, str) else model
     if spec.kind != "mask_model":
-        raise InputError(f"mask_model={spec.name}: {spec.name} is a feature encoder. Use it as features={spec.name}.")
+        raise InputError(f"mask_model={spec.name}: {spec.name} is a feature encoder. Use it as encoder={spec.name}.")
     source = find_weights(spec, weights)
     state_dict = read_state_dict(source)
     module = build_sam2(spec)

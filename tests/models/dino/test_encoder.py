@@ -252,7 +252,7 @@ def test_bfloat16_is_close_and_comes_back_as_float32(tmp_path: Path, encoder: Di
     [("dinov2_large", 512, "504 or 518"), ("dinov3_large", 518, "512 or 528"), ("dinov2_large", 5, "14 or 28")],
 )
 def test_image_size_must_be_a_multiple_of_the_patch(name: str, size: int, choices: str) -> None:
-    with pytest.raises(InputError, match=f"features.image_size={size} is not a multiple of {name}'s .* Use {choices}"):
+    with pytest.raises(InputError, match=f"encoder.image_size={size} is not a multiple of {name}'s .* Use {choices}"):
         load_dino(name, image_size=size)
 
 

@@ -190,7 +190,7 @@ def test_wrong_images_decoders_and_kinds_are_named(tiny_sam2, model: Sam2MaskMod
         model.encode_images(torch.zeros(1, 3, 64, 64))
     with pytest.raises(InputError, match="mask_model.decoder=fast is not a choice"):
         load_sam2(tiny_sam2[0], weights=tiny_sam2[1], decoder="fast")
-    with pytest.raises(InputError, match="Use it as features=dinov2_large"):
+    with pytest.raises(InputError, match="Use it as encoder=dinov2_large"):
         load_sam2("dinov2_large")
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from no_time_to_train.ops.rle import Rle, encode_mask
 from no_time_to_train.structures import Detections
-from no_time_to_train.tracking.tracker import TrackedDetections, TrackingOptions
+from no_time_to_train.tracking.settings import TrackingConfig
+from no_time_to_train.tracking.tracker import TrackedDetections
 from tools.benchmarks import demo_tracking
 from tools.benchmarks.demo_tracking import MIN_ABSENT_FRAMES, Figures, draw_clips, evaluate_clip, match_frame
 
@@ -54,7 +55,7 @@ def test_figures_of_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(demo_tracking, "segment_video", segment_video)
     figures = Figures()
-    evaluate_clip(None, None, TrackingOptions(), np.zeros((5, 20, 60, 3), np.uint8), masks, figures)  # type: ignore[arg-type]
+    evaluate_clip(None, None, TrackingConfig(), np.zeros((5, 20, 60, 3), np.uint8), masks, figures)  # type: ignore[arg-type]
     assert figures.ious == [1, 1, 0.5, 1, 1, 1, 1, 0, 1]
     assert (figures.num_found, figures.num_false, figures.num_frames) == (8, 1, 5)
     assert (figures.num_switches, figures.num_returns, figures.num_returned_with_id) == (1, 1, 0)

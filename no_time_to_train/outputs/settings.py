@@ -1,0 +1,25 @@
+"""Settings of what is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from no_time_to_train.settings import setting
+
+
+@dataclass
+class OutputConfig:
+    """What is written."""
+
+    min_score: float = setting(0.05, "Lowest score in `predictions.json`; nothing below is kept.", between=(0, 1))
+    draw_min_score: float = setting(
+        0.4,
+        "Lowest score in `annotations.json`, the overlays and the table.",
+        between=(0, 1),
+        affects_results=False,
+    )
+    box_convention: str = setting(
+        "half_open",
+        "`half_open`, or `inclusive`: boxes end on the last pixel's index, one short (as in the published code).",
+        choices=("half_open", "inclusive"),
+    )

@@ -1,0 +1,146 @@
+"""Hydra composes: YAML files, options and overrides onto typed dataclasses. Past this module no Hydra object exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from no_time_to_train.errors import InputError
+from no_time_to_train.settings.overrides import Grammar
+from no_time_to_train.settings.validation import validate
+
+_HYDRA_ERRORS = "HYDRA_FULL_ERROR"
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One job of a sweep.
+
+    Attributes:
+        folder: its own.
+        overrides: its settings on the command line, each with one value.
+    """
+
+    folder: Path
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Composer:
+    """Makes the validated configs of one command.
+
+    Attributes:
+        folder: holds the YAML files.
+        primary: the YAML file to begin with.
+        grammar: what may be set.
+    """
+
+    folder: Path
+    primary: str
+    grammar: Grammar
+
+    def compose(self, overrides: Sequence[str], *, shared: Sequence[str] = ()) -> Any:
+        """Return the config that overrides give.
+
+        Args:
+            overrides: ``key=value``; each must have an effect.
+            shared: further ones, which come first and may stay without effect.
+
+        Raises:
+            InputError: an unknown setting or option, a value of the wrong type or out of range, or a setting without
+                effect; the message names it.
+        """
+        from hydra import compose, initialize_config_dir
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.errors import HydraException
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        given = self.grammar.read([*shared, *overrides])
+        GlobalHydra.instance().clear()  # `import sam2` initialises Hydra globally; composing must not depend on it
+        try:
+            with initialize_config_dir(config_dir=str(self.folder), version_base="1.3"):
+                config = OmegaConf.to_object(compose(config_name=self.primary, overrides=given))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(_readable(error, [*shared, *overrides], self.grammar)) from error
+        validate(config)
+        self.grammar.refuse_unused(config, overrides)
+        return config
+
+    def sweep(self, overrides: Sequence[str], folder: Path, run: Callable[[Any, SweepJob], None]) -> None:
+        """Call ``run`` with the config of every combination of values, by Hydra's sweeper and launcher.
+
+        The launcher of ``hydra/launcher`` decides where: here one after another, or in other processes and on other
+        machines, to which ``run`` is sent.
+
+        Args:
+            overrides: some have several values, ``shots=1,10`` or ``seed=range(0,5)``.
+            folder: each job has a folder of its own below.
+            run: what to do.
+
+        Raises:
+            InputError: as ``compose`` does, before the first job.
+            Exception: what the first failing ``run`` raised, after all of them.
+        """
+        import hydra
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.errors import HydraException
+        from omegaconf import DictConfig, OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        grammar = self.grammar
+        own = [text for text in overrides if not text.startswith(grammar.sweeper_keys)]
+        checked = [] if grammar.sweeps_choices(own) else own
+
+        @hydra.main(version_base="1.3", config_path=str(self.folder), config_name=self.primary)
+        def run_job(composed: DictConfig) -> None:
+            config = validate(OmegaConf.to_object(composed))
+            grammar.refuse_unused(config, checked)
+            settings = HydraConfig.get()
+            task = [text for text in settings.overrides.task if not re.fullmatch(r"[\w.]+=\$\{[\w.]+\}", text)]
+            run(config, SweepJob(Path(settings.runtime.output_dir), tuple(task)))
+
+        given = grammar.read(overrides, sweep=True)
+        GlobalHydra.instance().clear()
+        arguments, show_errors = sys.argv, os.environ.get(_HYDRA_ERRORS)
+        sys.argv = [arguments[0], "--multirun", *given, f"hydra.sweep.dir='{folder.as_posix()}'"]
+        os.environ[_HYDRA_ERRORS] = "1"  # errors come through as exceptions: nothing is printed, nothing exits
+        try:
+            run_job()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(_readable(error, overrides, grammar)) from error
+        finally:
+            sys.argv = arguments
+            os.environ.pop(_HYDRA_ERRORS)
+            os.environ |= {} if show_errors is None else {_HYDRA_ERRORS: show_errors}
+
+
+def register(schemas: Mapping[str, type], options: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Tell Hydra the schemas by name, and the values that each option of a group stands for."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for name, schema in schemas.items():
+        store.store(name=name, node=schema)
+    for group, values in options.items():
+        for name, node in values.items():
+            store.store(group=group, name=name, node=dict(node))
+
+
+def _readable(error: Exception, overrides: Sequence[str], grammar: Grammar) -> str:
+    """One sentence out of Hydra's and OmegaConf's, with the override that it is about."""
+    text = str(error.__cause__ or error) if "Error merging override" in str(error) else str(error)
+    first_line = text.strip().splitlines()[0]
+    own = [override for override in overrides if not override.startswith(grammar.sweeper_keys)]
+    for override in own:
+        key = override.split("=", 1)[0]
+        names = (key, *grammar.old_keys.get(key, ()), grammar.short_keys.get(key, key))
+        if any(name in text for name in names):
+            return f"{override}: {first_line}"
+    return first_line
