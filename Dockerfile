@@ -1,0 +1,37 @@
+# No Time To Train in a container, without or with CUDA:
+#   docker build -t nttt .
+#   docker build -t nttt:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+#   docker run --rm -v "$PWD:/work" nttt demo
+#   docker run --rm --gpus all -v "$PWD:/work" -v nttt-weights:/weights nttt:cuda label images/ --refs refs.json
+#
+# Without a network, from a folder wheels/ that was filled before (`pip wheel -w wheels ".[bench,faiss,video]"`):
+#   docker build -t nttt --network none .
+ARG PYTHON=3.12
+FROM python:${PYTHON}-slim
+
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG EXTRAS=bench,faiss,video
+ARG WHEELS=wheels
+
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+# The pattern finds nothing where there is no such folder; the license is there for COPY to have something.
+COPY LICENSE ${WHEELS}* /wheels/
+COPY no_time_to_train ./no_time_to_train
+COPY data/demo ./data/demo
+# The wheels alone where there are any. Else torch and torchvision first and from one place: they must fit each other.
+RUN if ls /wheels/*.whl > /dev/null 2>&1; then \
+        pip install --no-cache-dir --no-index --find-links /wheels "no-time-to-train[${EXTRAS}]"; \
+    else \
+        pip install --no-cache-dir torch torchvision --index-url "${TORCH_INDEX}" \
+        && pip install --no-cache-dir ".[${EXTRAS}]"; \
+    fi \
+    && rm -rf /src /wheels
+
+# GPUs are handed in by the NVIDIA container runtime; the CUDA libraries come with torch.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    NTTT_WEIGHTS=/weights HF_HOME=/weights/huggingface OMP_WAIT_POLICY=PASSIVE
+VOLUME /weights
+WORKDIR /work
+ENTRYPOINT ["nttt"]
+CMD ["--help"]
