@@ -70,7 +70,7 @@ class PromptedMasks:
 
     @property
     def masks(self) -> np.ndarray:
-        """(N, M, H, W) bool. Decoded on every call: N x M x H x W bytes."""
+        """Return (N, M, H, W) bool masks, decoded on every call: N x M x H x W bytes."""
         masks = np.zeros((*self.predicted_ious.shape, *self.image.image_size_hw), bool)
         for row, rles in zip(masks, self.rles, strict=True):
             for mask, rle in zip(row, rles, strict=True):
@@ -78,7 +78,7 @@ class PromptedMasks:
         return masks
 
     def best(self) -> PromptedMasks:
-        """The one mask of every prompt with the highest predicted IoU (the first of equals)."""
+        """Return each prompt's mask with the highest predicted IoU (the first of equals)."""
         outputs = self.predicted_ious.argmax(axis=1)
         prompts = np.arange(len(self))
         return PromptedMasks(
@@ -91,8 +91,11 @@ class PromptedMasks:
 
 @torch.inference_mode()
 def embed_image(mask_model: MaskModel, image: np.ndarray | str | Path) -> PromptableImage:
-    """Encode (H, W, 3) uint8 RGB, or a file, as SAM 2's own predictor does: squashed to its square by antialiased
-    bilinear resampling (the published labelling method uses bicubic, see ``Segmenter.encode``)."""
+    """Encode an image, (H, W, 3) uint8 RGB or a file, as SAM 2's own predictor does.
+
+    It is squashed to the square by antialiased bilinear resampling. (The published labeling method uses bicubic, see
+    ``Segmenter.encode``.)
+    """
     pixels = image if isinstance(image, np.ndarray) else read_image(Path(image))
     size = (mask_model.image_size, mask_model.image_size)
     as_tensor = as_image_tensor(pixels, mask_model.device)[None]
@@ -112,7 +115,9 @@ def segment_prompts(
     mask: Numbers | None = None,
     multimask: bool = True,
 ) -> PromptedMasks:
-    """Masks for N prompts of one image. Points, a box and a mask given together are one prompt.
+    """Segment what N prompts of one image point at.
+
+    Points, a box and a mask given together are one prompt.
 
     Args:
         mask_model: frozen promptable mask model.
@@ -155,7 +160,7 @@ def segment_prompts(
 
 
 def to_square_xy(points_xy: Tensor, image_size_hw: tuple[int, int], side: int) -> Tensor:
-    """(..., 2) float32 x, y in pixels of an image -> in pixels of the mask model's square input."""
+    """Convert (..., 2) float32 x, y from an image's pixels to the square input's."""
     return points_xy / torch.tensor(image_size_hw[::-1], dtype=torch.float32, device=points_xy.device) * side
 
 
@@ -173,7 +178,7 @@ def _as_tensor(values: Numbers, name: str, shapes: str) -> Tensor:
 def _check_points(
     points_xy: Numbers | None, point_labels: Numbers | None, image_size_hw: tuple[int, int]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """(N, P, 2) points and (N, P) labels, or neither."""
+    """Return (N, P, 2) points and (N, P) labels, or neither."""
     if points_xy is None and point_labels is None:
         return None, None
     if points_xy is None or point_labels is None:
@@ -197,7 +202,7 @@ def _check_points(
 
 
 def _check_boxes(boxes_xyxy: Numbers, image_size_hw: tuple[int, int]) -> Tensor:
-    """(N, 4) boxes."""
+    """Return (N, 4) boxes."""
     boxes = _as_tensor(boxes_xyxy, "boxes_xyxy", "(N, 4) or (4,)")
     boxes = boxes[None] if boxes.ndim == 1 else boxes
     if boxes.ndim != 2 or boxes.shape[1] != 4:
@@ -213,7 +218,7 @@ def _check_boxes(boxes_xyxy: Numbers, image_size_hw: tuple[int, int]) -> Tensor:
 
 
 def _check_mask(mask: Numbers, mask_size: int) -> Tensor:
-    """(N, m, m) logits."""
+    """Return (N, m, m) logits."""
     logits = _as_tensor(mask, "mask", "(N, m, m) or (m, m)")
     logits = logits[None] if logits.ndim == 2 else logits
     if logits.shape[1:] != (mask_size, mask_size):

@@ -40,6 +40,7 @@ class Category:
 
     @property
     def is_background(self) -> bool:
+        """Return whether it is the category that is never output."""
         return self.name == BACKGROUND_CATEGORY_NAME
 
 
@@ -72,7 +73,7 @@ class ReferenceInstance:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceSet:
-    """The references of a run: categories in index order, and any number of instances for each.
+    """The references of a run: categories in index order, any number of instances each.
 
     Example:
         >>> references = ntt.load_references("references.json")
@@ -90,7 +91,7 @@ class ReferenceSet:
         return len(self.instances)
 
     def counts(self) -> dict[str, int]:
-        """Number of instances of every category, by name."""
+        """Return the number of instances of every category, by name."""
         counts = {category.name: 0 for category in self.categories}
         for instance in self.instances:
             counts[instance.category.name] += 1
@@ -99,7 +100,7 @@ class ReferenceSet:
 
 @dataclass(frozen=True)
 class TargetImage:
-    """An image to label: where it is, its name relative to the images folder, its id in the COCO files."""
+    """An image to label: its path, its name in the images folder, its id in COCO files."""
 
     path: Path
     file_name: str
@@ -267,7 +268,10 @@ class Detections:
 
     @property
     def masks(self) -> np.ndarray:
-        """(N, H, W) bool. Decoded on every call: N x H x W bytes, keep the slice small on large photos."""
+        """Return (N, H, W) bool masks.
+
+        They are decoded on every call: N x H x W bytes, so keep the slice small on large images.
+        """
         masks = np.zeros((len(self), *self.image_size_hw), bool)
         for row, rle in zip(masks, self.rles, strict=True):
             row[:] = decode_rle(rle)
@@ -275,7 +279,7 @@ class Detections:
 
     @property
     def category_names(self) -> list[str]:
-        """Name of every detection's category."""
+        """Return the name of every detection's category."""
         names = {category.id: category.name for category in self.categories}
         return [names.get(int(i), str(int(i))) for i in self.category_ids]
 

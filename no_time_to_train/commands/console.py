@@ -41,7 +41,7 @@ def say_loading() -> None:
     print("Loading ...", file=sys.stderr, flush=True)
 
 
-class LogHandler(logging.StreamHandler):  # type: ignore[type-arg]
+class LogHandler(logging.StreamHandler):
     """Prints log messages to standard error without breaking the moving line."""
 
     def __init__(self) -> None:

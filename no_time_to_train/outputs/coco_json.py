@@ -18,19 +18,21 @@ NumberedRecords = Iterable[tuple[int | str, ImageRecord]]
 
 
 def write_results(path: Path, records: NumberedRecords) -> None:
-    """``predictions.json``: a COCO results list of every detection kept."""
+    """Write ``predictions.json``, a COCO results list of every detection kept."""
     write_result_entries(path, _results(records))
 
 
 def write_result_entries(path: Path, entries: Iterable[dict[str, Any]]) -> None:
-    """A COCO results list of entries that are complete already."""
+    """Write a COCO results list of entries that are complete already."""
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         write_json_list(file, entries)
         file.write("\n")
 
 
 def write_dataset(path: Path, records: NumberedRecords, categories: Sequence[Category], min_score: float) -> None:
-    """``annotations.json``: a COCO data set of the detections that score at least ``min_score``.
+    """Write ``annotations.json``, a COCO data set of the confident detections.
+
+    These score at least ``min_score``.
 
     Annotation ids count from 1, ``iscrowd`` is 0, ``area`` is the mask's, ``score`` is kept.
     """
@@ -53,7 +55,7 @@ def _results(records: NumberedRecords) -> Iterator[dict[str, Any]]:
 
 
 def _annotations(records: NumberedRecords, min_score: float, images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The annotations of all images; the images are appended to ``images`` on the way (one pass over the files)."""
+    """Yield the annotations of all images, and append the images to ``images``."""
     number = 0
     for image_id, record in records:
         height, width = record.image_size_hw

@@ -28,7 +28,10 @@ _MAX_LABEL_CHARACTERS = 40
 
 
 def category_color(category_id: int) -> Color:
-    """A bright color that depends on the id alone, so that a category looks the same in every picture and run."""
+    """Choose a bright color by the id alone.
+
+    So a category looks the same in every image and run.
+    """
     hue = (category_id * _GOLDEN_RATIO + 0.55) % 1.0
     lightness = (0.50, 0.60, 0.44)[category_id % 3]
     red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.90)
@@ -36,7 +39,7 @@ def category_color(category_id: int) -> Color:
 
 
 def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequence[int] | None = None) -> np.ndarray:
-    """Masks with contours, and a label with name and score for each detection.
+    """Draw masks with contours, and a label with name and score.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -76,7 +79,9 @@ def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequen
 
 
 def draw_masks(image: np.ndarray, rles: Sequence[Rle]) -> np.ndarray:
-    """Masks with contours and no labels, each in a color of its own: the small ones in front of the large ones.
+    """Draw masks with contours, each in a color of its own.
+
+    The small ones are in front of the large ones.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -99,7 +104,7 @@ def draw_reference(
     mask: Rle | None = None,
     context_ratio: float = 0.5,
 ) -> np.ndarray:
-    """The surroundings of one reference instance with its mask (or, where there is none, its box) drawn.
+    """Draw a reference's mask, or its box, on its surroundings.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -127,7 +132,9 @@ def draw_reference(
 
 
 def picture_sheet(pictures: Sequence[np.ndarray], columns: int, cell_px: int = 400, gap_px: int = 8) -> np.ndarray:
-    """Pictures of any size as one grid on white, each scaled to fit its square cell.
+    """Arrange images of any size as a grid on white.
+
+    Each is scaled to fit its square cell.
 
     Args:
         pictures: (h, w, 3) uint8 each, at least one.
@@ -153,7 +160,7 @@ def picture_sheet(pictures: Sequence[np.ndarray], columns: int, cell_px: int = 4
 
 
 def _canvas(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """The picture to draw on, and its size relative to the image."""
+    """Return the canvas to draw on, and its size relative to the image."""
     longest = max(image.shape[:2])
     low, high = LONGEST_SIDE_PX
     scale = min(max(longest, low), high) / longest
@@ -220,7 +227,7 @@ def _free_place(
     frame: tuple[int, int],
     taken: Sequence[tuple[float, float, float, float]],
 ) -> tuple[float, float]:
-    """Where a label of this size goes: above the box, else inside, else below; the first place that is free."""
+    """Find a free place for a label: above the box, else inside, else below."""
     width, height = size
     x1, y1, x2, y2 = box_xyxy.tolist()
     candidates = [(x1, y1 - height), (x1, y1), (x2 - width, y1 - height), (x2 - width, y2 - height), (x1, y2)]
@@ -236,6 +243,6 @@ def _free_place(
 
 
 def _readable_on(color: Color) -> Color:
-    """Black or white, whichever stands out from this background."""
+    """Choose black or white, whichever stands out from this background."""
     red, green, blue = color
     return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)

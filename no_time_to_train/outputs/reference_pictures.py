@@ -16,7 +16,9 @@ _COLUMNS = 4
 
 
 def write_reference_pictures(references: ReferenceSet, folder: Path, captions: Sequence[str] | None = None) -> None:
-    """One sheet per category with its first references, each cut out with its mask (or box) drawn.
+    """Write one sheet per category with its first references.
+
+    Each is cut out, with its mask (or box) drawn.
 
     Args:
         references: to draw, in their order.
@@ -38,5 +40,5 @@ def write_reference_pictures(references: ReferenceSet, folder: Path, captions: S
 
 
 def _file_name(category: Category) -> str:
-    """The id keeps names apart that differ only in characters a file system may not take."""
+    """Name a file; the id tells apart names that lose characters."""
     return f"{category.id}_{re.sub(r'[^0-9A-Za-z_-]+', '_', category.name)[:60]}.jpg"

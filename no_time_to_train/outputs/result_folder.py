@@ -24,7 +24,7 @@ _JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 class ResultFolder:
-    """Paths, reading and writing of one results folder.
+    """One results folder: its paths, reading and writing.
 
     Args:
         path: the folder; made when first written to.
@@ -40,14 +40,19 @@ class ResultFolder:
         self.min_score = min_score
 
     def record_path(self, target: TargetImage) -> Path:
-        """The whole name, suffix included: ``a.jpg`` and ``a.png`` are two images."""
+        """Return the file of an image's record.
+
+        The suffix is part of its name: ``a.jpg`` and ``a.png`` are two images.
+        """
         return self.path / "per_image" / f"{target.file_name}.json"
 
     def overlay_path(self, target: TargetImage) -> Path:
+        """Return the file of an image's overlay."""
         suffix = "" if target.file_name.lower().endswith(_JPEG_SUFFIXES) else ".jpg"
         return self.path / "overlays" / (target.file_name + suffix)
 
     def is_labelled(self, target: TargetImage) -> bool:
+        """Return whether an image has a record."""
         return self.record_path(target).is_file()
 
     def forget_changed(self, targets: Sequence[TargetImage]) -> None:
@@ -58,7 +63,10 @@ class ResultFolder:
                 path.unlink()
 
     def write_detections(self, target: TargetImage, image: np.ndarray, detections: Detections) -> None:
-        """Overlay first: an image counts as labelled once its record is there."""
+        """Write an image's overlay and record.
+
+        The overlay comes first: an image counts as labeled once its record is there.
+        """
         num_bytes = target.path.stat().st_size
         record = ImageRecord.from_detections(target.file_name, num_bytes, detections, self.keep_min_score)
         self._write_overlay(target, image, detections.scoring_at_least(max(self.min_score, self.keep_min_score)))
@@ -70,7 +78,7 @@ class ResultFolder:
         self._write_overlay(target, image, record.to_detections(self.categories, self.min_score))
 
     def write_summaries(self, targets: Sequence[TargetImage], problems: Sequence[tuple[str, str]]) -> RunSummary:
-        """Everything that is made from the records of these images, in their order.
+        """Write everything that is made from the records, in the order of the images.
 
         Args:
             targets: the images of the run; those without a record are left out.

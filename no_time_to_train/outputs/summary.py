@@ -19,10 +19,11 @@ class ImageSummary:
 
     @property
     def best_score(self) -> float | None:
+        """Return the best score, None where nothing was found."""
         return max((score for _, score in self.found), default=None)
 
     def counts(self, min_score: float) -> Counter[int]:
-        """Objects by category id that score at least ``min_score``."""
+        """Count the objects that score at least ``min_score``, by category id."""
         return Counter(category_id for category_id, score in self.found if score >= min_score)
 
 
@@ -36,6 +37,7 @@ class RunSummary:
 
     @classmethod
     def of(cls, records: Iterable[ImageRecord], categories: Sequence[Category], min_score: float) -> RunSummary:
+        """Summarize the records of a run."""
         images = tuple(
             ImageSummary(record.file_name, tuple((e["category_id"], e["score"]) for e in record.entries))
             for record in records
@@ -44,7 +46,7 @@ class RunSummary:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Objects by category name."""
+        """Return the number of objects by category name."""
         totals: Counter[int] = Counter()
         for image in self.images:
             totals.update(image.counts(self.min_score))
@@ -52,20 +54,21 @@ class RunSummary:
 
     @property
     def num_objects(self) -> int:
+        """Return the number of objects of all categories."""
         return sum(self.counts.values())
 
     @property
     def best_score(self) -> float | None:
-        """Of all detections kept, None where there is none."""
+        """Return the best score of all detections kept, None where there is none."""
         return max((image.best_score for image in self.images if image.best_score is not None), default=None)
 
     @property
     def header(self) -> tuple[str, ...]:
-        """Columns of ``summary.csv``."""
+        """Return the columns of ``summary.csv``."""
         return ("image", *(category.name for category in self.categories), "objects", "best_score")
 
     def rows(self) -> list[tuple[object, ...]]:
-        """One row per image; ``best_score`` is empty where nothing was found."""
+        """Return one row per image; ``best_score`` is empty where nothing was found."""
         rows: list[tuple[object, ...]] = []
         for image in self.images:
             counts = image.counts(self.min_score)

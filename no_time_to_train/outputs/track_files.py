@@ -37,12 +37,12 @@ class TrackSummary:
 
     @property
     def category_id(self) -> int:
-        """The category with the highest total, the smaller id of equals."""
+        """Return the category with the highest total, the smaller id of equals."""
         return min(self.category_scores, key=lambda category_id: (-self.category_scores[category_id], category_id))
 
     @property
     def score(self) -> float:
-        """Mean over its frames."""
+        """Return the mean score over its frames."""
         return sum(self.category_scores.values()) / self.num_frames
 
 
@@ -62,7 +62,7 @@ class ClipRecords:
 
     @classmethod
     def read(cls, folder: TrackFolder, max_frames: int | None = None) -> ClipRecords:
-        """One pass over the folder, at most ``max_frames`` frames."""
+        """Read at most ``max_frames`` frames, in one pass over the folder."""
         tracks: dict[int, TrackSummary] = {}
         num_frames = 0
         for chunk in folder.chunks():
@@ -77,7 +77,7 @@ class ClipRecords:
         return cls(folder, num_frames, tuple(tracks[track_id] for track_id in sorted(tracks)))
 
     def frames(self) -> Iterator[FrameRecord]:
-        """Every frame, each object with the category it has over the whole clip."""
+        """Yield every frame, each object with its category over the whole clip."""
         categories = {track.track_id: track.category_id for track in self.tracks}
         for frame in islice((frame for chunk in self.folder.chunks() for frame in chunk.frames), self.num_frames):
             entries = tuple(
@@ -87,7 +87,7 @@ class ClipRecords:
             yield replace(frame, entries=entries)
 
     def entries_of(self, track: TrackSummary) -> list[dict[str, Any] | None]:
-        """One entry per frame, None where the object is not visible."""
+        """Return one entry per frame, None where the object is not visible."""
         entries: list[dict[str, Any] | None] = [None] * self.num_frames
         for chunk in self.folder.chunks(track.chunks):
             for index, frame in enumerate(chunk.frames, start=chunk.first):
@@ -97,7 +97,10 @@ class ClipRecords:
 
 
 def write_mot(path: Path, records: ClipRecords) -> None:
-    """``frame,id,x,y,w,h,score,-1,-1,-1`` per object and frame; frames count from 1, x and y from 0 (pixels)."""
+    """Write a MOT Challenge file.
+
+    A line is ``frame,id,x,y,w,h,score,-1,-1,-1``; frames count from 1, x and y from 0 (pixels).
+    """
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for number, frame in enumerate(records.frames(), start=1):
             for track_id, entry in zip(frame.track_ids, frame.entries, strict=True):
@@ -108,7 +111,9 @@ def write_mot(path: Path, records: ClipRecords) -> None:
 def write_video_annotations(
     path: Path, records: ClipRecords, categories: Sequence[Category], video: dict[str, Any]
 ) -> None:
-    """A data set of one video as YouTube-VIS writes them: an annotation is an object, with one mask or null per frame.
+    """Write a data set of one video as YouTube-VIS does.
+
+    An annotation is an object, with one mask or null per frame.
 
     Args:
         path: of the json file.

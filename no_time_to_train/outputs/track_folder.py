@@ -76,22 +76,28 @@ class Chunk:
 
     @property
     def end(self) -> int:
-        """Index after the last frame."""
+        """Return the index after the last frame."""
         return self.first + len(self.frames)
 
 
 class TrackFolder:
-    """Paths, reading and writing of one folder; ``path`` is made when first written to."""
+    """One tracking folder: its paths, reading and writing.
+
+    ``path`` is made when first written to.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def overlay_path(self) -> Path:
+        """Return the file of the overlay video."""
         return self.path / "overlay.mp4"
 
     def write_chunk(self, chunk: Chunk, next_state: TrackerState | None = None) -> None:
-        """Record a chunk. The state at its end comes first: a chunk that is there can be continued.
+        """Record a chunk.
+
+        The state at its end comes first: a chunk that is there can be continued.
 
         Args:
             chunk: it replaces one that begins at the same frame.
@@ -108,7 +114,10 @@ class TrackFolder:
                     path.unlink()
 
     def chunks(self, firsts: Iterable[int] | None = None) -> Iterator[Chunk]:
-        """The chunks that begin at these frames; None: all, in order. One at a time is in memory."""
+        """Yield the chunks that begin at these frames; None: all, in order.
+
+        One at a time is in memory.
+        """
         if firsts is not None:
             yield from (_read_chunk_file(self._chunk_path(first)) for first in firsts)
             return
@@ -119,11 +128,11 @@ class TrackFolder:
             next_first = chunk.next_key_frame
 
     def last_chunk(self) -> Chunk | None:
-        """The one that a continued run goes on from, None where there is none yet."""
+        """Return the chunk that a continued run goes on from, None where there is none yet."""
         return next(iter(deque(self.chunks(), maxlen=1)), None)
 
     def state_before(self, frame_index: int, device: torch.device) -> TrackerState | None:
-        """The tracker's state before a key frame; None before the first."""
+        """Read the tracker's state before a key frame; None before the first."""
         return read_tracker_state(self._state_path(frame_index), device) if frame_index else None
 
     def clear(self) -> None:

@@ -18,7 +18,9 @@ _MAX_RATE_DENOMINATOR = 1 << 16
 
 @contextmanager
 def mp4_writer(path: Path, frame_rate: Fraction, size_hw: tuple[int, int]) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends a picture (H, W, 3) uint8 RGB; the file is there when the block ends well, or not at all.
+    """Give a function that appends an (H, W, 3) uint8 RGB image.
+
+    The file is there when the block ends well, or not at all.
 
     Args:
         path: of the file.

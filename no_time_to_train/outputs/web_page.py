@@ -89,7 +89,9 @@ show();
 
 
 def write_web_page(path: Path, summary: RunSummary, overlays: Mapping[str, str]) -> None:
-    """Thumbnails of the overlays, filtered by category and score (the drawings keep the run's own threshold).
+    """Write thumbnails of the overlays, filtered by category and score.
+
+    The drawings keep the run's own threshold.
 
     Args:
         path: the page.

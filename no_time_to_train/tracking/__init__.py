@@ -1,0 +1,1 @@
+"""Identities of objects through a video."""

@@ -20,14 +20,17 @@ _CHANGED_COLOR = 0.12
 
 
 def mask_ious(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:
-    """(N, M) float64 IoU of masks of one size."""
+    """Return the (N, M) float64 IoUs of masks of one size."""
     if not first or not second:
         return np.zeros((len(first), len(second)))
     return coco_mask.iou(list(first), list(second), [0] * len(second))
 
 
 def mask_overlaps(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:
-    """(N, M) float64 intersection over the smaller mask, of masks of one size; 0 where one is empty."""
+    """Return the (N, M) float64 intersections over the smaller mask.
+
+    The masks are of one size; where one is empty, it is 0.
+    """
     ious = mask_ious(first, second)
     areas = np.array([rle_area(rle) for rle in first], float)[:, None], np.array([rle_area(rle) for rle in second])
     smaller = np.minimum(*areas)
@@ -36,7 +39,7 @@ def mask_overlaps(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:
 
 
 def best_pairs(scores: np.ndarray, admissible: np.ndarray) -> list[tuple[int, int]]:
-    """The one-to-one assignment with the highest total score (Hungarian method).
+    """Find the one-to-one assignment with the highest total score (Hungarian method).
 
     Args:
         scores: (N, M) float.
@@ -50,7 +53,10 @@ def best_pairs(scores: np.ndarray, admissible: np.ndarray) -> list[tuple[int, in
 
 
 def square_masks(rles: Sequence[Rle], side: int) -> Tensor:
-    """(N, side, side) bool masks of the picture squashed to a square, as SAM 2's video predictor squashes prompts."""
+    """Squash masks to (N, side, side) bool.
+
+    SAM 2's video predictor squashes its prompts so.
+    """
     squares = torch.zeros(len(rles), side, side, dtype=torch.bool)
     for square, rle in zip(squares, rles, strict=True):
         mask = torch.from_numpy(np.ascontiguousarray(decode_rle(rle)))[None, None].float()
@@ -77,7 +83,7 @@ class Scene:
 
     @classmethod
     def of(cls, image: np.ndarray, boxes_xyxy: np.ndarray) -> Scene:
-        """Of an image (H, W, 3) uint8 and the boxes (N, 4), in pixels, of what is followed in it."""
+        """Describe an (H, W, 3) uint8 image with the boxes (N, 4) of what is followed."""
         height, width = image.shape[:2]
         cells = Image.fromarray(image).resize((_SCENE_CELLS, _SCENE_CELLS), Image.Resampling.BOX)
         is_known = np.zeros((_SCENE_CELLS, _SCENE_CELLS), bool)
@@ -89,6 +95,6 @@ class Scene:
         return cls(np.asarray(cells, np.float32) / 255, is_known)
 
     def unexplained_change(self, earlier: Scene) -> float:
-        """Share of cells, 0..1, that look different than earlier though nothing that is followed is or was there."""
+        """Return the share of cells, 0..1, that changed without anything followed there."""
         changed = np.abs(self.colors - earlier.colors).mean(axis=2) > _CHANGED_COLOR
         return float((changed & ~self.is_known & ~earlier.is_known).mean())

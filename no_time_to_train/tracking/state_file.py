@@ -19,7 +19,10 @@ _METADATA_KEY = "tracks"
 
 
 def write_tracker_state(path: Path, state: TrackerState) -> None:
-    """A safetensors file. Masks are left out: the next frame gives every followed object a new one."""
+    """Write a safetensors file.
+
+    Masks are left out: the next frame gives every followed object a new one.
+    """
     tensors: dict[str, Tensor] = {}
     entries = []
     for track in state.tracks:
@@ -41,7 +44,7 @@ def write_tracker_state(path: Path, state: TrackerState) -> None:
 
 
 def read_tracker_state(path: Path, device: torch.device) -> TrackerState:
-    """What ``write_tracker_state`` wrote, its memories on the device.
+    """Read what ``write_tracker_state`` wrote, its memories on the device.
 
     Raises:
         InputError: the file is damaged or missing.
