@@ -108,11 +108,14 @@ def _exponent(default: float, help: str) -> float:
 
 @dataclass
 class ScoringConfig:
-    """What a mask's score and its rank are made of: powers of similarity, predicted IoU and consistency."""
+    """What a mask's score and its rank are made of: a product of powers. An exponent of 0 leaves a factor out."""
 
     similarity_exponent: float = _exponent(1.0, "Power of the similarity to the category in the score.")
     predicted_iou_exponent: float = _exponent(
         0.0, "Power of the mask model's own estimate of a mask's quality in the score; 0 leaves it out."
+    )
+    stability_exponent: float = _exponent(
+        0.0, "Power of SAM's stability score in the score: how little a mask changes with its threshold."
     )
     consistency_exponent: float = _exponent(
         0.0, "Power of the mean cosine of a mask's features to their own mean in the score."
@@ -121,6 +124,7 @@ class ScoringConfig:
         0.0, "Power of the similarity in the rank: who suppresses whom in NMS, and whose score merging lowers."
     )
     rank_predicted_iou_exponent: float = _exponent(1.0, "Power of the predicted IoU in the rank.")
+    rank_stability_exponent: float = _exponent(0.0, "Power of the stability in the rank.")
     rank_consistency_exponent: float = _exponent(0.0, "Power of the consistency in the rank.")
 
 

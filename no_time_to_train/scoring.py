@@ -1,10 +1,10 @@
-"""What a labeled mask's score and its rank are made of: similarity, predicted IoU, consistency.
+"""What a labeled mask's score and its rank are made of.
 
 Similarity says how well a mask's feature fits its category. It says little about the mask itself: a part of an object
-and a mask that spills over the edge look much like the whole. The mask model's own estimate of its quality, the
-predicted IoU, tells these apart. So scores and ranks are products of powers of both (and of the consistency of the
-features under a mask); an exponent of 0 leaves a factor out. The paper (arXiv 2507.02798) has the similarity alone as
-the score and the predicted IoU alone as the rank.
+and a mask that spills over the edge look much like the whole. What the mask model knows tells these apart: its own
+estimate of a mask's quality (predicted IoU), and how little the mask changes with its threshold (stability). So scores
+and ranks are products of powers of these; an exponent of 0 leaves a factor out. The paper (arXiv 2507.02798) has the
+similarity alone as the score and the predicted IoU alone as the rank.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ class Evidence:
     Attributes:
         similarities: (M,) in 0..1, of each mask to its category, as matching gives them.
         predicted_ious: (M,) the mask model's own estimate of each mask's quality.
+        stabilities: (M,) in 0..1, how little each mask changes with its threshold.
         consistencies: (M,) in 0..1, how much the features under each mask agree.
     """
 
     similarities: Tensor
     predicted_ious: Tensor
+    stabilities: Tensor
     consistencies: Tensor
 
 
@@ -37,7 +39,7 @@ def mask_scores(evidence: Evidence, config: ScoringConfig) -> Tensor:
     """Return the (M,) scores in 0..1 that detections are sorted and cut by.
 
     Example:
-        >>> evidence = Evidence(torch.tensor([0.8]), torch.tensor([0.5]), torch.tensor([1.0]))
+        >>> evidence = Evidence(torch.tensor([0.8]), torch.tensor([0.5]), torch.ones(1), torch.ones(1))
         >>> mask_scores(evidence, ScoringConfig(predicted_iou_exponent=2.0)).tolist()
         [0.20000000298023224]
     """
@@ -45,6 +47,7 @@ def mask_scores(evidence: Evidence, config: ScoringConfig) -> Tensor:
         (
             (evidence.similarities, config.similarity_exponent),
             (evidence.predicted_ious, config.predicted_iou_exponent),
+            (evidence.stabilities, config.stability_exponent),
             (evidence.consistencies, config.consistency_exponent),
         )
     )
@@ -57,6 +60,7 @@ def mask_ranking(evidence: Evidence, config: ScoringConfig) -> Tensor:
         (
             (evidence.similarities, config.rank_similarity_exponent),
             (evidence.predicted_ious, config.rank_predicted_iou_exponent),
+            (evidence.stabilities, config.rank_stability_exponent),
             (evidence.consistencies, config.rank_consistency_exponent),
         )
     )

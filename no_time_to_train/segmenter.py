@@ -167,6 +167,7 @@ class Segmenter:
         evidence = Evidence(
             similarities=matches.scores,
             predicted_ious=pooled.predicted_ious[matches.mask_indices],
+            stabilities=pooled.stabilities[matches.mask_indices],
             consistencies=pooled.consistencies[matches.mask_indices],
         )
         matches = replace(matches, scores=mask_scores(evidence, self.config.scoring))

@@ -78,6 +78,26 @@ def stability_scores(
     return high / low
 
 
+def grid_stability_scores(logits: Tensor, offset: float = 1.0) -> Tensor:
+    """Score how little each mask changes with its threshold, on the grid itself.
+
+    Cheaper than :func:`stability_scores`: nothing is resampled.
+
+    Args:
+        logits: (N, m, m) float.
+        offset: half the distance of the two thresholds, -offset and +offset; 1 as in SAM's mask generator.
+
+    Returns:
+        (N,) float32 in 0..1; 0 where the mask at the low threshold is empty.
+
+    Example:
+        >>> grid_stability_scores(torch.tensor([[[2.0, 0.5], [-0.5, -2.0]]])).item()
+        0.3333333432674408
+    """
+    high, low = ((logits > threshold).flatten(1).sum(dim=1) for threshold in (offset, -offset))
+    return high.float() / low.clamp(min=1)
+
+
 def grid_logits(rles: Sequence[Rle], mask_size: int) -> Tensor:
     """Bring masks to the mask model's grid: each cell's covered share, less a half.
 

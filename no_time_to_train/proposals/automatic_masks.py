@@ -154,7 +154,10 @@ class AutomaticMasks(AutomaticMasksConfig):
         is_whole = (masks.crop_boxes_xyxy == (0, 0, width, height)).all(axis=1)
         from_pixels = np.flatnonzero(~is_whole | (self.min_mask_region_area > 0))
         logits[from_pixels] = grid_logits([masks.rles[i] for i in from_pixels], mask_model.mask_size).to(logits.device)
-        return MaskProposals(logits, torch.from_numpy(masks.predicted_ious).to(logits.device), masks.rles)
+        predicted_ious, stabilities = (
+            torch.from_numpy(values).to(logits.device) for values in (masks.predicted_ious, masks.stability_scores)
+        )
+        return MaskProposals(logits, predicted_ious, masks.rles, stabilities)
 
     def _generate(
         self, image_size_hw: tuple[int, int], embed: Callable[[Crop], ImageEmbedding], mask_model: MaskModel

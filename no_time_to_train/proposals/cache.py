@@ -105,6 +105,7 @@ def _to_entry(pooled: PooledProposals) -> CacheEntry:
     counts = bytearray(b"".join(rle["counts"] for rle in rles))
     tensors = {
         "predicted_ious": pooled.predicted_ious,
+        "stabilities": pooled.stabilities,
         "grid_boxes_xyxy": pooled.grid_boxes_xyxy,
         "features": pooled.features,
         "consistencies": pooled.consistencies,

@@ -43,7 +43,10 @@ class Union:
         if any(part.rles is not None for part in parts):
             rles = tuple(rle for part in parts for rle in _full_size(part, image.image_size_hw))
         return MaskProposals(
-            torch.cat([part.logits for part in parts]), torch.cat([part.predicted_ious for part in parts]), rles
+            logits=torch.cat([part.logits for part in parts]),
+            predicted_ious=torch.cat([part.predicted_ious for part in parts]),
+            rles=rles,
+            stabilities=torch.cat([part.known_stabilities() for part in parts]),
         )
 
 

@@ -22,6 +22,7 @@ class PooledProposals:
     Attributes:
         predicted_ious: (N,) the mask model's own estimate of each mask's quality.
         grid_boxes_xyxy: (N, 4) float half-open boxes of the masks on the mask grid.
+        stabilities: (N,) float32 in 0..1, how little each mask changes with its threshold (SAM's stability score).
         features: (N, D) float32 mean patch features, not normalised (equation 3 of arXiv 2507.02798).
         consistencies: (N,) float32 in 0..1, mean cosine of the features under each mask to their mean.
         masks: (N, m, m) logits on the mask grid, or N run-length encoded masks of the image's size.
@@ -29,6 +30,7 @@ class PooledProposals:
     """
 
     predicted_ious: Tensor
+    stabilities: Tensor
     grid_boxes_xyxy: Tensor
     features: Tensor
     consistencies: Tensor
@@ -36,8 +38,8 @@ class PooledProposals:
     image_size_hw: tuple[int, int]
 
     def __post_init__(self) -> None:
-        per_mask = (self.predicted_ious, self.grid_boxes_xyxy, self.features, self.consistencies, self.masks)
-        counts = {len(values) for values in per_mask}
+        values = (self.predicted_ious, self.stabilities, self.grid_boxes_xyxy, self.features, self.consistencies)
+        counts = {len(of_masks) for of_masks in (*values, self.masks)}
         if len(counts) != 1:
             raise ValueError(f"every field needs one entry per mask, got lengths {sorted(counts)}")
 
@@ -73,6 +75,7 @@ def pool_proposals(
         features, consistencies = features[kept], consistencies[kept]
     return PooledProposals(
         predicted_ious=proposals.predicted_ious,
+        stabilities=proposals.known_stabilities(),
         grid_boxes_xyxy=boxes_from_masks(masks),
         features=features,
         consistencies=consistencies.clamp(0, 1),

@@ -20,6 +20,7 @@ def make_pooled(num_masks: int = 5, seed: int = 0, **changes) -> PooledProposals
     generator = torch.Generator().manual_seed(seed)
     fields = {
         "predicted_ious": torch.rand(num_masks, generator=generator),
+        "stabilities": torch.rand(num_masks, generator=generator),
         "grid_boxes_xyxy": torch.rand(num_masks, 4, generator=generator),
         "features": torch.randn(num_masks, 7, generator=generator),
         "consistencies": torch.rand(num_masks, generator=generator),
@@ -46,7 +47,7 @@ def test_comes_back_as_it_was(tmp_path: Path, pooled: PooledProposals) -> None:
     cache.store("a", pooled)
     loaded = cache.load("a")
     assert loaded is not None and len(loaded) == len(pooled)
-    for name in ("predicted_ious", "grid_boxes_xyxy", "features", "consistencies"):
+    for name in ("predicted_ious", "stabilities", "grid_boxes_xyxy", "features", "consistencies"):
         torch.testing.assert_close(getattr(loaded, name), getattr(pooled, name), rtol=0, atol=0)
     assert loaded.rles() == pooled.rles()
     assert loaded.rles(torch.arange(len(pooled))[1::2]) == pooled.rles(torch.arange(len(pooled))[1::2])

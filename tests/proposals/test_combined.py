@@ -50,6 +50,12 @@ def test_masks_of_all_sources_in_their_order() -> None:
     assert proposals.rles is None
 
 
+def test_every_source_keeps_its_stabilities() -> None:
+    known = MaskProposals(torch.zeros(1, 4, 4), torch.ones(1), stabilities=torch.tensor([0.75]))
+    proposals = Union((Fixed(known), Fixed(grid_masks(1, 0.5)))).propose(encoded(), object())
+    assert proposals.known_stabilities().tolist() == [0.75, 0.0]  # the grid's logits are not above 1 anywhere
+
+
 def test_one_source_with_full_size_masks_makes_them_for_all() -> None:
     fine = np.zeros(IMAGE_SIZE_HW, bool)
     fine[3, 5] = True

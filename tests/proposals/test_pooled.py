@@ -66,6 +66,19 @@ def test_consistencies_are_never_negative() -> None:
     assert pooled.consistencies.tolist() == [0]
 
 
+def test_stabilities_are_the_sources_or_those_of_the_logits() -> None:
+    logits = torch.full((1, 8, 8), -2.0)
+    logits[0, :4] = 0.5  # 32 cells above -1, of which 8 are above 1
+    logits[0, 0] = 3.0
+    proposals = MaskProposals(logits, torch.ones(1))
+    assert pool_proposals(proposals, halves()).stabilities.tolist() == [8 / 32]
+    known = MaskProposals(logits, torch.ones(1), stabilities=torch.tensor([0.75]))
+    assert pool_proposals(known, halves()).stabilities.tolist() == [0.75]
+    assert known[torch.tensor([0])].known_stabilities().tolist() == [0.75]
+    with pytest.raises(ValueError, match=r"stabilities must be \(1,\), got \(2,\)"):
+        MaskProposals(logits, torch.ones(1), stabilities=torch.ones(2))
+
+
 def test_no_mask_at_all() -> None:
     nothing = three_masks()[torch.zeros(0, dtype=torch.long)]
     for consistency in ("none", "drop"):
@@ -75,7 +88,13 @@ def test_no_mask_at_all() -> None:
 def test_every_field_has_one_entry_per_mask() -> None:
     with pytest.raises(ValueError, match=r"one entry per mask, got lengths \[1, 2\]"):
         PooledProposals(
-            torch.ones(2), torch.zeros(2, 4), torch.zeros(1, 3), torch.ones(2), torch.zeros(2, 8, 8), (8, 8)
+            torch.ones(2),
+            torch.ones(2),
+            torch.zeros(2, 4),
+            torch.zeros(1, 3),
+            torch.ones(2),
+            torch.zeros(2, 8, 8),
+            (8, 8),
         )
 
 

@@ -57,6 +57,7 @@ class RectangleSegmenter:
         stack = stack[: len(found)]
         return PooledProposals(
             predicted_ious=torch.tensor([iou for _, iou in found]),
+            stabilities=torch.ones(len(found)),
             grid_boxes_xyxy=boxes_from_masks(stack),
             features=torch.ones(len(found), 2),
             consistencies=torch.ones(len(found)),
@@ -195,6 +196,7 @@ def pooled_rectangles(*boxes: tuple[int, int, int, int], ious: Sequence[float]) 
         mask[y1:y2, x1:x2] = 1
     return PooledProposals(
         predicted_ious=torch.tensor(ious),
+        stabilities=torch.ones(len(boxes)),
         grid_boxes_xyxy=boxes_from_masks(logits > 0),
         features=torch.zeros(len(boxes), 2),
         consistencies=torch.ones(len(boxes)),
