@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,6 +16,7 @@ import numpy as np
 from no_time_to_train.data.image_roots import normalize_file_name
 from no_time_to_train.data.images import describe_size_mismatch
 from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.files.json_files import is_id, is_number, read_json
 from no_time_to_train.ops.boxes import xywh_to_xyxy
 from no_time_to_train.structures import TargetImage
 
@@ -121,10 +120,7 @@ def read_box_file(path: Path) -> BoxFile:
     path = Path(path)
     if not path.is_file():
         raise InputFileNotFoundError(f"{path}: no such file of boxes (proposals.boxes.boxes_file).")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # JSON and Unicode errors both
-        raise InputError(f"{path} is not valid JSON ({error}).") from error
+    content = read_json(path)
     if _is_list_of_objects(content):
         return _from_results(path, content)
     if isinstance(content, dict) and all(_is_list_of_objects(content.get(key)) for key in ("images", "annotations")):
@@ -138,22 +134,24 @@ def read_box_file(path: Path) -> BoxFile:
 def _from_results(path: Path, results: list[dict[str, Any]]) -> BoxFile:
     is_by_name = any("file_name" in result for result in results)
     key = "file_name" if is_by_name else "image_id"
-    _refuse(path, [i for i, result in enumerate(results) if not _is_key(result.get(key))], f"have no {key}")
+    _refuse(path, [i for i, result in enumerate(results) if not is_id(result.get(key))], f"have no {key}")
     keys = [_name(path, result) if is_by_name else result["image_id"] for result in results]
     return BoxFile(path, is_by_name, _grouped(keys, _rows(path, results)))
 
 
 def _from_data_set(path: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> BoxFile:
-    nameless = [i for i, image in enumerate(images) if not _is_key(image.get("file_name"))]
+    nameless = [i for i, image in enumerate(images) if not is_id(image.get("file_name"))]
     _refuse(path, nameless, "have no file_name", what="images")
-    names = {image.get("id"): _name(path, image) for image in images}
+    without_id = [i for i, image in enumerate(images) if not is_id(image.get("id"))]
+    _refuse(path, without_id, "have no id, a whole number or text", what="images")
+    names = {image["id"]: _name(path, image) for image in images}
     sizes_hw = {
-        names[image.get("id")]: (int(image["height"]), int(image["width"]))
+        names[image["id"]]: (int(image["height"]), int(image["width"]))
         for image in images
-        if _is_number(image.get("height")) and _is_number(image.get("width"))
+        if is_number(image.get("height")) and is_number(image.get("width"))
     }
     boxes = [{"score": 1.0, **annotation} for annotation in annotations if not annotation.get("iscrowd")]
-    unknown = [i for i, box in enumerate(boxes) if box.get("image_id") not in names]
+    unknown = [i for i, box in enumerate(boxes) if not is_id(box.get("image_id")) or box["image_id"] not in names]
     _refuse(path, unknown, "have an image_id that is not among the images")
     rows = _grouped([names[box["image_id"]] for box in boxes], _rows(path, boxes))
     nothing = np.zeros((0, 5))
@@ -164,7 +162,7 @@ def _rows(path: Path, entries: list[dict[str, Any]]) -> np.ndarray:
     """(N, 5) xyxy and score of every entry."""
     bad_boxes = [i for i, entry in enumerate(entries) if not _is_box(entry.get("bbox"))]
     _refuse(path, bad_boxes, "have no bbox of four finite numbers [x, y, width, height]")
-    bad_scores = [i for i, entry in enumerate(entries) if not _is_number(entry.get("score"))]
+    bad_scores = [i for i, entry in enumerate(entries) if not is_number(entry.get("score"))]
     _refuse(path, bad_scores, "have no score, a finite number")
     rows = np.array([[*entry["bbox"], entry["score"]] for entry in entries], np.float64).reshape(-1, 5)
     rows[:, :4] = xywh_to_xyxy(rows[:, :4])
@@ -189,16 +187,8 @@ def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
-def _is_key(value: Any) -> bool:
-    return isinstance(value, int | str) and not isinstance(value, bool) and value != ""
-
-
 def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
 
 
 def _refuse(path: Path, positions: Sequence[int], problem: str, what: str = "boxes") -> None:

@@ -6,28 +6,32 @@ message per kind of problem, and whatever is changed or left out is said through
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
-from no_time_to_train.data.image_roots import locate_images, normalize_file_name
+from no_time_to_train.data.image_roots import file_name_below, is_shortened, locate_images
 from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
 from no_time_to_train.errors import InputError, InputFileNotFoundError
-from no_time_to_train.ops.rle import rle_area, rle_to_box_xyxy, segmentation_to_rle
+from no_time_to_train.files.json_files import is_number, is_text, read_json
+from no_time_to_train.ops.rle import check_segmentation, rle_area, rle_to_box_xyxy, segmentation_to_rle
 from no_time_to_train.structures import Category
 
 logger = logging.getLogger(__name__)
 
 _NUM_SHOWN = 5
+MAX_PIXELS = 2**31
+"""Of an image: run lengths have 32 bits."""
+_MAX_COORDINATE_PX = 1e7
 
 
-def read_coco(path: Path, images: Path | None = None, *, ignore_as_crowd: bool = False) -> CocoDataset:
+def read_coco(
+    path: Path, images: Path | None = None, *, ignore_as_crowd: bool = False, crowds_are_objects: bool = False
+) -> CocoDataset:
     """Read a COCO annotation file.
 
     Args:
@@ -35,22 +39,33 @@ def read_coco(path: Path, images: Path | None = None, *, ignore_as_crowd: bool =
         images: folder of the images, looked into only where the file gives no image sizes; None: see
             :func:`~no_time_to_train.data.image_roots.locate_images`.
         ignore_as_crowd: take ``"ignore": 1`` as ``"iscrowd": 1`` (COCO's evaluator knows only the latter).
+        crowds_are_objects: take no notice of either: CVAT and Datumaro write ``"iscrowd": 1`` for every object that was
+            painted with a brush or made by SAM.
 
     Raises:
         InputFileNotFoundError: no such file, or images are missing whose sizes are needed.
         InputError: not JSON, not COCO, or contradictory (duplicate image ids, RLEs of another size ...).
     """
     path = Path(path)
-    return parse_coco(load_coco(path), path, images, ignore_as_crowd=ignore_as_crowd)
+    return parse_coco(
+        load_coco(path), path, images, ignore_as_crowd=ignore_as_crowd, crowds_are_objects=crowds_are_objects
+    )
 
 
 def parse_coco(
-    data: dict[str, list[dict[str, Any]]], path: Path, images: Path | None = None, *, ignore_as_crowd: bool = False
+    data: dict[str, list[dict[str, Any]]],
+    path: Path,
+    images: Path | None = None,
+    *,
+    ignore_as_crowd: bool = False,
+    crowds_are_objects: bool = False,
 ) -> CocoDataset:
     """The same for what :func:`load_coco` gave; ``path`` is what messages name."""
     coco_images = _read_images(data["images"], path, images)
-    categories = _read_categories(data["categories"], path)
-    reader = _AnnotationReader(path, coco_images, categories, ignore_as_crowd)
+    used_ids = {_as_id(raw.get("category_id")) for raw in data["annotations"]}
+    categories = _read_categories(data["categories"], used_ids, path)
+    crowd_keys = () if crowds_are_objects else ("iscrowd", "ignore") if ignore_as_crowd else ("iscrowd",)
+    reader = _AnnotationReader(path, coco_images, categories, crowd_keys)
     annotations = _number_from_one(reader.read(data["annotations"]), path)
     return CocoDataset(
         name=str(path),
@@ -65,10 +80,7 @@ def load_coco(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The raw entries of a COCO file, checked only for being lists of objects; raises like :func:`read_coco`."""
     if not path.is_file():
         raise InputFileNotFoundError(f"{path}: no such annotation file.")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # JSON and Unicode errors both
-        raise InputError(f"{path} is not valid JSON ({error}). Export it again.") from error
+    data = read_json(path)
     if isinstance(data, list):
         raise InputError(
             f"{path} is a list (COCO results?), not a COCO data set with images, annotations and categories."
@@ -89,24 +101,32 @@ def load_coco(path: Path) -> dict[str, list[dict[str, Any]]]:
 def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | None) -> list[CocoImage]:
     names: dict[int | str, str] = {}
     sizes: dict[int | str, tuple[int, int] | None] = {}
-    conflicts, no_id, outside = [], [], []
+    shortened: dict[str, str] = {}
+    conflicts, no_id, nameless, too_large = [], [], [], []
     for position, raw in enumerate(raw_images):
         image_id = _as_id(raw.get("id"))
+        # LVIS has no file names but the URL that ends in one.
+        given = str(raw.get("file_name") or str(raw.get("coco_url", "")).rsplit("/")[-1])
         try:
-            # LVIS has no file names but the URL that ends in one.
-            file_name = normalize_file_name(str(raw.get("file_name") or str(raw.get("coco_url", "")).rsplit("/")[-1]))
+            file_name = file_name_below(given)
         except InputError:
-            outside.append(f"{raw.get('file_name')!r}")
+            nameless.append(ascii(raw.get("file_name")))
             continue
         if image_id is None:
             no_id.append(f"{file_name} (entry {position})")
-        elif names.setdefault(image_id, file_name) != file_name:
+            continue
+        if names.setdefault(image_id, file_name) != file_name:
             conflicts.append(f"image id {image_id} used by {names[image_id]} and {file_name}")
-        else:
-            sizes[image_id] = _size_hw(raw)
+            continue
+        if is_shortened(given) and shortened.setdefault(file_name, given) != given:
+            conflicts.append(f"{ascii(shortened[file_name])} and {ascii(given)} both end in {file_name}")
+        sizes[image_id] = _size_hw(raw)
+        if (size := sizes[image_id]) is not None and size[0] * size[1] > MAX_PIXELS:
+            too_large.append(f"{file_name}: {size[1]}x{size[0]}")
     _refuse(path, no_id, "images must have an id, a whole number or text")
-    _refuse(path, outside, "images must have a file_name below the images folder")
-    _refuse(path, conflicts, "images share an id with another one; give each its own")
+    _refuse(path, nameless, "images must have a file_name, text that names a file below the images folder")
+    _refuse(path, conflicts, "images share an id or a file with another one; give each its own")
+    _refuse(path, too_large, f"images have more than {MAX_PIXELS} pixels; correct their height and width")
     if len(names) < len(raw_images):
         logger.warning("%s lists %d images twice; each is used once.", path, len(raw_images) - len(names))
     return _with_sizes(names, sizes, path, images)
@@ -123,18 +143,28 @@ def _with_sizes(
     return [CocoImage(image_id, names[image_id], size) for image_id, size in sizes.items() if size is not None]
 
 
-def _read_categories(raw_categories: list[dict[str, Any]], path: Path) -> list[Category]:
+def _read_categories(
+    raw_categories: list[dict[str, Any]], used_ids: Collection[int | str | None], path: Path
+) -> list[Category]:
+    """Every category; of several with one name those that something is annotated with."""
     categories: set[Category] = set()
     wrong = []
     for raw in raw_categories:
-        category_id = _as_id(raw.get("id"))
-        if isinstance(category_id, int) and raw.get("name"):
-            categories.add(Category(category_id, str(raw["name"])))
+        category_id, name = _as_id(raw.get("id")), raw.get("name")
+        name = str(name) if is_number(name) else name
+        if isinstance(category_id, int) and name and is_text(name):
+            categories.add(Category(category_id, name))
         else:
-            wrong.append(str(raw))
+            wrong.append(ascii(raw))
     _refuse(path, wrong, "categories must have a whole number as id and a name")
+    # Roboflow exports have the project's name as category 0, which may be a class's too.
+    used_names = {category.name for category in categories if category.id in used_ids}
+    counts = Counter(category.name for category in categories)
+    surplus = {c for c in categories if counts[c.name] > 1 and c.name in used_names and c.id not in used_ids}
+    _warn(path, sorted(f"{c.name} (id {c.id})" for c in surplus), "categories have another's name and no use; left out")
+    categories -= surplus
     for attribute in ("id", "name"):
-        counts = Counter(getattr(category, attribute) for category in categories)
+        counts = Counter(str(getattr(category, attribute)) for category in categories)
         repeated = [f"{attribute} {value!r}" for value, count in counts.items() if count > 1]
         _refuse(path, repeated, "ids or names are shared by several categories; give each its own")
     return sorted(categories, key=lambda category: category.id)
@@ -144,12 +174,12 @@ class _AnnotationReader:
     """Turns raw annotations into clean ones and gathers, by kind, what is wrong with them."""
 
     def __init__(
-        self, path: Path, images: Sequence[CocoImage], categories: Sequence[Category], ignore_as_crowd: bool
+        self, path: Path, images: Sequence[CocoImage], categories: Sequence[Category], crowd_keys: Sequence[str]
     ) -> None:
         self._path = path
         self._images = {image.id: image for image in images}
         self._category_ids = {category.id for category in categories}
-        self._ignore_as_crowd = ignore_as_crowd
+        self._crowd_keys = crowd_keys
         self._faults: dict[str, list[str]] = defaultdict(list)
         self._left_out: dict[str, list[str]] = defaultdict(list)
 
@@ -169,17 +199,21 @@ class _AnnotationReader:
 
     def _read_one(self, raw: dict[str, Any], position: int) -> CocoAnnotation | None:
         source_id = _as_id(raw.get("id"))
-        label = f"annotation {source_id}" if source_id is not None else f"annotation number {position + 1} of the list"
+        label = (
+            f"annotation {_printable(source_id)}"
+            if source_id is not None
+            else f"annotation number {position + 1} of the list"
+        )
         image_id = _as_id(raw.get("image_id"))
         image = None if image_id is None else self._images.get(image_id)
         category_id = _as_id(raw.get("category_id"))
         if image is None:
             problem = "annotations have an image_id that is not among the images (text '7' is not the number 7)"
-            self._left_out[problem].append(f"{label}: {raw.get('image_id')!r}")
+            self._left_out[problem].append(f"{label}: {ascii(raw.get('image_id'))}")
             return None
         if not isinstance(category_id, int) or category_id not in self._category_ids:
             problem = "annotations have a category_id that is not among the categories"
-            self._left_out[problem].append(f"{label}: {raw.get('category_id')!r}")
+            self._left_out[problem].append(f"{label}: {ascii(raw.get('category_id'))}")
             return None
         try:
             return self._complete(raw, source_id, position, image, category_id)
@@ -196,7 +230,9 @@ class _AnnotationReader:
         box_xywh = _box_xywh(raw.get("bbox"), segmentation, image.size_hw)
         box_xyxy = _clip(box_xywh, image.size_hw)
         if box_xyxy[2] <= box_xyxy[0] or box_xyxy[3] <= box_xyxy[1]:
-            self._left_out["annotations have a box without area inside the image"].append(f"annotation {source_id}")
+            self._left_out["annotations have a box without area inside the image"].append(
+                f"annotation {_printable(source_id)}"
+            )
         return CocoAnnotation(
             id=0,
             source_id=source_id,
@@ -207,7 +243,7 @@ class _AnnotationReader:
             source_box_xywh=box_xywh,
             segmentation=segmentation,
             area=_area(raw.get("area"), segmentation, box_xywh, image.size_hw),
-            is_crowd=bool(raw.get("iscrowd") or (self._ignore_as_crowd and raw.get("ignore"))),
+            is_crowd=any([_flag(raw, key) for key in self._crowd_keys]),
         )
 
 
@@ -217,39 +253,52 @@ class _SizeMismatchError(InputError):
 
 def _segmentation(raw: Any, image: CocoImage) -> Segmentation | None:
     """Polygons (those of fewer than three points dropped) or RLE; None where there is nothing of the kind."""
+    if raw is None or raw == []:
+        return None
     if isinstance(raw, dict):
         if not raw.get("counts") or not _is_size(raw.get("size")):
             raise InputError("an RLE must have counts and a size [height, width]")
         mismatch = describe_size_mismatch(raw["size"], "RLE size", image.size_hw, image.file_name)
         if mismatch:
             raise _SizeMismatchError(mismatch)
-        return {"size": raw["size"], "counts": raw["counts"]}
-    if not isinstance(raw, list) or not raw:
-        return None
-    polygons = [raw] if _is_number(raw[0]) else raw
-    return [polygon for polygon in polygons if isinstance(polygon, list) and len(polygon) >= 6] or None
+        check_segmentation(raw, image.size_hw)
+        return {"size": [int(side) for side in raw["size"]], "counts": raw["counts"]}
+    polygons = [raw] if isinstance(raw, list) and is_number(raw[0]) else raw
+    check_segmentation(polygons, image.size_hw)
+    return [polygon for polygon in polygons if len(polygon) >= 6] or None
+
+
+def _flag(raw: dict[str, Any], key: str) -> bool:
+    value = raw.get(key)
+    if value is None or value == 0 or value == 1:  # true and false too
+        return bool(value)
+    raise InputError(f"{key} must be 0 or 1, got {ascii(value)[:30]}")
 
 
 def _number_from_one(annotations: Sequence[CocoAnnotation], path: Path) -> list[CocoAnnotation]:
     """Keep the file's ids where they are unique numbers and none is 0; else 1, 2, 3 ... for all."""
     ids = [annotation.source_id for annotation in annotations]
     counts = Counter(ids)
-    faults = [f"id {value!r} used {count} times" for value, count in counts.items() if count > 1]
-    faults += [f"id {value!r}" for value in counts if not isinstance(value, int) or value == 0]
+    faults = [f"id {ascii(value)} used {count} times" for value, count in counts.items() if count > 1]
+    faults += [f"id {ascii(value)}" for value in counts if not (isinstance(value, int) and 0 < value <= 2**53)]
     if not faults:
         return [replace(annotation, id=annotation.source_id) for annotation in annotations]  # type: ignore[arg-type]
-    _warn(path, faults, "annotation ids are 0, missing, text or repeated; all annotations are numbered anew from 1")
+    _warn(
+        path,
+        faults,
+        "annotation ids are below 1, missing, text, too large or repeated; all annotations are numbered anew from 1",
+    )
     return [replace(annotation, id=number) for number, annotation in enumerate(annotations, start=1)]
 
 
 def _box_xywh(
     raw: Any, segmentation: Segmentation | None, size_hw: tuple[int, int]
 ) -> tuple[float, float, float, float]:
-    if isinstance(raw, list) and len(raw) == 4 and all(_is_number(value) for value in raw):
+    if isinstance(raw, list) and len(raw) == 4 and all(is_number(v) and abs(v) <= _MAX_COORDINATE_PX for v in raw):
         x, y, width, height = (float(value) for value in raw)
         return x, y, width, height
     if segmentation is None:
-        raise InputError(f"bbox must be four finite numbers [x, y, width, height], got {raw!r}")
+        raise InputError(f"bbox must be four finite numbers [x, y, width, height] of pixels, got {ascii(raw)[:60]}")
     x1, y1, x2, y2 = rle_to_box_xyxy(segmentation_to_rle(segmentation, size_hw)).tolist()
     return x1, y1, x2 - x1, y2 - y1
 
@@ -268,7 +317,7 @@ def _clip(box_xywh: tuple[float, float, float, float], size_hw: tuple[int, int])
 def _area(
     raw: Any, segmentation: Segmentation | None, box_xywh: tuple[float, float, float, float], size_hw: tuple[int, int]
 ) -> float:
-    if _is_number(raw):
+    if is_number(raw) and raw >= 0:
         return float(raw)
     if segmentation is None:
         return box_xywh[2] * box_xywh[3]
@@ -280,8 +329,12 @@ def _as_id(value: Any) -> int | str | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, float):
-        return int(value) if value.is_integer() else None
+        return int(value) if value.is_integer() and is_number(value) else None
     return value if isinstance(value, int | str) and value != "" else None
+
+
+def _printable(value: int | str | None) -> str:
+    return value if isinstance(value, str) and is_text(value) else ascii(value)
 
 
 def _size_hw(raw: dict[str, Any]) -> tuple[int, int] | None:
@@ -290,11 +343,7 @@ def _size_hw(raw: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(_is_number(v) and v >= 1 for v in value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, list) and len(value) == 2 and all(is_number(v) and v >= 1 for v in value)
 
 
 def _refuse(path: Path, cases: Sequence[str], problem: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter
+from no_time_to_train.files.json_files import is_text
 
 
 def normalize_file_name(file_name: str) -> str:
@@ -16,15 +17,37 @@ def normalize_file_name(file_name: str) -> str:
     An absolute path (some tools write the annotator's own) is reduced to its last part.
 
     Raises:
-        InputError: the name leads out of the images folder, or is empty.
+        InputError: the name leads out of the images folder, is empty, or cannot be a file's.
     """
     name = file_name.replace("\\", "/")
-    if name.startswith("/") or re.match(r"[A-Za-z]:/", name):
+    if _is_absolute(name):
         name = name.rsplit("/", 1)[-1]
     name = posixpath.normpath(name) if name else "."
-    if name.split("/")[0] in (".", ".."):
-        raise InputError(f"file_name {file_name!r} must name a file below the images folder.")
+    if name.split("/")[0] in (".", "..") or "\0" in name or not is_text(name):
+        raise InputError(f"file_name {ascii(file_name)} must name a file below the images folder.")
     return name
+
+
+def file_name_below(file_name: str) -> str:
+    """The same, but a name that leads out of the folder is reduced to its last part, too.
+
+    Label Studio writes ``..\\..\\label-studio\\data\\media\\upload\\1\\a.jpg`` beside a folder that holds ``a.jpg``.
+
+    Raises:
+        InputError: the name is empty, or cannot be a file's.
+    """
+    name = file_name.replace("\\", "/")
+    return normalize_file_name(name.rsplit("/", 1)[-1] if is_shortened(name) else name)
+
+
+def is_shortened(file_name: str) -> bool:
+    """Whether of a ``file_name`` only the last part is used, which other images may have too."""
+    name = file_name.replace("\\", "/")
+    return _is_absolute(name) or posixpath.normpath(name).startswith("../")
+
+
+def _is_absolute(name: str) -> bool:
+    return name.startswith("/") or bool(re.match(r"[A-Za-z]:/", name))
 
 
 def locate_images(
@@ -69,9 +92,14 @@ def locate_images(
 
 
 def _usual_roots(annotations: Path) -> list[Path]:
+    """Beside the file, and for ``annotations/instances_val2017.json`` also folders of that name."""
     folder = annotations.parent
     parent = folder / ".." if folder == Path(".") else folder.parent
-    return [folder, folder / "images", parent / "images", parent]
+    roots = [folder, folder / "images", parent / "images", parent]
+    _, separator, subset = annotations.stem.partition("_")
+    if separator and subset and not subset.startswith("."):
+        roots += [parent / "images" / subset, parent / subset]
+    return roots
 
 
 def _folder_with(file_name: str, annotations: Path, images: Path | None) -> Path | None:

@@ -36,7 +36,7 @@ def read_lvis(path: Path) -> LvisDataset:
         if "coco_url" not in image:
             raise InputError(f"{path}: image {image.get('id')} has no coco_url, which LVIS files have.")
         image["file_name"] = "/".join(str(image["coco_url"]).split("/")[-2:])
-    unknown = [str(c.get("name")) for c in data["categories"] if c.get("frequency") not in FREQUENCIES]
+    unknown = [str(c.get("name")) for c in data["categories"] if str(c.get("frequency")) not in FREQUENCIES]
     if unknown:
         raise InputError(f"{path}: categories without a frequency of r, c or f: {', '.join(unknown[:5])}.")
     frequencies = {str(c.get("name")): FREQUENCIES[c["frequency"]] for c in data["categories"]}

@@ -99,7 +99,11 @@ def read_image_list(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise InputFileNotFoundError(f"{path}: no such list of images.")
-    return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} must be a list of images in UTF-8 text ({error}).") from error
+    return names
 
 
 def _read_annotation(path: Path) -> tuple[tuple[int, int], list[_Object]]:
@@ -109,8 +113,10 @@ def _read_annotation(path: Path) -> tuple[tuple[int, int], list[_Object]]:
     try:
         root = ElementTree.parse(path).getroot()
         size_hw = (_number(root, "size/height"), _number(root, "size/width"))
+        if min(size_hw) < 1:
+            raise ValueError(f"its size is {size_hw[1]}x{size_hw[0]}")
         return size_hw, list(_objects(root))
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, OverflowError, LookupError) as error:
         raise InputError(f"{path} is damaged ({error})") from error
 
 

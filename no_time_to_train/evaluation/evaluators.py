@@ -7,8 +7,9 @@ from typing import Any
 
 from no_time_to_train.config import EvaluatorConfig
 from no_time_to_train.data.coco import CocoDataset
+from no_time_to_train.data.coco_results import checked_results, read_results
 from no_time_to_train.errors import InputError
-from no_time_to_train.evaluation.instance_ap import Engine, evaluate_instances, read_results
+from no_time_to_train.evaluation.instance_ap import Engine, evaluate_instances
 from no_time_to_train.evaluation.lvis_ap import evaluate_lvis
 from no_time_to_train.evaluation.semantic_iou import evaluate_published_semantic, evaluate_semantic
 from no_time_to_train.evaluation.voc_ap import evaluate_voc
@@ -54,7 +55,10 @@ def evaluate_predictions(
     """
     if name not in _PROTOCOLS:
         raise InputError(f"evaluator {name!r} does not score predictions. Use one of: {', '.join(_PROTOCOLS)}.")
-    results = predictions if isinstance(predictions, list) else read_results(predictions)
+    if isinstance(predictions, list):
+        results = checked_results(predictions, "predictions")
+    else:
+        results = read_results(predictions)
     if name == "lvis":
         metrics = evaluate_lvis(ground_truth, results, ground_truth_file)
     else:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,8 @@ import numpy as np
 
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import describe_size_mismatch, read_coco
-from no_time_to_train.errors import InputError, InputFileNotFoundError, missing_package
+from no_time_to_train.data.coco_results import CocoResults, checked_results, read_results
+from no_time_to_train.errors import InputError, missing_package
 from no_time_to_train.evaluation.name_matching import MATCH_BY_NAME
 
 IouType = Literal["bbox", "segm"]
@@ -115,7 +115,7 @@ def evaluate_instances(
     dataset = gt if isinstance(gt, CocoDataset) else read_coco(Path(gt))
     if category_ids is not None:
         dataset = _only_categories(dataset, set(category_ids))
-    results = predictions if isinstance(predictions, list) else read_results(Path(predictions))
+    results: list[dict[str, Any]] = _checked(predictions)
     if category_ids is not None:
         results = [result for result in results if result["category_id"] in dataset.categories_by_id]
     return collect_metrics(dataset, results, iou_types, lambda iou_type: _precision(dataset, results, iou_type, engine))
@@ -163,17 +163,10 @@ def collect_metrics(
     )
 
 
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """A COCO results file. Raises InputFileNotFoundError or InputError that name it."""
-    if not path.is_file():
-        raise InputFileNotFoundError(f"{path}: no such predictions file. nttt label writes one as predictions.json.")
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}).") from error
-    if not isinstance(results, list):
-        raise InputError(f"{path} must be a COCO results list, but it is a JSON {type(results).__name__}.")
-    return results
+def _checked(predictions: list[dict[str, Any]] | str | Path) -> CocoResults:
+    if isinstance(predictions, list):
+        return checked_results(predictions, "predictions")
+    return read_results(Path(predictions))
 
 
 def _only_categories(dataset: CocoDataset, category_ids: set[int]) -> CocoDataset:
@@ -235,9 +228,19 @@ def _precision(
     """COCOeval's precision (IoU thresholds, 101 recalls, categories, areas) for 100 detections, and category ids."""
     coco_class, evaluator_class = _engine_classes(engine)
     truth = _ground_truth(dataset)
+    detections = _as_annotations(results, iou_type)
+    # COCOeval sorts image ids, which numbers and texts together cannot be.
+    in_order = sorted(
+        (image.id for image in dataset.images), key=lambda image_id: (isinstance(image_id, str), image_id)
+    )
+    numbers = {image_id: number for number, image_id in enumerate(in_order, start=1)}
+    for entry in (*truth["annotations"], *detections):
+        entry["image_id"] = numbers[entry["image_id"]]
+    for entry in truth["images"]:
+        entry["id"] = numbers[entry["id"]]
     with contextlib.redirect_stdout(io.StringIO()):
         coco_gt = _coco_object(coco_class, truth)
-        coco_dt = _coco_object(coco_class, {**truth, "annotations": _as_annotations(results, iou_type)})
+        coco_dt = _coco_object(coco_class, {**truth, "annotations": detections})
         evaluator = evaluator_class(coco_gt, coco_dt, iou_type)
         evaluator.evaluate()
         evaluator.accumulate()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from no_time_to_train.data.coco import CocoImage
+from no_time_to_train.data.coco_results import CocoResults
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.structures import Category
 
@@ -66,16 +67,26 @@ def match_categories(predicted: Sequence[Category], truth: Sequence[Category], *
 
 
 def translate(
-    results: Iterable[Mapping[str, Any]],
+    results: CocoResults,
     image_ids: Mapping[int | str, int | str],
     category_ids: Mapping[int, int],
-) -> list[dict[str, Any]]:
-    """COCO results under the ground truth's ids; those of images it does not have are left out."""
-    return [
+) -> CocoResults:
+    """COCO results under the ground truth's ids; those of images it does not have are left out.
+
+    Raises:
+        InputError: a prediction is of a category without a match.
+    """
+    unknown = sorted({result["category_id"] for result in results} - category_ids.keys())
+    if unknown:
+        raise InputError(
+            f"predictions use category ids {', '.join(map(str, unknown))}, which the labeled images' annotations do "
+            "not list. Are the two files of one run?"
+        )
+    return CocoResults(
         {**result, "image_id": image_ids[result["image_id"]], "category_id": category_ids[result["category_id"]]}
         for result in results
         if result["image_id"] in image_ids
-    ]
+    )
 
 
 def _whole_name(image: CocoImage) -> str:

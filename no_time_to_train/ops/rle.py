@@ -6,6 +6,8 @@ value changes, beginning from 0; the run lengths are their differences.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
@@ -15,7 +17,11 @@ from torch import Tensor
 
 from no_time_to_train.errors import InputError
 
-_MAX_COORDINATE_PX = 1e6  # pycocotools walks along every polygon edge pixel by pixel
+_MAX_SIDES_OUTSIDE = 4
+_MAX_PX_OUTSIDE = 1000
+"""pycocotools walks along every polygon edge pixel by pixel: how far outside of the image one may go."""
+_MAX_GROUPS = 7
+"""Characters of a number in compressed counts: more would be longer than 32 bits."""
 
 
 class Rle(TypedDict):
@@ -123,7 +129,7 @@ def mask_iou(rles: Sequence[Rle]) -> np.ndarray:
 
 
 def segmentation_to_rle(segmentation: Any, image_size_hw: tuple[int, int]) -> Rle:
-    """Encode the ``segmentation`` of a COCO annotation.
+    """Convert the ``segmentation`` of a COCO annotation to RLE.
 
     Args:
         segmentation: polygons ``[[x0, y0, x1, y1, ...], ...]`` in pixels, or an RLE dict whose counts are a list
@@ -132,81 +138,168 @@ def segmentation_to_rle(segmentation: Any, image_size_hw: tuple[int, int]) -> Rl
         image_size_hw: (height, width) of the image.
 
     Raises:
-        InputError: the segmentation is none of these, an RLE's size is not the image's, or its runs do not add up.
+        InputError: as :func:`check_segmentation`.
     """
     if isinstance(segmentation, dict):
-        return _canonical_rle(segmentation, image_size_hw)
-    if isinstance(segmentation, list | tuple):
-        return _polygons_to_rle(segmentation, image_size_hw)
-    raise InputError(
-        "A segmentation must be a list of polygons or an RLE dict with size and counts, got "
-        f"{type(segmentation).__name__}. Correct the annotation."
-    )
-
-
-def _polygons_to_rle(polygons: Sequence[Any], image_size_hw: tuple[int, int]) -> Rle:
-    parts = [_polygon_coordinates(polygon) for polygon in polygons]
-    parts = [part.tolist() for part in parts if len(part) >= 6]
+        # Runs of length 0 inside it, which other writers leave, are joined.
+        return rle_from_toggles(_checked_runs(segmentation, image_size_hw).cumsum()[:-1], image_size_hw)
+    check_segmentation(segmentation, image_size_hw)
+    parts = [[float(value) for value in polygon] for polygon in segmentation if len(polygon) >= 6]
     if not parts:
         return rle_from_toggles(np.zeros(0, np.int64), image_size_hw)
     return coco_mask.merge(coco_mask.frPyObjects(parts, *image_size_hw))
 
 
-def _polygon_coordinates(polygon: Any) -> np.ndarray:
+def check_segmentation(segmentation: Any, image_size_hw: tuple[int, int]) -> None:
+    """Check the ``segmentation`` of a COCO annotation without drawing it.
+
+    Raises:
+        InputError: it is neither polygons nor an RLE, coordinates are no finite pixels near the image, an RLE's size is
+            not the image's, or its runs do not add up.
+    """
+    if isinstance(segmentation, dict):
+        _checked_runs(segmentation, image_size_hw)
+    elif isinstance(segmentation, list | tuple):
+        limit = _MAX_SIDES_OUTSIDE * max(image_size_hw) + _MAX_PX_OUTSIDE
+        for polygon in segmentation:
+            _check_polygon(polygon, limit)
+    else:
+        raise InputError(
+            "A segmentation must be a list of polygons or an RLE dict with size and counts, got "
+            f"{_shown(segmentation)}. Correct the annotation."
+        )
+
+
+def are_compressed_counts_valid(counts: Sequence[str | bytes], num_pixels: Sequence[int]) -> np.ndarray:
+    """Tell which compressed counts are runs that add up, many at once.
+
+    Args:
+        counts: N texts.
+        num_pixels: (N,) pixels of each mask's image.
+
+    Returns:
+        (N,) bool.
+    """
+    runs, owners = _decompress(counts)
+    totals = np.bincount(owners, np.clip(runs, -1, 2**32), minlength=len(counts))  # exact: floats up to 2 ** 53
+    has_negative = np.bincount(owners[runs < 0], minlength=len(counts)) > 0
+    return ~has_negative & (totals == np.asarray(num_pixels))
+
+
+def _check_polygon(polygon: Any, limit: int) -> None:
     try:
-        coordinates = np.asarray(polygon, np.float64)
-    except (TypeError, ValueError):
-        coordinates = np.zeros(())
-    if coordinates.ndim != 1 or len(coordinates) % 2:
+        is_flat = isinstance(polygon, list | tuple) and len(polygon) % 2 == 0
+        # The norm is quick, at least as large as every coordinate, and not finite where one is not.
+        is_near = (
+            not is_flat
+            or math.hypot(*polygon) <= limit
+            or (math.isfinite(math.hypot(*polygon)) and -limit <= min(polygon) and max(polygon) <= limit)
+        )
+    except TypeError:
+        is_flat = is_near = False
+    except OverflowError:
+        is_near = False
+    if not is_flat:
         raise InputError(
             "Each polygon of a segmentation must be a flat list of pairs [x0, y0, x1, y1, ...], got "
-            f"{str(polygon)[:60]}. Correct the annotation (one list of numbers inside one list of polygons)."
+            f"{_shown(polygon)}. Correct the annotation (one list of numbers inside one list of polygons)."
         )
-    if not (np.abs(coordinates) <= _MAX_COORDINATE_PX).all():
+    if not is_near:
         raise InputError(
-            f"Polygon coordinates must be finite pixels of the image, got {coordinates.min():g} to "
-            f"{coordinates.max():g}. Correct the annotation."
+            f"Polygon coordinates must be finite pixels of the image or near it (up to {limit}), got "
+            f"{_shown(polygon)}. Correct the annotation."
         )
-    return coordinates
 
 
-def _canonical_rle(rle: dict[str, Any], image_size_hw: tuple[int, int]) -> Rle:
-    """Check an RLE from a file; runs of length 0 inside it, which other writers leave, are joined."""
+def _checked_runs(rle: dict[str, Any], image_size_hw: tuple[int, int]) -> np.ndarray:
+    """Return the run lengths of an RLE from a file."""
     if not {"size", "counts"} <= rle.keys():
-        raise InputError(f"An RLE segmentation must have size and counts, got the keys {sorted(rle)}.")
-    size, counts = rle["size"], rle["counts"]
-    if list(size) != list(image_size_hw):
         raise InputError(
-            f"RLE size is {list(size)} but the image is {list(image_size_hw)} (height, width). "
-            "Was the image resized after labeling?"
+            f"An RLE segmentation must have size and counts, got the keys {sorted(map(str, rle))}. Correct the "
+            "annotation."
         )
-    lengths = _decompress_counts(counts) if isinstance(counts, str | bytes) else np.asarray(counts)
+    size, counts = rle["size"], rle["counts"]
+    if not isinstance(size, list | tuple) or list(size) != list(image_size_hw):
+        raise InputError(
+            f"RLE size is {_shown(size)} but the image is {list(image_size_hw)} (height, width). "
+            "Was the image resized after labelling?"
+        )
+    lengths = _decompress([counts])[0] if isinstance(counts, str | bytes) else _whole_numbers(counts)
     num_pixels = image_size_hw[0] * image_size_hw[1]
-    if lengths.dtype.kind not in "iu" or lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != num_pixels:
+    if not len(lengths) or lengths.min() < 0 or lengths.max() > num_pixels or lengths.sum() != num_pixels:
         raise InputError(
             f"The runs of an RLE of size {list(size)} must be whole numbers of at least 0 that add up to {num_pixels}, "
-            f"got {str(counts)[:60]}. The annotation is damaged: write it again."
+            f"got {_shown(counts)}. The annotation is damaged: write it again."
         )
-    return rle_from_toggles(lengths.cumsum()[:-1], image_size_hw)
+    return lengths
 
 
-def _decompress_counts(text: str | bytes) -> np.ndarray:
-    """Run lengths of compressed counts; what is no such text gives lengths that cannot be right (an empty array).
+def _whole_numbers(counts: Any) -> np.ndarray:
+    """(N,) int64; empty where they are anything else."""
+    nothing = np.zeros(0, np.int64)
+    try:
+        lengths = np.asarray(counts)
+    except (ValueError, OverflowError):  # lists of different lengths
+        return nothing
+    return lengths.astype(np.int64) if lengths.ndim == 1 and lengths.dtype.kind in "iu" else nothing
 
-    Each number is written in groups of five bits, lowest first, as characters from "0" on; bit 5 says that more
-    follow, and bit 4 of the last group is the sign. From the fourth on, a number is the difference to the last but one.
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value, safe to print."""
+    text = ascii(value[:30] if isinstance(value, list | tuple | str | bytes) else value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _decompress(counts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Run lengths of N compressed counts, one after the other, and (R,) the index of the counts each is from.
+
+    What is no such text has one run of -1. Each number is written in groups of five bits, lowest first, as characters
+    from "0" on; bit 5 says that more follow, and bit 4 of the last group is the sign. From the fourth on, a number is
+    the difference to the last but one.
     """
-    encoded = text.encode("ascii", "replace") if isinstance(text, str) else text
-    codes = np.frombuffer(encoded, np.uint8).astype(np.int64) - 48
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        return np.zeros(0, np.int64)
-    ends = np.flatnonzero(codes & 32 == 0) + 1
+    if not counts:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    texts = [_encoded(text) for text in counts]
+    codes = np.frombuffer(b"".join(texts), np.uint8) - np.uint8(48)
+    ends = np.flatnonzero(codes < 32) + 1
     starts = np.concatenate([[0], ends[:-1]])
-    if (ends - starts).max() > 7:  # more bits than a 32-bit length has
-        return np.zeros(0, np.int64)
-    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts))
-    numbers = np.add.reduceat((codes & 31) << shifts, starts)
-    numbers -= (codes[ends - 1] >> 4 & 1) << 5 * (ends - starts)
-    numbers[1::2] = numbers[1::2].cumsum()
-    numbers[2::2] = numbers[2::2].cumsum()
-    return numbers
+    lengths = ends - starts
+    numbers = (codes[starts] & 31).astype(np.int64)
+    for place in range(1, lengths.max()):
+        longer = np.flatnonzero(lengths > place)
+        numbers[longer] += (codes[starts[longer] + place] & 31).astype(np.int64) << 5 * place
+    numbers -= (codes[ends - 1] >> 4 & 1).astype(np.int64) << 5 * lengths
+    text_starts = np.cumsum([0, *(len(text) for text in texts)])
+    firsts = np.searchsorted(starts, text_starts)  # of the numbers; one more for the end
+    for first_of_chain in (1, 2):  # the first run stands alone, the second and the third begin a chain each
+        _add_up_chains(numbers, firsts, first_of_chain)
+    return numbers, np.repeat(np.arange(len(texts)), np.diff(firsts))
+
+
+def _add_up_chains(numbers: np.ndarray, firsts: np.ndarray, offset: int) -> None:
+    """Replace every second number from ``offset`` on, in each part that begins at ``firsts``, by the sum so far."""
+    sizes = np.maximum(np.diff(firsts) - offset + 1, 0) // 2
+    begins = np.cumsum(sizes) - sizes
+    own = np.arange(sizes.sum()) - np.repeat(begins, sizes)
+    chain = np.repeat(firsts[:-1] + offset, sizes) + 2 * own
+    sums = np.concatenate([[0], numbers[chain].cumsum()])
+    numbers[chain] = sums[1:] - np.repeat(sums[begins], sizes)
+
+
+_INVALID = b"O"
+"""Reads as the number -1."""
+
+
+def _encoded(text: str | bytes) -> bytes:
+    """Return the text, or one run of -1 where it is no text of compressed counts."""
+    try:
+        encoded = text.encode("ascii") if isinstance(text, str) else text
+    except UnicodeEncodeError:
+        return _INVALID
+    is_valid = bool(encoded) and not encoded.translate(None, _ALPHABET) and encoded[-1] < 48 + 32
+    return encoded if is_valid and not _TOO_LONG.search(encoded) else _INVALID
+
+
+_ALPHABET = bytes(range(48, 48 + 64))
+_TOO_LONG = re.compile(rb"[P-o]{%d}" % _MAX_GROUPS)
+"""Characters that say that more follow; the last of seven must not."""

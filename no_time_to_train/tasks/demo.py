@@ -13,7 +13,8 @@ from no_time_to_train import build
 from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.config import BenchConfig, BenchmarkConfig
 from no_time_to_train.data.coco import write_coco
-from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances, read_results
+from no_time_to_train.data.coco_results import read_results
+from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances
 from no_time_to_train.files.formats import write_jpeg, write_json
 from no_time_to_train.outputs.drawing import picture_sheet
 from no_time_to_train.reports.metrics_table import describe_metrics

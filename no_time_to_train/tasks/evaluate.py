@@ -11,8 +11,9 @@ from typing import Any
 from no_time_to_train.data.categories import select_categories
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
+from no_time_to_train.data.coco_results import read_results
 from no_time_to_train.errors import InputError, InputFileNotFoundError, counted
-from no_time_to_train.evaluation.instance_ap import Engine, InstanceMetrics, evaluate_instances, read_results
+from no_time_to_train.evaluation.instance_ap import Engine, InstanceMetrics, evaluate_instances
 from no_time_to_train.evaluation.name_matching import match_categories, match_images, translate
 from no_time_to_train.files.formats import write_json
 

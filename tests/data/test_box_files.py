@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from no_time_to_train.data.box_files import BoxFile, read_box_file
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.structures import TargetImage
+from tests.mutations import mutated
 
 A, B = (TargetImage(Path("photos") / name, name, number) for number, name in enumerate(("sub/a.jpg", "b.jpg"), start=1))
 SIZE_HW = (60, 80)
@@ -134,3 +136,24 @@ def test_rows_are_grouped_in_file_order(read) -> None:
     scores = np.linspace(0, 1, 30)
     file = read([result([0, 0, 1, 1], score, image_id=i % 2 + 1) for i, score in enumerate(scores)])
     assert file.boxes(A, SIZE_HW)[1].tolist() == scores[::2].tolist()
+
+
+VALID_RESULTS = [{"image_id": 1, "bbox": [0, 0, 4, 3], "score": 0.5}, {"image_id": 2, "bbox": [0, 0, 4, 3], "score": 1}]
+VALID_DATA_SET = {
+    "images": [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 5}],
+    "annotations": [{"image_id": 1, "bbox": [0, 0, 4, 3], "iscrowd": 0}],
+}
+
+
+@given(mutated(VALID_RESULTS) | mutated(VALID_DATA_SET))
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_file_is_one_clear_error(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "boxes.json"
+    path.write_text(json.dumps(content))
+    try:
+        file = read_box_file(path)
+    except InputError as error:
+        assert str(path) in str(error)
+        str(error).encode("utf-8")
+    else:
+        assert all(np.isfinite(rows).all() for rows in file.rows.values())

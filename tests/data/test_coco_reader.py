@@ -3,11 +3,15 @@ import logging
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.evaluation.instance_ap import evaluate_instances
+from tests.mutations import mutated
 
 SQUARE = [[10, 10, 20, 10, 20, 20, 10, 20]]
 
@@ -74,7 +78,7 @@ def test_missing_box_is_the_mask_s(read):
     assert read([annotation(bbox=None, segmentation=SQUARE)]).annotations[0].box_xyxy == (10, 10, 20, 20)
 
 
-@pytest.mark.parametrize("empty", [[], None, [[]], [[1, 2, 3, 4]], "text"])
+@pytest.mark.parametrize("empty", [[], None, [[]], [[1, 2, 3, 4]]])
 def test_no_usable_segmentation_means_box_only(read, empty):
     dataset = read([annotation(segmentation=empty)])
     assert dataset.annotations[0].segmentation is None and not dataset.has_masks
@@ -156,8 +160,83 @@ def test_sizes_come_from_the_files_where_the_json_has_none(read, tmp_path):
 
 def test_names_come_from_the_url_where_there_is_no_other(read):
     assert read(images=[image(file_name=None, coco_url="http://x/train2017/7.jpg")]).images[0].file_name == "7.jpg"
-    with pytest.raises(InputError, match="file_name below the images folder"):
-        read(images=[image(file_name="../secret.jpg")])
+    with pytest.raises(InputError, match="names a file below the images folder"):
+        read(images=[image(file_name="..")])
+
+
+def test_names_that_lead_out_are_reduced_to_their_last_part(read):
+    """As Label Studio writes them since 1.16; two images of one name would be the same file."""
+    name = "..\\..\\label-studio\\data\\media\\upload\\1\\7-a.jpg"
+    assert read(images=[image(file_name=name)]).images[0].file_name == "7-a.jpg"
+    for other in ("..\\..\\label-studio\\data\\media\\upload\\2\\7-a.jpg", "/home/somebody/7-a.jpg"):
+        with pytest.raises(InputError, match=r"share an id or a file.*both end in 7-a\.jpg"):
+            read(images=[image(file_name=name), image(id=2, file_name=other)])
+
+
+def test_an_unused_category_may_have_another_s_name(read, warnings):
+    """As in exports of Roboflow, whose category 0 is the project."""
+    both = [{"id": 0, "name": "boat"}, {"id": 1, "name": "boat"}]
+    dataset = read([annotation()], categories=both)
+    assert [(c.id, c.name) for c in dataset.categories] == [(1, "boat")]
+    assert "1 categories have another's name and no use; left out: boat (id 0)" in warnings.text
+    with pytest.raises(InputError, match="ids or names are shared"):
+        read([annotation(), annotation(id=2, category_id=0)], categories=both)
+
+
+def test_crowds_are_objects_on_request(read):
+    marked = [annotation(iscrowd=1), annotation(id=2, ignore=1)]
+    assert [a.is_crowd for a in read(marked).annotations] == [True, False]
+    assert [a.is_crowd for a in read(marked, crowds_are_objects=True, ignore_as_crowd=True).annotations] == [False] * 2
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"segmentation": "text"}, "list of polygons or an RLE"),
+        ({"segmentation": 7}, "list of polygons or an RLE"),
+        ({"segmentation": {}}, "an RLE must have counts"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "flat list of pairs"),
+        ({"segmentation": [[1, 2, 3, None, 5, 6]]}, "flat list of pairs"),
+        ({"segmentation": [[1, 2, 3, "4", 5, 6]]}, "flat list of pairs"),
+        ({"segmentation": [[1, 2, 3, NAN, 5, 6]]}, "finite pixels"),
+        ({"segmentation": [[1, 2, 3, float("inf"), 5, 6]]}, "finite pixels"),
+        ({"segmentation": [[1, 2, 3, 1e9, 5, 6]]}, "finite pixels"),
+        ({"segmentation": [SQUARE]}, "flat list of pairs"),
+        ({"segmentation": {"size": [40, 60], "counts": [1, 2]}}, "add up to 2400"),
+        ({"segmentation": {"size": [40, 60], "counts": [1200.5, 1199.5]}}, "whole numbers"),
+        ({"segmentation": {"size": [40, 60], "counts": [[2400]]}}, "whole numbers"),
+        ({"segmentation": {"size": [40, 60], "counts": "garbage \ud800"}}, "add up to 2400"),
+        ({"bbox": [1, 2, 1e9, 4]}, "four finite numbers"),
+        ({"iscrowd": "0"}, "iscrowd must be 0 or 1, got '0'"),
+        ({"iscrowd": [1]}, "iscrowd must be 0 or 1"),
+    ],
+)
+def test_damaged_annotations_are_refused_with_their_id(read, changes, problem):
+    with pytest.raises(InputError, match=rf"refs\.json: 1 annotations are damaged: annotation 8: .*{problem}"):
+        read([annotation(id=8, **changes)])
+
+
+@pytest.mark.parametrize("ids", [[-1, 2], [10**30, 2]])
+def test_ids_that_evaluators_cannot_hold_are_renumbered(read, warnings, ids):
+    assert [a.id for a in read([annotation(id=i) for i in ids]).annotations] == [1, 2]
+
+
+def test_images_and_categories_that_cannot_be(read):
+    for images, problem in (
+        ([image(file_name="\ud800.jpg")], "text that names a file"),
+        ([image(file_name="a\0.jpg")], "text that names a file"),
+        ([image(height=10**6, width=10**6)], "have more than 2147483648 pixels"),
+        ([image(id=[1])], "must have an id"),
+        ([image(id=float("inf"))], "must have an id"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            read(images=images)
+    for categories in ([{"id": 1, "name": "\ud800"}], [{"id": 1, "name": ["a"]}], [{"id": [1], "name": "a"}]):
+        with pytest.raises(InputError, match="whole number as id and a name"):
+            read(categories=categories)
 
 
 def test_stray_annotations_are_left_out_with_a_warning(read, warnings):
@@ -188,6 +267,8 @@ def test_category_rules(read):
     ("text", "message"),
     [
         ("{", "not valid JSON"),
+        ("[" * 200_000, "nested too deeply"),
+        ("9" * 5000, "not valid JSON"),
         ("[]", "is a list"),
         ("3", "not a COCO data set"),
         ('{"images": [], "annotations": []}', "no list: categories"),
@@ -205,3 +286,31 @@ def test_foreign_files(tmp_path, text, message):
 def test_byte_order_mark_is_tolerated(tmp_path):
     (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}', encoding="utf-8-sig")
     assert read_coco(tmp_path / "a.json").images == ()
+
+
+RLE_TEXT = coco_mask.encode(np.asfortranarray(np.eye(40, 60, dtype=np.uint8)))["counts"].decode()
+VALID = {
+    "images": [image(), image(id=2, file_name="b.jpg")],
+    "annotations": [
+        annotation(segmentation=SQUARE),
+        annotation(id=2, segmentation={"size": [40, 60], "counts": [400, 40, 1960]}, iscrowd=1),
+        annotation(id=3, image_id=2, segmentation={"size": [40, 60], "counts": RLE_TEXT}),
+    ],
+    "categories": [{"id": 1, "name": "boat"}, {"id": 5, "name": "bird"}],
+}
+
+
+@given(mutated(VALID))
+@settings(max_examples=400, deadline=None)
+def test_a_damaged_file_is_one_clear_error_or_a_data_set_that_can_be_scored(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "damaged.json"
+    path.write_text(json.dumps(data))
+    try:
+        dataset = read_coco(path)
+    except (InputError, InputFileNotFoundError) as error:
+        assert str(path.parent) in str(error)
+        str(error).encode("utf-8")
+        return
+    assert isinstance(dataset, CocoDataset)
+    json.dumps(dataset.to_dict(), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    evaluate_instances(dataset, [])

@@ -20,15 +20,18 @@ def test_names_are_normalised(name, expected):
     assert normalize_file_name(name) == expected
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "x/../../a.jpg", "", ".", "..", "..\\a.jpg"])
+@pytest.mark.parametrize("name", ["../a.jpg", "x/../../a.jpg", "", ".", "..", "..\\a.jpg", "\ud800", "a\0b"])
 def test_names_that_leave_the_root_are_refused(name):
     with pytest.raises(InputError, match="below the images folder"):
         normalize_file_name(name)
 
 
-@pytest.mark.parametrize("folder", ["project/refs", "project", "project/images", "project/refs/images"])
+@pytest.mark.parametrize(
+    "folder",
+    ["project/refs", "project", "project/images", "project/refs/images", "project/images/default", "project/default"],
+)
 def test_usual_folders_are_found(tmp_path, folder):
-    annotations = tmp_path / "project" / "refs" / "annotations.json"
+    annotations = tmp_path / "project" / "refs" / "instances_default.json"
     for path in (annotations.parent, tmp_path / folder):
         path.mkdir(parents=True, exist_ok=True)
     (tmp_path / folder / "a.jpg").touch()

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.errors import InputError
 from no_time_to_train.evaluation import instance_ap
 
 HEIGHT, WIDTH = 60, 80
@@ -217,13 +217,3 @@ def test_boxes_are_compared_as_the_file_has_them(evaluate_instances) -> None:
     gt = dataset([annotation(1, 1, 9, (-20, 0, 40, 40))])
     metrics = evaluate_instances(gt, [result(1, 9, (-20, 0, 40, 40), 0.9)], iou_types=("bbox",))
     assert metrics.overall["box"].nAP == pytest.approx(100)
-
-
-def test_unusable_predictions_files(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.json"
-    with pytest.raises(InputFileNotFoundError, match="nttt label writes one"):
-        instance_ap.read_results(path)
-    for text, message in (("{", "not valid JSON"), ("{}", "COCO results list, but it is a JSON dict")):
-        path.write_text(text)
-        with pytest.raises(InputError, match=message):
-            instance_ap.read_results(path)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from no_time_to_train.data.coco import CocoImage
+from no_time_to_train.data.coco_results import checked_results
 from no_time_to_train.errors import InputError
 from no_time_to_train.evaluation.name_matching import match_categories, match_images, translate
 from no_time_to_train.structures import Category
@@ -35,5 +36,8 @@ def test_categories_must_agree_or_be_mapped_by_name() -> None:
 
 
 def test_translate_leaves_out_unknown_images() -> None:
-    results = [{"image_id": 1, "category_id": 0, "score": 0.5}, {"image_id": 2, "category_id": 0, "score": 0.4}]
+    entries = [{"image_id": 1, "category_id": 0, "score": 0.5}, {"image_id": 2, "category_id": 0, "score": 0.4}]
+    results = checked_results(entries, "predictions")
     assert translate(results, {1: "x"}, {0: 9}) == [{"image_id": "x", "category_id": 9, "score": 0.5}]
+    with pytest.raises(InputError, match="category ids 0, which the labeled images' annotations do not list"):
+        translate(results, {1: "x"}, {1: 9})

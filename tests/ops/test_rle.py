@@ -9,6 +9,8 @@ from pycocotools import mask as coco_mask
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.ops.rle import (
+    are_compressed_counts_valid,
+    check_segmentation,
     decode_rle,
     encode_mask,
     encode_mask_crop,
@@ -147,3 +149,51 @@ def test_nothing_left_is_an_empty_mask(segmentation: list) -> None:
 def test_damaged_segmentations(segmentation: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         segmentation_to_rle(segmentation, (4, 5))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_compressed_counts_are_checked_at_once(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    masks = [rng.random((int(h), int(w))) < rng.random() for h, w in rng.integers(1, 40, (30, 2))]
+    texts = [encode_mask(mask)["counts"].decode() for mask in masks]
+    num_pixels = [mask.size for mask in masks]
+    assert are_compressed_counts_valid(texts, num_pixels).all()
+    broken = list(texts)
+    for position, text in enumerate(["", "o", "not runs é", "\ud800", "ZZZZZZZZZ0", "0", texts[6] + "1", "oooooooo0"]):
+        broken[position] = text
+    valid = are_compressed_counts_valid(broken, num_pixels)
+    assert valid.tolist() == [False] * 8 + [True] * 22
+    assert not are_compressed_counts_valid(texts, [size + 1 for size in num_pixels]).any()
+    assert are_compressed_counts_valid([], []).shape == (0,)
+
+
+@given(st.text(alphabet=[chr(48 + n) for n in range(64)], max_size=12), st.integers(1, 12), st.integers(1, 12))
+def test_only_texts_of_a_mask_are_valid(text: str, height: int, width: int) -> None:
+    """Whatever is called valid can be decoded and gives the same runs again."""
+    if are_compressed_counts_valid([text], [height * width])[0]:
+        rle = segmentation_to_rle({"size": [height, width], "counts": text}, (height, width))
+        decoded = coco_mask.decode({"size": [height, width], "counts": text})
+        assert (decode_rle(rle) == decoded.astype(bool)).all()
+    else:
+        with pytest.raises(InputError):
+            segmentation_to_rle({"size": [height, width], "counts": text}, (height, width))
+
+
+NUMBERS = st.one_of(
+    st.integers(-(10**400), 10**400), st.floats(), st.none(), st.booleans(), st.text(max_size=3), st.integers(0, 20)
+)
+JSON = st.recursive(NUMBERS, lambda inner: st.lists(inner, max_size=8), max_leaves=20)
+
+
+@given(JSON | st.fixed_dictionaries({"size": JSON | st.just([4, 5]), "counts": JSON}) | st.lists(st.lists(NUMBERS)))
+@settings(max_examples=300)
+def test_anything_is_a_mask_or_one_clear_error(segmentation: object) -> None:
+    try:
+        rle = segmentation_to_rle(segmentation, (4, 5))
+    except InputError as error:
+        assert str(error).isprintable()
+        with pytest.raises(InputError):
+            check_segmentation(segmentation, (4, 5))
+    else:
+        check_segmentation(segmentation, (4, 5))
+        assert decode_rle(rle).shape == (4, 5)
