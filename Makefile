@@ -1,13 +1,14 @@
 # make demo   the bundled models on the bundled pictures: a table and overlays (installs everything on the first call)
 # make test   the quick tests (a few minutes on two cores)       make test-all   the slow ones too
-# make lint   ruff and mypy                                      make clean      remove what these commands wrote
+# make lint   ruff and mypy                                      make docs       the documentation's pages, in site/
+# make clean  remove what these commands wrote
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all lint clean
+.PHONY: install demo test test-all lint docs clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -32,5 +33,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf demo_output .pytest_cache .ruff_cache .mypy_cache
+	rm -rf demo_output site .pytest_cache .ruff_cache .mypy_cache
