@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from no_time_to_train.proposals.automatic_masks import AutomaticMasks
     from no_time_to_train.references.loading import load_references
     from no_time_to_train.references.memory_bank import MemoryBank
+    from no_time_to_train.runs.progress import RunProgress
     from no_time_to_train.segmenter import Segmenter
     from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
     from no_time_to_train.tasks.check_references import CheckedReference, ReferenceReport, check_references
     from no_time_to_train.tasks.evaluate import evaluate
     from no_time_to_train.tasks.fit import fit
+    from no_time_to_train.tasks.propose import propose_folder
     from no_time_to_train.tracking.tracker import segment_video
 
 _HOME = {
@@ -41,6 +43,7 @@ _HOME = {
     "ReferenceInstance": "structures",
     "ReferenceReport": "tasks.check_references",
     "ReferenceSet": "structures",
+    "RunProgress": "runs.progress",
     "Segmenter": "segmenter",
     "build_segmenter": "build",
     "check_references": "tasks.check_references",
@@ -51,6 +54,7 @@ _HOME = {
     "fit": "tasks.fit",
     "load_references": "references.loading",
     "load_segmenter": "build",
+    "propose_folder": "tasks.propose",
     "read_image": "data.images",
     "segment_video": "tracking.tracker",
 }
@@ -68,6 +72,7 @@ __all__ = [
     "ReferenceInstance",
     "ReferenceReport",
     "ReferenceSet",
+    "RunProgress",
     "Segmenter",
     "__version__",
     "build_segmenter",
@@ -79,6 +84,7 @@ __all__ = [
     "fit",
     "load_references",
     "load_segmenter",
+    "propose_folder",
     "read_image",
     "segment_video",
 ]

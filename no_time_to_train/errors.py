@@ -151,3 +151,21 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         return f"1 {noun}"
     ending_y = noun.endswith("y") and noun[-2] not in "aeiou"
     return f"{number} {plural or (noun[:-1] + 'ies' if ending_y else noun + 's')}"
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), which is answered like Ctrl-C."""
+
+    exit_code = 143
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A run was stopped; its folder is valid and can be continued. The message says how far it came.
+
+    Attributes:
+        exit_code: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, message: str, stop: KeyboardInterrupt) -> None:
+        super().__init__(message)
+        self.exit_code: int = Terminated.exit_code if isinstance(stop, Terminated) else 130

@@ -1,6 +1,6 @@
 """The command line ``nttt``. Nothing heavy is imported before a verb runs: ``nttt --help`` answers at once.
 
-Exit codes: 0 ok, 1 bad input, 2 wrong usage, 3 environment (weights, GPU, packages), 130 interrupted.
+Exit codes: 0 ok, 1 bad input, 2 wrong usage, 3 environment (weights, GPU, packages), 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ import copy
 import errno
 import importlib
 import logging
+import shlex
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from no_time_to_train import __version__
+from no_time_to_train.commands.console import LogHandler
 from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, spell_flag
-from no_time_to_train.errors import NoTimeToTrainError, Parameter, missing_package
+from no_time_to_train.errors import NoTimeToTrainError, Parameter, RunInterrupted, Terminated, missing_package
 from no_time_to_train.models.threads import prepare_threads
 
 VERBS = {
@@ -57,12 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.overrides = _overrides(options.subparser, rest, accepted=options.takes_overrides)
         options.command = _continuing_command(arguments)
         _show_log(logging.DEBUG if options.debug else logging.WARNING, options.subparser)
-        options.run(options)
+        with _terminated_like_ctrl_c():
+            options.run(options)
     except SystemExit as finished:  # argparse has printed help, the version or what is wrong
         return finished.code if isinstance(finished.code, int) else EXIT_USAGE
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as stop:
+        return _end(stop, _continuing_command(arguments))
     except Exception as error:
         if options.debug:
             traceback.print_exc()
@@ -72,9 +77,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def _terminated_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which clusters and containers send, end the command as Ctrl-C does; for the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(stop: KeyboardInterrupt, command: Sequence[str]) -> int:
+    """Say that the command was stopped, and how it goes on."""
+    if isinstance(stop, RunInterrupted):
+        print(f"\n{stop}; continue with:\n  {shlex.join(command)}", flush=True)
+    print("Interrupted.", file=sys.stderr)
+    return getattr(stop, "exit_code", EXIT_INTERRUPTED)
+
+
 def _show_log(level: int, parser: argparse.ArgumentParser) -> None:
     """The package's own messages go to standard error; other packages' logging stays as it is."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogHandler()
     handler.setFormatter(_FlagFormatter(parser))
     logger = logging.getLogger("no_time_to_train")
     logger.handlers = [handler]

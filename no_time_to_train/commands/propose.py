@@ -34,15 +34,20 @@ def run(options: argparse.Namespace) -> None:
         overrides.append(f"proposals={_METHODS[options.method or 'semantic']}")
     elif options.method is not None:
         options.subparser.error("--method and proposals=... both choose the source of the masks; give one of them")
-    from no_time_to_train.tasks.propose import ProposeOptions, propose
+    from no_time_to_train.commands.console import console
+    from no_time_to_train.tasks.propose import propose_folder
 
-    propose(
-        ProposeOptions(
-            images=options.images,
-            out=options.out,
-            overrides=overrides,
-            limit=options.limit,
-            overwrite=options.overwrite,
-            command=options.command,
-        )
+    report = propose_folder(
+        options.images,
+        out=options.out,
+        overrides=overrides,
+        limit=options.limit,
+        overwrite=options.overwrite,
+        on_progress=console,
+        command=options.command,
+    )
+    problems = f"; {len(report.problems)} could not be read, see errors.csv" if report.problems else ""
+    print(
+        f"{report.num_masks} masks in {report.num_images} images{problems}.\n"
+        f"Look at {report.out / 'index.html'}; masks are in {report.out / 'proposals.json'}."
     )

@@ -43,13 +43,29 @@ def write_jpeg(path: Path, picture: np.ndarray) -> None:
         Image.fromarray(picture).save(unfinished, format="JPEG", quality=_JPEG_QUALITY)
 
 
+class JsonListWriter:
+    """Writes a JSON list with one entry per line as the entries come: it never is in memory as a whole."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._separator = "[\n"
+
+    def append(self, entry: Any) -> None:
+        """Write an entry."""
+        self._file.write(self._separator + json.dumps(entry, ensure_ascii=False))
+        self._separator = ",\n"
+
+    def end(self) -> None:
+        """Close the list."""
+        self._file.write("\n]" if self._separator == ",\n" else "[]")
+
+
 def write_json_list(file: TextIO, entries: Iterable[Any]) -> None:
     """Write a JSON list with one entry per line.
 
     It is written as the entries come and never is in memory as a whole.
     """
-    separator = "[\n"
+    writer = JsonListWriter(file)
     for entry in entries:
-        file.write(separator + json.dumps(entry, ensure_ascii=False))
-        separator = ",\n"
-    file.write("\n]" if separator == ",\n" else "[]")
+        writer.append(entry)
+    writer.end()

@@ -4,28 +4,65 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from no_time_to_train.files.atomic import replacing
-from no_time_to_train.files.formats import write_json_list
+from no_time_to_train.files.formats import JsonListWriter, write_json_list
 from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.outputs.summary import ImageSummary, RunSummary
 from no_time_to_train.structures import Category, coco_result
 
 NumberedRecords = Iterable[tuple[int | str, ImageRecord]]
 """Image ids with what was found in them."""
 
 
-def write_results(path: Path, records: NumberedRecords) -> None:
-    """Write ``predictions.json``, a COCO results list of every detection kept."""
-    write_result_entries(path, _results(records))
-
-
 def write_result_entries(path: Path, entries: Iterable[dict[str, Any]]) -> None:
     """Write a COCO results list of entries that are complete already."""
+    with _result_list(path) as results:
+        for entry in entries:
+            results.append(entry)
+
+
+def write_results_and_dataset(
+    results_path: Path,
+    dataset_path: Path,
+    records: NumberedRecords,
+    categories: Sequence[Category],
+    min_score: float,
+) -> RunSummary:
+    """Write both COCO files in one pass over the records, and count what is in them.
+
+    Args:
+        results_path: of a COCO results list of every detection kept.
+        dataset_path: of a COCO data set of the detections that score at least ``min_score``.
+        records: the images with their ids.
+        categories: what the category ids mean.
+        min_score: as for the data set.
+    """
+    found: list[ImageSummary] = []
+
+    with _result_list(results_path) as results:
+
+        def counted() -> Iterator[tuple[int | str, ImageRecord]]:
+            for image_id, record in records:
+                for entry in record.entries:
+                    results.append(coco_result(entry, image_id))
+                found.append(ImageSummary.of(record))
+                yield image_id, record
+
+        write_dataset(dataset_path, counted(), categories, min_score)
+    return RunSummary(tuple(found), tuple(categories), min_score)
+
+
+@contextmanager
+def _result_list(path: Path) -> Iterator[JsonListWriter]:
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        write_json_list(file, entries)
+        results = JsonListWriter(file)
+        yield results
+        results.end()
         file.write("\n")
 
 
@@ -46,12 +83,6 @@ def write_dataset(path: Path, records: NumberedRecords, categories: Sequence[Cat
         file.write(',\n"images": ')
         write_json_list(file, images)
         file.write("}\n")
-
-
-def _results(records: NumberedRecords) -> Iterator[dict[str, Any]]:
-    for image_id, record in records:
-        for entry in record.entries:
-            yield coco_result(entry, image_id)
 
 
 def _annotations(records: NumberedRecords, min_score: float, images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

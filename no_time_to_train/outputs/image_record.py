@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from no_time_to_train.files.formats import write_text
-from no_time_to_train.structures import Category, Detections
+from no_time_to_train.structures import Category, Detections, TargetImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,8 @@ class ImageRecord:
     Attributes:
         file_name: relative to the images folder, with forward slashes.
         num_bytes: size of the image file, by which a changed image is noticed.
+        sha256: of the image file, by which a changed image of the same size is noticed; None in records of earlier
+            versions.
         image_size_hw: (height, width).
         entries: of ``Detections.to_json``, best first.
     """
@@ -27,12 +30,27 @@ class ImageRecord:
     num_bytes: int
     image_size_hw: tuple[int, int]
     entries: tuple[dict[str, Any], ...]
+    sha256: str | None = None
 
     @classmethod
-    def from_detections(cls, file_name: str, num_bytes: int, detections: Detections, min_score: float) -> Self:
+    def from_detections(
+        cls, file_name: str, num_bytes: int, detections: Detections, min_score: float, sha256: str | None = None
+    ) -> Self:
         """Keep the detections that score at least ``min_score``."""
         kept = detections.scoring_at_least(min_score)
-        return cls(file_name, num_bytes, kept.image_size_hw, tuple(kept.to_json()))
+        return cls(file_name, num_bytes, kept.image_size_hw, tuple(kept.to_json()), sha256)
+
+    @classmethod
+    def of_image(cls, target: TargetImage, detections: Detections, min_score: float) -> Self:
+        """Record the detections of an image file that score at least ``min_score``."""
+        num_bytes = target.path.stat().st_size
+        return cls.from_detections(target.file_name, num_bytes, detections, min_score, _sha256(target.path))
+
+    def is_of(self, path: Path) -> bool:
+        """Return whether the image file has the contents that the record was made from."""
+        if path.stat().st_size != self.num_bytes:
+            return False
+        return self.sha256 is None or self.sha256 == _sha256(path)
 
     def to_detections(self, categories: Sequence[Category], min_score: float) -> Detections:
         """Return the detections that score at least ``min_score``."""
@@ -45,6 +63,7 @@ class ImageRecord:
         return {
             "file_name": self.file_name,
             "bytes": self.num_bytes,
+            **({} if self.sha256 is None else {"sha256": self.sha256}),
             "height": height,
             "width": width,
             "detections": self.entries,
@@ -52,9 +71,19 @@ class ImageRecord:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` gives."""
-        size_hw = (content["height"], content["width"])
-        return cls(content["file_name"], content["bytes"], size_hw, tuple(content["detections"]))
+        """Read what :meth:`to_json` gives.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            size_hw = (int(content["height"]), int(content["width"]))
+            entries = tuple(content["detections"])
+            for entry in entries:
+                _check_entry(entry)
+            return cls(content["file_name"], content["bytes"], size_hw, entries, content.get("sha256"))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"it is not the record of an image ({type(error).__name__}: {error})") from error
 
     def write(self, path: Path) -> None:
         """Write the record's file."""
@@ -62,5 +91,28 @@ class ImageRecord:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the file that :meth:`write` made."""
-        return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        """Read the file that :meth:`write` made.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
+def _check_entry(entry: Mapping[str, Any]) -> None:
+    """Raise TypeError, ValueError or KeyError where it is none of ``Detections.to_json``."""
+    x, y, width, height = entry["bbox"]
+    numbers = (x, y, width, height, entry["score"], entry["predicted_iou"], entry["category_id"])
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError(f"no numbers: {numbers}")
+    rle = entry["segmentation"]
+    if not isinstance(rle["counts"], str) or len(rle["size"]) != 2:
+        raise TypeError("no run-length encoded mask")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

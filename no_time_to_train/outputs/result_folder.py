@@ -1,4 +1,4 @@
-"""The folder a labelling run writes, and the rules by which a later run continues it.
+"""The folder of single images' results, and the rules by which a later run continues it.
 
 ``per_image/`` is the truth: one whole file per labelled image. Everything else is made from it, so a run killed at any
 moment is continued with the images that have no file yet, and ends with the very files an undisturbed run writes.
@@ -6,19 +6,24 @@ moment is continued with the images that have no file yet, and ends with the ver
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from no_time_to_train.data.images import IMAGE_SUFFIXES
 from no_time_to_train.files.formats import write_csv, write_jpeg
-from no_time_to_train.outputs.coco_json import write_dataset, write_results
+from no_time_to_train.outputs.coco_json import write_results_and_dataset
 from no_time_to_train.outputs.drawing import draw_detections
 from no_time_to_train.outputs.image_record import ImageRecord
-from no_time_to_train.outputs.summary import RunSummary
+from no_time_to_train.outputs.summary import ImageSummary, RunSummary
 from no_time_to_train.outputs.web_page import write_web_page
 from no_time_to_train.structures import Category, Detections, TargetImage
+
+logger = logging.getLogger(__name__)
 
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -31,46 +36,69 @@ class ResultFolder:
         categories: what the category ids mean.
         keep_min_score: lowest score that is kept at all.
         min_score: lowest score drawn, counted and put into ``annotations.json``.
+        results_name: of the COCO results list.
+        draw: an image with its detections -> the overlay.
+        has_table: whether there is a ``summary.csv`` of objects by category.
     """
 
-    def __init__(self, path: Path, categories: Sequence[Category], *, keep_min_score: float, min_score: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        categories: Sequence[Category],
+        *,
+        keep_min_score: float,
+        min_score: float,
+        results_name: str = "predictions.json",
+        draw: Callable[[np.ndarray, Detections], np.ndarray] = draw_detections,
+        has_table: bool = True,
+    ) -> None:
         self.path = path
         self.categories = tuple(category for category in categories if not category.is_background)
         self.keep_min_score = keep_min_score
         self.min_score = min_score
+        self.results_path = path / results_name
+        self._draw = draw
+        self._has_table = has_table
 
     def record_path(self, target: TargetImage) -> Path:
-        """Return the file of an image's record.
-
-        The suffix is part of its name: ``a.jpg`` and ``a.png`` are two images.
-        """
+        """Return the record's file: the whole name, suffix included, as ``a.jpg`` and ``a.png`` are two images."""
         return self.path / "per_image" / f"{target.file_name}.json"
 
     def overlay_path(self, target: TargetImage) -> Path:
-        """Return the file of an image's overlay."""
-        suffix = "" if target.file_name.lower().endswith(_JPEG_SUFFIXES) else ".jpg"
-        return self.path / "overlays" / (target.file_name + suffix)
+        """Return the overlay's file."""
+        return self.path / "overlays" / overlay_name(target)
 
     def is_labelled(self, target: TargetImage) -> bool:
-        """Return whether an image has a record."""
+        """Return whether the image has a record."""
         return self.record_path(target).is_file()
 
-    def forget_changed(self, targets: Sequence[TargetImage]) -> None:
-        """Drop the records of images whose file has another size now than when it was labelled."""
+    def forget_unusable(self, targets: Sequence[TargetImage]) -> dict[str, ImageSummary]:
+        """Remove damaged records, and those of images that were other ones when they were labelled.
+
+        Returns:
+            What the other records hold, by file name.
+        """
+        found = {}
         for target in targets:
             path = self.record_path(target)
-            if path.is_file() and ImageRecord.read(path).num_bytes != target.path.stat().st_size:
+            if not path.is_file():
+                continue
+            try:
+                record = ImageRecord.read(path)
+            except ValueError as error:
+                logger.warning("%s is damaged (%s). Its image is labelled again.", path, error)
                 path.unlink()
+                continue
+            if _is_up_to_date(record, path, target.path):
+                found[target.file_name] = ImageSummary.of(record)
+            else:
+                path.unlink()
+        return found
 
     def write_detections(self, target: TargetImage, image: np.ndarray, detections: Detections) -> None:
-        """Write an image's overlay and record.
-
-        The overlay comes first: an image counts as labeled once its record is there.
-        """
-        num_bytes = target.path.stat().st_size
-        record = ImageRecord.from_detections(target.file_name, num_bytes, detections, self.keep_min_score)
-        self._write_overlay(target, image, detections.scoring_at_least(max(self.min_score, self.keep_min_score)))
-        record.write(self.record_path(target))
+        """Write what was found in an image. Overlay first: it counts as labelled once its record is there."""
+        self._write_overlay(target, image, detections.scoring_at_least(self.keep_min_score))
+        ImageRecord.of_image(target, detections, self.keep_min_score).write(self.record_path(target))
 
     def redraw_overlay(self, target: TargetImage, image: np.ndarray) -> None:
         """Draw the overlay of a labelled image again."""
@@ -85,17 +113,41 @@ class ResultFolder:
             problems: (file name, what is wrong) of the images that could not be read.
         """
         records = _Records(self, targets)
-        write_results(self.path / "predictions.json", records)
-        write_dataset(self.path / "annotations.json", records, self.categories, self.min_score)
+        summary = write_results_and_dataset(
+            self.results_path, self.path / "annotations.json", records, self.categories, self.min_score
+        )
         write_csv(self.path / "errors.csv", ("image", "problem"), problems)
-        summary = RunSummary.of((record for _, record in records), self.categories, self.min_score)
-        write_csv(self.path / "summary.csv", summary.header, summary.rows())
+        if self._has_table:
+            write_csv(self.path / "summary.csv", summary.header, summary.rows())
         overlays = {target.file_name: self.overlay_path(target).relative_to(self.path).as_posix() for target in targets}
         write_web_page(self.path / "index.html", summary, overlays)
         return summary
 
-    def _write_overlay(self, target: TargetImage, image: np.ndarray, confident: Detections) -> None:
-        write_jpeg(self.overlay_path(target), draw_detections(image, confident))
+    def _write_overlay(self, target: TargetImage, image: np.ndarray, detections: Detections) -> None:
+        write_jpeg(self.overlay_path(target), self._draw(image, detections.scoring_at_least(self.min_score)))
+
+
+def overlay_name(target: TargetImage) -> str:
+    """Return the name of an image's overlay below ``overlays``, which no two images share.
+
+    That of ``a.png`` is ``a.png.jpg``, that of an image called ``a.png.jpg`` is ``a.png.jpg.jpg``.
+    """
+    name = Path(target.file_name)
+    keeps_name = name.suffix.lower() in _JPEG_SUFFIXES and Path(name.stem).suffix.lower() not in IMAGE_SUFFIXES
+    return target.file_name + ("" if keeps_name else ".jpg")
+
+
+def _is_up_to_date(record: ImageRecord, record_path: Path, image: Path) -> bool:
+    """Return whether the image is still the one of the record; its bytes are compared only where it looks younger."""
+    written, read = record_path.stat(), image.stat()
+    if read.st_size != record.num_bytes:
+        return False
+    if max(read.st_mtime_ns, read.st_ctime_ns) < written.st_mtime_ns:
+        return True
+    if not record.is_of(image):
+        return False
+    os.utime(record_path)  # copied, not changed: no need to compare it the next time
+    return True
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from no_time_to_train.outputs.image_record import ImageRecord
@@ -16,6 +15,11 @@ class ImageSummary:
 
     file_name: str
     found: tuple[tuple[int, float], ...]
+
+    @classmethod
+    def of(cls, record: ImageRecord) -> ImageSummary:
+        """Summarize what was found in an image."""
+        return cls(record.file_name, tuple((entry["category_id"], entry["score"]) for entry in record.entries))
 
     @property
     def best_score(self) -> float | None:
@@ -34,15 +38,6 @@ class RunSummary:
     images: tuple[ImageSummary, ...]
     categories: tuple[Category, ...]
     min_score: float
-
-    @classmethod
-    def of(cls, records: Iterable[ImageRecord], categories: Sequence[Category], min_score: float) -> RunSummary:
-        """Summarize the records of a run."""
-        images = tuple(
-            ImageSummary(record.file_name, tuple((e["category_id"], e["score"]) for e in record.entries))
-            for record in records
-        )
-        return cls(images, tuple(categories), min_score)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from no_time_to_train.data.images import read_image
+from no_time_to_train.data.images import UnreadableImageError, read_image
 from no_time_to_train.proposals.cache import ProposalCache, image_key
 from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.references.memory_bank import MemoryBank
@@ -26,12 +26,14 @@ class LoadedBatch:
         keys: theirs in the cache; empty without one.
         images: (H, W, 3) uint8 each; empty where the cache has all of the batch.
         pooled: the candidate masks of all images, or nothing.
+        unreadable: images that are left out, with what is wrong with them.
     """
 
     targets: Sequence[TargetImage]
     keys: Sequence[str] = ()
     images: Sequence[np.ndarray] = ()
     pooled: Sequence[PooledProposals] = ()
+    unreadable: Sequence[tuple[TargetImage, UnreadableImageError]] = ()
 
 
 class BatchReader:
@@ -41,16 +43,28 @@ class BatchReader:
         batches: what to load, in order.
         cache: of candidate masks.
         num_threads: 0: each batch is read when it is asked for.
+        leave_out_unreadable: whether images that cannot be read are left out of their batches, or are errors.
     """
 
-    def __init__(self, batches: Sequence[Sequence[TargetImage]], cache: ProposalCache | None, num_threads: int) -> None:
+    def __init__(
+        self,
+        batches: Sequence[Sequence[TargetImage]],
+        cache: ProposalCache | None = None,
+        num_threads: int = 2,
+        *,
+        leave_out_unreadable: bool = False,
+    ) -> None:
         self._batches = batches
-        self._load: Callable[[Sequence[TargetImage]], LoadedBatch] = partial(load_batch, cache=cache)
+        load: Callable[[Sequence[TargetImage]], LoadedBatch] = partial(load_batch, cache=cache)
+        self._load = load_readable if leave_out_unreadable else load
         self._num_threads = num_threads
 
-    def __iter__(self) -> Iterator[LoadedBatch]:
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Generator[LoadedBatch, None, None]:
         if not self._num_threads:
-            return map(self._load, self._batches)
+            return (self._load(batch) for batch in self._batches)
         return read_ahead(self._load, self._batches, num_threads=self._num_threads, num_ahead=2 * self._num_threads)
 
 
@@ -68,6 +82,26 @@ def load_batch(targets: Sequence[TargetImage], cache: ProposalCache | None) -> L
     if cache is not None and len(known) == len(targets):
         return LoadedBatch(targets, keys, pooled=known)
     return LoadedBatch(targets, keys, images=[read_image(target.path) for target in targets])
+
+
+def load_readable(targets: Sequence[TargetImage]) -> LoadedBatch:
+    """Read the images that can be read, and say what is wrong with the others."""
+    images = [read_or_problem(target) for target in targets]
+    pairs = list(zip(targets, images, strict=True))
+    readable = [(target, image) for target, image in pairs if not isinstance(image, UnreadableImageError)]
+    return LoadedBatch(
+        targets=[target for target, _ in readable],
+        images=[image for _, image in readable],
+        unreadable=[(target, image) for target, image in pairs if isinstance(image, UnreadableImageError)],
+    )
+
+
+def read_or_problem(target: TargetImage) -> np.ndarray | UnreadableImageError:
+    """Return the image (H, W, 3) uint8, or what is wrong with its file: the others go on."""
+    try:
+        return read_image(target.path)
+    except UnreadableImageError as error:
+        return error
 
 
 def label_batch(

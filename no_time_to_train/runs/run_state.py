@@ -13,21 +13,39 @@ from no_time_to_train.config import SETTINGS_FORMAT
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.files.formats import write_json
 
+FINISHED = "finished"
+LOCK_FILE = ".lock"
+"""Held by the process that writes the folder."""
+
 _OTHER_FOLDER, _ANEW = Parameter("out", "OTHER_FOLDER"), Parameter("overwrite", True)
-_OWN_FOLDERS = ("per_image", "overlays", "references")
+_RESULTS = ("per_image", "chunks", "unfinished/shards")
+"""Folders of single results: what a run computes. All other files are made from it."""
+_OWN_FOLDERS = ("per_image", "chunks", "unfinished", "state", "overlays", "references")
 _OWN_FILES = (
     "annotations.json",
     "errors.csv",
     "index.html",
     "memory.safetensors",
     "metrics.json",
+    "overlay.mp4",
     "predictions.json",
     "proposals.json",
     "references.json",
     "run.json",
     "sheet.jpg",
     "summary.csv",
+    "tracks.txt",
 )
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "references": str,
+    "config_hash": str,
+    "images": str,
+    "min_score": (int, float),
+    "config": dict,
+}
+"""What ``settings`` of ``run.json`` must hold."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +86,7 @@ def read_run(path: Path) -> dict[str, Any] | None:
     Raises:
         InputError: the folder holds files, but not those of a run; nothing in it will be touched.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not path.exists() or (path.is_dir() and not any(file.name != LOCK_FILE for file in path.iterdir())):
         return None
     run_file = path / "run.json"
     if not run_file.is_file():
@@ -78,11 +96,22 @@ def read_run(path: Path) -> dict[str, Any] | None:
             parameters=[_OTHER_FOLDER],
         )
     try:
-        return json.loads(run_file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return _checked(json.loads(run_file.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{run_file} is damaged ({error}). Choose another folder with {_OTHER_FOLDER}.", parameters=[_OTHER_FOLDER]
         ) from error
+
+
+def _checked(content: Any) -> dict[str, Any]:
+    """Return the content of ``run.json``; raise ValueError where it is not one."""
+    settings = content.get("settings") if isinstance(content, dict) else None
+    if not isinstance(settings, dict):
+        raise ValueError("it must hold the settings of a run")
+    for key, kind in _KINDS.items():
+        if not isinstance(settings.get(key), kind):
+            raise ValueError(f"its settings.{key} is {settings.get(key)!r}")
+    return content
 
 
 def prepare_folder(path: Path, settings: RunSettings, *, overwrite: bool) -> dict[str, Any] | None:
@@ -108,6 +137,32 @@ def prepare_folder(path: Path, settings: RunSettings, *, overwrite: bool) -> dic
     if earlier["settings"]["min_score"] != settings.min_score:
         shutil.rmtree(path / "overlays", ignore_errors=True)
     return earlier
+
+
+def continued(path: Path, settings: RunSettings) -> dict[str, Any] | None:
+    """Return ``run.json`` of the run that these settings continue; None where there is nothing to continue.
+
+    A run that ended before its first result leaves nothing to continue, whatever its settings were.
+
+    Raises:
+        InputError: the folder holds results of other settings, or foreign files.
+    """
+    earlier = read_run(path)
+    if earlier is None:
+        return None
+    difference = settings.difference(earlier["settings"])
+    if difference is None:
+        return earlier
+    if earlier.get("status") != FINISHED and not _holds_results(path):
+        return None
+    raise InputError(
+        f"{path} was made {difference}. Choose: {_OTHER_FOLDER}, or {_ANEW}.", parameters=[_OTHER_FOLDER, _ANEW]
+    )
+
+
+def _holds_results(path: Path) -> bool:
+    files = (file for folder in _RESULTS for file in (path / folder).rglob("*"))
+    return any(file.is_file() and file.stat().st_size for file in files)
 
 
 def clear(path: Path) -> None:

@@ -1,23 +1,21 @@
-"""The images of a folder, for the commands that go through one."""
+"""The images of a folder, for the verbs that go through one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from no_time_to_train.data.images import UnreadableImageError, find_images, read_image
+from no_time_to_train.data.images import find_images
 from no_time_to_train.structures import TargetImage
 
 
 def default_out(images: Path, suffix: str) -> Path:
-    """The results folder beside the images' one: its name with ``_suffix``."""
+    """Return the results folder beside the images' one: its name with ``_suffix``."""
     named = images if images.name not in ("", "..") else images.resolve()
     return named.with_name(f"{named.name}_{suffix}")
 
 
 def find_targets(folder: Path, out: Path, limit: int | None) -> list[TargetImage]:
-    """The images of the folder, numbered from 1 by name; what lies in the results folder ``out`` is left out.
+    """Return the images of the folder, numbered from 1 by name; what lies in the results folder ``out`` is left out.
 
     Raises:
         InputError, InputFileNotFoundError: see ``find_images``.
@@ -27,11 +25,3 @@ def find_targets(folder: Path, out: Path, limit: int | None) -> list[TargetImage
     return [
         TargetImage(path, path.relative_to(folder).as_posix(), number) for number, path in enumerate(paths, start=1)
     ]
-
-
-def read_or_problem(target: TargetImage) -> np.ndarray | UnreadableImageError:
-    """The image (H, W, 3) uint8, or what is wrong with its file: the others go on."""
-    try:
-        return read_image(target.path)
-    except UnreadableImageError as error:
-        return error

@@ -19,13 +19,13 @@ from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.runs.image_labeling import read_or_problem
 from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
 from no_time_to_train.runs.progress import Progress
 from no_time_to_train.runs.provenance import versions, weight_hashes
 from no_time_to_train.runs.run_state import RunSettings, prepare_folder, write_run
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
-from no_time_to_train.tasks.image_folder import read_or_problem
 from no_time_to_train.tasks.memory_source import MemorySource, memory_in_folder
 
 
@@ -95,7 +95,7 @@ class _Run:
             "images": len(job.targets),
             **job.details,
         }
-        self._folder.forget_changed(job.targets)
+        self._folder.forget_unusable(job.targets)
         if earlier is not None:
             done = len(job.targets) - len(self._unlabelled())
             print(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pycocotools.coco import COCO
 
-from no_time_to_train.outputs.coco_json import write_dataset, write_results
+from no_time_to_train.outputs.coco_json import write_dataset, write_results_and_dataset
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.structures import Category
 
@@ -31,7 +31,9 @@ CATEGORIES = (Category(9, "boat"), Category(16, "bird"))
 
 
 def test_results_hold_everything_kept(tmp_path: Path) -> None:
-    write_results(tmp_path / "predictions.json", RECORDS)
+    paths = (tmp_path / "predictions.json", tmp_path / "annotations.json")
+    summary = write_results_and_dataset(*paths, RECORDS, CATEGORIES, min_score=0.5)
+    assert summary.counts == {"boat": 1, "bird": 1} and [image.file_name for image in summary.images][0] == "a.jpg"
     results = json.loads((tmp_path / "predictions.json").read_text())
     assert [(result["image_id"], result["score"]) for result in results] == [("x", 0.9), ("x", 0.2), ("z", 0.6)]
     assert results[0].keys() == {"image_id", "category_id", "bbox", "score", "segmentation"}
@@ -48,8 +50,8 @@ def test_dataset_is_a_complete_coco_data_set(tmp_path: Path) -> None:
 
 
 def test_nothing_found_is_valid_json(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "annotations.json", [], CATEGORIES, min_score=0.5)
-    write_results(tmp_path / "predictions.json", [])
+    paths = (tmp_path / "predictions.json", tmp_path / "annotations.json")
+    write_results_and_dataset(*paths, [], CATEGORIES, min_score=0.5)
     assert json.loads((tmp_path / "predictions.json").read_text()) == []
     dataset = json.loads((tmp_path / "annotations.json").read_text())
     assert dataset["images"] == dataset["annotations"] == [] and len(dataset["categories"]) == 2

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-from no_time_to_train.runs.progress import Progress, readable_duration
+from no_time_to_train.runs.progress import Counter, Progress, RunProgress, readable_duration
 
 
 class Terminal(io.StringIO):
@@ -60,3 +60,12 @@ def test_a_message_gets_its_own_line() -> None:
 def test_durations() -> None:
     shown = [readable_duration(seconds) for seconds in (0.04, 9.96, 59.4, 125, 3600 * 3 + 60 * 20 + 5)]
     assert shown == ["0.0 s", "10 s", "59 s", "2 min 5 s", "3 h 20 min"]
+
+
+def test_a_counter_tells_and_takes_the_time() -> None:
+    told: list[RunProgress] = []
+    times = iter([0.0, 4.0, 4.0])
+    counter = Counter("images", 5, told.append, clock=lambda: next(times))
+    counter.advance(2)
+    assert told == [RunProgress("images", 0, 5), RunProgress("images", 2, 5)]
+    assert counter.timings() == {"images": 2, "seconds": 4.0, "seconds_per_image": 2.0}

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+import no_time_to_train as ntt
 from no_time_to_train import build
 from no_time_to_train.commands import main, propose
 from no_time_to_train.config import Config
@@ -20,8 +21,8 @@ from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.proposals.settings import SOURCES
+from no_time_to_train.runs import run as run_engine
 from no_time_to_train.structures import TargetImage
-from no_time_to_train.tasks import propose as propose_task
 from no_time_to_train.tasks.propose import distinct_proposals
 
 NAMES = ["a.png", "b.png", "c.png", "d.png", "sub/a.png"]
@@ -76,7 +77,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[RectangleSegmenter]:
         return segmenters[-1]
 
     monkeypatch.setattr(build, "build_segmenter", build_segmenter)
-    monkeypatch.setattr(propose_task, "weight_hashes", lambda config: {})
+    monkeypatch.setattr(run_engine, "weight_hashes", lambda config: {})
     return segmenters
 
 
@@ -105,6 +106,15 @@ def test_writes_the_whole_folder(nttt, workplace: Path, capsys) -> None:
     printed = capsys.readouterr().out
     assert "cpu: dinov2_large + sam2.1_large, semantic_clusters, 5 images" in printed
     assert "5 masks in 5 images.\n" in printed and "photos_proposals/index.html" in printed
+
+
+def test_from_python_it_prints_nothing(workplace: Path, built: list[RectangleSegmenter], capfd) -> None:
+    told: list[ntt.RunProgress] = []
+    report = ntt.propose_folder("photos", out="made", overrides=["preset=fast"], on_progress=told.append)
+    assert (report.num_images, report.num_masks, report.problems) == (5, 5, ())
+    assert report.out == Path("made") and (workplace / "made/proposals.json").is_file()
+    assert [(step.done, step.total) for step in told if step.what == "images"] == [(n, 5) for n in range(6)]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_overlays_colour_masks_by_their_number(nttt, workplace: Path) -> None:
@@ -172,7 +182,7 @@ def test_ctrl_c_and_then_the_rest(nttt, built, workplace: Path, read_folder, mon
         patch.setattr(build, "build_segmenter", interrupted)
         assert nttt("propose photos/ --out parts --overwrite") == 130
     printed = capsys.readouterr().out
-    assert "Interrupted with 2 of 5 images done. parts is valid" in printed
+    assert "Interrupted with 2 of 5 images labelled. parts is valid" in printed
     assert "\n  nttt propose photos/ --out parts\n" in printed
     assert len(json.loads((workplace / "parts/annotations.json").read_text())["images"]) == 2
     assert nttt("propose photos/ --out parts") == 0

@@ -1,0 +1,190 @@
+"""A run over a list of images into a results folder: what ``label``, ``propose`` and ``demo`` share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from no_time_to_train import build
+from no_time_to_train.config import Config
+from no_time_to_train.data.images import UnreadableImageError, read_image
+from no_time_to_train.outputs.result_folder import ResultFolder
+from no_time_to_train.outputs.summary import ImageSummary, RunSummary
+from no_time_to_train.proposals.combined import check_targets
+from no_time_to_train.runs.image_labeling import BatchReader, LoadedBatch
+from no_time_to_train.runs.image_loop import go_through
+from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
+from no_time_to_train.runs.progress import Counter
+from no_time_to_train.runs.run import Run, describe_models, hashing_weights
+from no_time_to_train.runs.shards import open_batches, split_batches
+from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.structures import Detections, TargetImage
+
+logger = logging.getLogger(__name__)
+
+Process = Callable[[LoadedBatch], Sequence[Detections]]
+"""A batch of images through the models: the detections of every one."""
+
+
+@dataclass(frozen=True, eq=False)
+class FolderJob:
+    """What is to be done to which images.
+
+    Attributes:
+        targets: the images, in the order of the outputs.
+        folder: takes the results.
+        config: every setting.
+        prepare: given the run and the segmenter, it loads what else is needed, calls ``run.begin()``, and returns what
+            finds the detections.
+        strict: stop at the first image that cannot be read.
+    """
+
+    targets: Sequence[TargetImage]
+    folder: ResultFolder
+    config: Config
+    prepare: Callable[[Run, Segmenter], Process]
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class FolderOutcome:
+    """What a run over a folder came to.
+
+    Attributes:
+        summary: what was found.
+        problems: (file name, what is wrong) of the images that could not be read.
+    """
+
+    summary: RunSummary
+    problems: tuple[tuple[str, str], ...]
+
+
+def carry_out(job: FolderJob, run: Run) -> FolderOutcome:
+    """Carry out a job, or the rest of it.
+
+    Raises:
+        UnreadableImageError: an image cannot be read, and the job is strict.
+        RunInterrupted: Ctrl-C or SIGTERM; the folder holds what was done and can be continued.
+    """
+    work = _Work(job, run)
+    summary = run.carry_out(work.do, work.summarize, work.how_far)
+    return FolderOutcome(summary, tuple(work.problems))
+
+
+class _FolderSink:
+    """Writes results into a folder, in threads."""
+
+    def __init__(self, folder: ResultFolder) -> None:
+        self._folder = folder
+        self._background = BackgroundWork()
+
+    def __enter__(self) -> Self:
+        self._background.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._background.__exit__(kind, error, traceback)
+
+    def is_done(self, target: TargetImage) -> bool:
+        """Return whether the image has a record."""
+        return self._folder.is_labelled(target)
+
+    def write(self, target: TargetImage, image: np.ndarray | None, detections: Detections) -> None:
+        """Write overlay and record."""
+        assert image is not None, "without a cache every image is read"
+        self._background.submit(self._folder.write_detections, target, image, detections)
+
+
+class _Work:
+    """The images of a job that have no result yet."""
+
+    def __init__(self, job: FolderJob, run: Run) -> None:
+        self._job = job
+        self._run = run
+        self._folder = job.folder
+        self.problems: list[tuple[str, str]] = []
+        self._done: dict[str, ImageSummary] = {}
+        self._labelled = 0
+        run.details["images"] = len(job.targets)
+        if run.earlier is not None:
+            self._done = self._folder.forget_unusable(job.targets)
+            total = len(job.targets)
+            run.say(f"{run.path} holds {len(self._done)} of {total} images from the same settings: continuing.")
+
+    def do(self) -> None:
+        """Label the images, and draw the overlays that are missing."""
+        if len(self._done) < len(self._job.targets):
+            self._label()
+        else:
+            self._run.begin()
+        self._draw_missing_overlays()
+
+    def summarize(self) -> RunSummary:
+        """Write what is made from the records."""
+        summary = self._folder.write_summaries(self._job.targets, self.problems)
+        self._labelled = len(summary.images)
+        self._run.details["labelled"] = self._labelled
+        return summary
+
+    def how_far(self) -> str:
+        """Say how many images are done."""
+        return f"{self._labelled} of {len(self._job.targets)} images labelled"
+
+    def _label(self) -> None:
+        config, run, targets = self._job.config, self._run, self._job.targets
+        segmenter = build.build_segmenter(config)
+        check_targets(segmenter.proposals, targets)
+        run.details |= describe_models(segmenter)
+        models = " + ".join(run.details["models"].values())
+        left = len(targets) - len(self._done)
+        run.say(
+            f"{segmenter.device}: {models}, {config.proposals.name}, {left} images "
+            "(the time left is shown after the first)"
+        )
+        with hashing_weights(config, run.details):
+            process = self._job.prepare(run, segmenter)
+            # One image each on a CPU, where a batch is no faster and would only delay the first results.
+            size = 1 if segmenter.device.type == "cpu" else config.encoder.batch_size
+            done = {target.id for target in targets if target.file_name in self._done}
+            batches = open_batches(split_batches(targets, size), done)
+            counter = Counter("images", sum(map(len, batches)), run.on_progress)
+            try:
+                reader = BatchReader(batches, leave_out_unreadable=True)
+                go_through(reader, process, _FolderSink(self._folder), counter, self._note_problem)
+            except UnreadableImageError:
+                self.summarize()
+                run.write_state("stopped at an unreadable image")
+                raise
+            finally:
+                run.details["timings"] = counter.timings()
+
+    def _note_problem(self, target: TargetImage, problem: UnreadableImageError) -> None:
+        self.problems.append((target.file_name, str(problem)))
+        if self._job.strict:
+            raise problem
+        others = len(self._job.targets) - len(self.problems)
+        logger.warning("%s Skipped and listed in errors.csv; %d others go on.", problem, others)
+
+    def _draw_missing_overlays(self) -> None:
+        """Of a run with another threshold, or killed at the wrong moment."""
+        missing = [
+            target
+            for target in self._job.targets
+            if self._folder.is_labelled(target) and not self._folder.overlay_path(target).is_file()
+        ]
+        if not missing:
+            return
+
+        def draw(target: TargetImage) -> None:
+            self._folder.redraw_overlay(target, read_image(target.path))
+
+        counter = Counter("overlays", len(missing), self._run.on_progress)
+        for _ in read_ahead(draw, missing):
+            counter.advance()
