@@ -1,14 +1,14 @@
 # make demo   the bundled models on the bundled pictures: a table and overlays (installs everything on the first call)
 # make test   the quick tests (a few minutes on two cores)       make test-all   the slow ones too
 # make lint   ruff and mypy                                      make docs       the documentation's pages, in site/
-# make clean  remove what these commands wrote
+# make clean  remove what these commands wrote                 make settings-doc   docs/settings.md from the code
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all lint docs clean
+.PHONY: install demo test test-all lint docs settings-doc clean
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -27,6 +27,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+settings-doc: $(STAMP)
+	$(BIN)/nttt config --markdown > docs/settings.md
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from no_time_to_train.data.images import read_image
     from no_time_to_train.errors import InputError, NoTimeToTrainError
     from no_time_to_train.evaluation.instance_ap import evaluate_instances
+    from no_time_to_train.models.prompting import PromptedMasks
     from no_time_to_train.outputs.drawing import draw_detections
-    from no_time_to_train.prompting import PromptedMasks
     from no_time_to_train.proposals.automatic_masks import AutomaticMasks
     from no_time_to_train.references.loading import load_references
     from no_time_to_train.references.memory_bank import MemoryBank
@@ -39,7 +39,7 @@ _HOME = {
     "InputError": "errors",
     "MemoryBank": "references.memory_bank",
     "NoTimeToTrainError": "errors",
-    "PromptedMasks": "prompting",
+    "PromptedMasks": "models.prompting",
     "ReferenceInstance": "structures",
     "ReferenceReport": "tasks.check_references",
     "ReferenceSet": "structures",

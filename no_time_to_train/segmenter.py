@@ -16,10 +16,10 @@ from no_time_to_train.data.images import read_image, resize_for_model
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
 from no_time_to_train.merging import best_across_categories, decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
+from no_time_to_train.models.prompting import Numbers, PromptableImage, PromptedMasks, segment_prompts
 from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area
-from no_time_to_train.prompting import Numbers, PromptableImage, PromptedMasks, segment_prompts
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
 from no_time_to_train.references.encoding import build_memory_bank
@@ -116,7 +116,7 @@ class Segmenter:
         multimask: bool = True,
     ) -> PromptedMasks:
         """Masks for a user's own clicks, boxes or earlier masks, without references: see
-        ``prompting.segment_prompts``."""
+        ``models.prompting.segment_prompts``."""
         return segment_prompts(
             self.mask_model,
             image,

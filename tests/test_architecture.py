@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "no_time_to_train"
-MAX_LINES = 450
+MAX_LINES = 350
+TO_BE_SPLIT = {"review/session.py", "data/coco_reader.py", "structures.py"}
+MAX_LOOSE_MODULES = 8
 
 # Lowest first. A module may import its own layer and those before it.
 LAYERS = [
@@ -25,7 +27,6 @@ LAYERS = [
     "structures",
     "data",
     "models",
-    "prompting",
     "references",
     "proposals",
     "matching",
@@ -89,7 +90,34 @@ def test_only_models_loads_weights() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_stay_readable(path: Path) -> None:
     assert path.stem not in {"utils", "misc", "helpers", "common"}
-    assert len(path.read_text().splitlines()) <= MAX_LINES
+    if path.relative_to(PACKAGE).as_posix() not in TO_BE_SPLIT:
+        assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_few_modules_lie_loose() -> None:
+    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert len(loose) <= MAX_LOOSE_MODULES, sorted(loose)
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Imports inside functions and for type checkers count too."""
+    names = {".".join(("no_time_to_train", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in MODULES}
+    imports = {name: imported_modules(path) & set(names) for name, path in names.items()}
+    while free := {name for name, wanted in imports.items() if not wanted & set(imports)}:
+        imports = {name: wanted for name, wanted in imports.items() if name not in free}
+    circles = {name: sorted(wanted & set(imports)) for name, wanted in imports.items()}
+    assert circles == {}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Full names that a file imports, of modules and of what is in them."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
 
 
 @pytest.mark.parametrize("statement", ["import no_time_to_train", "import no_time_to_train.commands"])

@@ -1,4 +1,4 @@
-"""Generate the site's reference pages from the code: the public names, the commands and the settings."""
+"""Generate the site's reference pages from the code: the public names and the commands."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import no_time_to_train
 from no_time_to_train.commands import VERBS, build_parser
-from no_time_to_train.config import BenchConfig, Config
-from no_time_to_train.settings.walk import Setting, sections_of, settings_of
 
 _API_HEAD = """# Python API
 
@@ -16,7 +14,8 @@ Import the package as `ntt`; every name below is `ntt.NAME`. Names are loaded on
 """
 _COMMANDS_HEAD = """# Commands
 
-`nttt COMMAND --help` prints the same. Settings (`key=value`, see [settings](settings.md)) may follow where it says so.
+`nttt COMMAND --help` prints the same. Settings (`key=value`, see [settings](../settings.md)) may follow where it says
+so.
 """
 
 
@@ -24,7 +23,7 @@ def on_files(files, config):  # type: ignore[no-untyped-def]  # mkdocs calls it 
     """Add the generated pages to those of the docs folder."""
     from mkdocs.structure.files import File
 
-    for name, page in (("api", api_page), ("commands", commands_page), ("settings", settings_page)):
+    for name, page in (("api", api_page), ("commands", commands_page)):
         files.append(File.generated(config, f"reference/{name}.md", content=page()))
     return files
 
@@ -84,54 +83,3 @@ def _cell(text: str) -> str:
 def _sentence(text: str) -> str:
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", ")")) else f"{text}."
-
-
-_SETTINGS_HEAD = """# Settings
-
-Every setting is given as `key=value` behind a command, or as an override in Python. `nttt config` prints the values of
-a command line. A setting of a part that is not in use is refused.
-"""
-
-
-def settings_page() -> str:
-    """Return every setting with its default, its values and its help, section by section."""
-    config = BenchConfig()
-    of_labeling = {setting.key for setting in settings_of(Config())}
-    rows: dict[str, list[tuple[str, ...]]] = {}
-    for setting in settings_of(config):
-        section = setting.key.rpartition(".")[0]
-        rows.setdefault(section, []).append(
-            (f"`{setting.key}`", f"`{_literal(setting.default)}`", _values(setting), setting.facts.help)
-        )
-    parts = [_SETTINGS_HEAD]
-    for section in sections_of(config):
-        if section.key not in rows:
-            continue
-        only_bench = not any(key.startswith(f"{section.key}.") for key in of_labeling) and section.key
-        title = section.key or "The run itself"
-        parts.append(f"## {title}\n")
-        parts.append(f"{_sentence(section.help)}{' For `nttt bench`.' if only_bench else ''}\n" if section.key else "")
-        parts.append(_table(("setting", "default", "values", ""), rows[section.key]))
-    return "\n".join(parts)
-
-
-def _literal(value: object) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _values(setting: Setting) -> str:
-    """Return which values a setting takes."""
-    facts = setting.facts
-    if facts.choices:
-        return ", ".join(f"`{choice}`" for choice in facts.choices)
-    kind = setting.type.replace(" | None", "")
-    if facts.between:
-        return f"{kind}, {between(*facts.between)}"
-    return kind
-
-
-def between(low: float, high: float) -> str:
-    """Return a range in words; bounds that only keep out nonsense are left out."""
-    if high >= 1 << 16:
-        return f"at least {low:g}"
-    return f"at most {high:g}" if low <= -1e9 else f"{low:g} to {high:g}"

@@ -20,7 +20,7 @@ import torch
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.structures import Category, Detections
 from no_time_to_train.tracking.state_file import read_tracker_state, write_tracker_state
-from no_time_to_train.tracking.tracker import TrackedDetections, TrackerState
+from no_time_to_train.tracking.tracks import TrackedDetections, TrackerState
 
 _OWN_FOLDERS = ("chunks", "state")
 _OWN_FILES = ("overlay.mp4", "tracks.txt")

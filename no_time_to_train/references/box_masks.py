@@ -12,9 +12,9 @@ import torch
 from no_time_to_train.data.images import resize_for_model
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import MaskModel
+from no_time_to_train.models.prompting import PromptableImage, segment_prompts
 from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.rle import decode_rle
-from no_time_to_train.prompting import PromptableImage, segment_prompts
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from no_time_to_train.ops.rle import Rle, rle_area
 
 if TYPE_CHECKING:
     from no_time_to_train.models.interfaces import MaskModel
-    from no_time_to_train.prompting import PromptableImage
+    from no_time_to_train.models.prompting import PromptableImage
 
 _MAX_IMAGES = 4
 
@@ -63,7 +63,7 @@ class PromptedMasks:
         Raises:
             InputError: no prompt, or coordinates outside the image.
         """
-        from no_time_to_train.prompting import segment_prompts
+        from no_time_to_train.models.prompting import segment_prompts
 
         with self._lock:
             found = segment_prompts(
@@ -81,7 +81,7 @@ class PromptedMasks:
         return Candidates(tuple(rle for _, rle in visible), tuple(score for score, _ in visible))
 
     def _encode(self, path: Path) -> PromptableImage:
-        from no_time_to_train.prompting import embed_image
+        from no_time_to_train.models.prompting import embed_image
 
         if path not in self._encoded:
             self._encoded[path] = embed_image(self._mask_model(), read_image(path))

@@ -13,7 +13,7 @@ from torch import Tensor
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.models.sam2.video_memory import ObjectMemory
-from no_time_to_train.tracking.tracker import Track, TrackerState
+from no_time_to_train.tracking.tracks import Track, TrackerState
 
 _METADATA_KEY = "tracks"
 

@@ -16,83 +16,17 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from no_time_to_train.errors import InputError
-from no_time_to_train.models.sam2.video_memory import FrameEncoding, ObjectMemory, Sam2VideoMemory
+from no_time_to_train.models.sam2.video_memory import FrameEncoding, Sam2VideoMemory
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import pool_mask_features
-from no_time_to_train.ops.rle import Rle, rle_area
+from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings import validate
 from no_time_to_train.structures import Detections
 from no_time_to_train.tracking.association import Scene, best_pairs, mask_ious, mask_overlaps, square_masks
 from no_time_to_train.tracking.settings import TrackingConfig
-
-
-@dataclass(frozen=True, eq=False)
-class Track:
-    """One object, as far as the video has been seen.
-
-    Attributes:
-        id: from 1, in order of appearance.
-        category_scores: summed scores of its detections by category id.
-        score: of the latest detection.
-        predicted_iou: of the latest detection.
-        feature_sum: (D,) sum of the unit features of its detections, on the CPU.
-        rle: its mask in the latest frame, None where it is out of sight.
-        memory: what SAM 2 remembers of it, None where it is not followed any more.
-        num_missing_frames: frames since it was last seen.
-        num_unconfirmed: key frames in a row that followed it but did not detect it; all but one of those allowed where
-            it was out of sight.
-    """
-
-    id: int
-    category_scores: dict[int, float]
-    score: float
-    predicted_iou: float
-    feature_sum: Tensor
-    rle: Rle | None = None
-    memory: ObjectMemory | None = None
-    num_missing_frames: int = 0
-    num_unconfirmed: int = 0
-
-    @property
-    def category_id(self) -> int:
-        """The category with the highest total score, the smaller id of equals."""
-        return min(self.category_scores, key=lambda category_id: (-self.category_scores[category_id], category_id))
-
-    def given_up(self) -> Track:
-        """From now on it is found again by its features only."""
-        return replace(self, rle=None, memory=None)
-
-
-@dataclass(frozen=True, eq=False)
-class TrackerState:
-    """All that a tracker knows before a key frame: enough to go on from there in another process.
-
-    Attributes:
-        frame_index: of that key frame.
-        tracks: every object so far, by ascending id without gaps.
-        num_found_again: how often an object that was out of sight was recognised by its features.
-    """
-
-    frame_index: int = 0
-    tracks: tuple[Track, ...] = ()
-    num_found_again: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class TrackedDetections:
-    """What is visible in one frame.
-
-    Attributes:
-        detections: in ascending order of track ids. The score is the one of the object's latest detection.
-        track_ids: (N,) int64, from 1; the same object has the same id in all frames.
-        is_key_frame: whether the references were looked for in this frame.
-    """
-
-    detections: Detections
-    track_ids: np.ndarray
-    is_key_frame: bool
+from no_time_to_train.tracking.tracks import Track, TrackedDetections, TrackerState
 
 
 def segment_video(

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, UnsafeWeightsError
+from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.models.checkpoints import (
     check_names_and_shapes,
     convert_checkpoint,
     read_state_dict,
-    sha256_of_file,
 )
 
 WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.zeros(2)}

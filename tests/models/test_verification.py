@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from no_time_to_train.errors import WeightsNotFoundError
+from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.models import catalog
-from no_time_to_train.models.checkpoints import sha256_of_file
 from no_time_to_train.models.verification import verify_weights
 
 

@@ -14,7 +14,7 @@ from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.outputs.track_files import ClipRecords, write_mot, write_video_annotations
 from no_time_to_train.outputs.track_folder import Chunk, FrameRecord, TrackFolder
 from no_time_to_train.structures import BACKGROUND_CATEGORY_NAME, Category, Detections
-from no_time_to_train.tracking.tracker import TrackedDetections, TrackerState
+from no_time_to_train.tracking.tracks import TrackedDetections, TrackerState
 from tests.colour_video import BIRD, BOAT
 
 CPU = torch.device("cpu")

@@ -10,8 +10,6 @@ import pytest
 
 import no_time_to_train as ntt
 from no_time_to_train.commands import VERBS
-from no_time_to_train.config import BenchConfig
-from no_time_to_train.settings.walk import settings_of
 from tools import site_pages
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -29,20 +27,6 @@ def test_every_command_and_its_flags_are_listed() -> None:
         assert f"## nttt {verb}\n" in page
     assert "### nttt weights list\n" in page
     assert "| `--min-score S` |" in page and "SUPPRESS" not in page
-
-
-def test_every_setting_has_a_row_with_its_help() -> None:
-    page = site_pages.settings_page()
-    for setting in settings_of(BenchConfig()):
-        [row] = [line for line in page.splitlines() if line.startswith(f"| `{setting.key}` |")]
-        assert setting.facts.help[:30].replace("|", "\\|") in row
-
-
-@pytest.mark.parametrize("number", [0, 1, 7, 1024])
-def test_bounds_read_as_numbers(number: float) -> None:
-    assert site_pages.between(0, number) == f"0 to {number}"
-    assert site_pages.between(-1e9, number) == f"at most {number}"
-    assert site_pages.between(number, 1 << 32) == f"at least {number}"
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -11,7 +11,8 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.ops.rle import decode_rle
 from no_time_to_train.settings import validate
 from no_time_to_train.tracking.settings import TrackingConfig
-from no_time_to_train.tracking.tracker import TrackedDetections, VideoTracker, segment_video
+from no_time_to_train.tracking.tracker import VideoTracker, segment_video
+from no_time_to_train.tracking.tracks import TrackedDetections
 from tests.colour_video import (
     BIRD,
     BLUE,

@@ -8,7 +8,7 @@ import pytest
 from no_time_to_train.ops.rle import Rle, encode_mask
 from no_time_to_train.structures import Detections
 from no_time_to_train.tracking.settings import TrackingConfig
-from no_time_to_train.tracking.tracker import TrackedDetections
+from no_time_to_train.tracking.tracks import TrackedDetections
 from tools.benchmarks import demo_tracking
 from tools.benchmarks.demo_tracking import MIN_ABSENT_FRAMES, Figures, draw_clips, evaluate_clip, match_frame
 

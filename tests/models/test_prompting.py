@@ -13,8 +13,8 @@ from sam2.sam2_image_predictor import SAM2ImagePredictor
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskPrediction, PromptBatch
+from no_time_to_train.models.prompting import PromptableImage, PromptedMasks, embed_image, segment_prompts
 from no_time_to_train.models.sam2.model import Sam2MaskModel, load_sam2
-from no_time_to_train.prompting import PromptableImage, PromptedMasks, embed_image, segment_prompts
 from tests.test_segmenter import make_segmenter
 
 PICTURE = np.asarray(Image.fromarray(np.random.default_rng(2).integers(0, 256, (6, 8, 3), np.uint8)).resize((320, 240)))
