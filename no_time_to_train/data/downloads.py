@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import lzma
 import os
 import shutil
 import stat
@@ -11,6 +12,7 @@ import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from no_time_to_train.errors import EnvironmentProblemError, InputError
+from no_time_to_train.files.atomic import replacing
 
 OnProgress = Callable[[int, int | None], None]
 """(bytes so far, bytes in all or None)."""
@@ -85,8 +88,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or tar file into a folder. Members that are there with their full size are not written again.
 
     Raises:
-        InputError: damaged, of another kind, or a member is a link or would lie outside the folder; nothing is written
-            in the latter case.
+        InputError: damaged, encrypted, of another kind, or a member is a link or would lie outside the folder; nothing
+            is written in the latter case. A member that breaks off is not left behind.
     """
     try:
         with _open_archive(archive) as members:
@@ -94,8 +97,30 @@ def unpack(archive: Path, folder: Path) -> None:
                 _check(member, archive)
             for member in members:
                 _write(member, folder / member.name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except InputError:
+        raise
+    except _DAMAGES as error:
         raise InputError(f"{archive} is damaged ({error}). Remove it and run the same command again.") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        raise InputError(
+            f"{archive} cannot be unpacked ({error}). Remove it and run the same command again."
+        ) from error
+
+
+_DAMAGES = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,  # a method of compression that Python does not know
+    RuntimeError,  # an encrypted member
+    ValueError,
+    OverflowError,
+    IndexError,  # a member without a name
+)
 
 
 def _fetch_from_any(download: Download, unfinished: Path, on_progress: OnProgress) -> None:
@@ -168,21 +193,34 @@ def _open_archive(path: Path) -> Iterator[list[_Member]]:
             ]
     elif tarfile.is_tarfile(path):
         with tarfile.open(path) as tar:
-            yield [
-                _Member(i.name, i.size, i.isfile(), partial(tar.extractfile, i))
-                for i in tar.getmembers()
-                if not i.isdir()
-            ]
+            members = tar.getmembers()
+            _check_end(tar)
+            yield [_Member(i.name, i.size, i.isfile(), partial(tar.extractfile, i)) for i in members if not i.isdir()]
     else:
         raise InputError(f"{path} is neither a zip nor a tar archive.")
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Raise where a tar file does not end as one does: Python takes a damaged header for the end.
+
+    Reading to the last byte also compares a compressed file's checksum.
+    """
+    file = tar.fileobj
+    assert file is not None  # it was opened from a path
+    file.seek(tar.offset)
+    end = file.read(tarfile.BLOCKSIZE)
+    if len(end) < tarfile.BLOCKSIZE or any(end):
+        raise tarfile.ReadError(f"it has no end mark after {tar.offset:,} bytes of content")
+    while file.read(_CHUNK_BYTES):
+        pass
 
 
 def _check(member: _Member, archive: Path) -> None:
     if not member.is_file:
         raise InputError(f"{archive}: {member.name} is a link or device; nothing was unpacked.")
     path = PurePosixPath(member.name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise InputError(f"{archive}: {member.name!r} would lie outside the folder; nothing was unpacked.")
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in member.name:
+        raise InputError(f"{archive}: {ascii(member.name)} would lie outside the folder; nothing was unpacked.")
 
 
 def _write(member: _Member, path: Path) -> None:
@@ -191,5 +229,5 @@ def _write(member: _Member, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     source = member.open()
     assert source is not None  # only members that are no files give None
-    with source, path.open("wb") as target:
+    with source, replacing(path) as unfinished, unfinished.open("wb") as target:
         shutil.copyfileobj(source, target, _CHUNK_BYTES)

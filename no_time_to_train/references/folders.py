@@ -37,15 +37,22 @@ class LabeledObject:
 
 
 def find_annotation_file(folder: Path) -> Path | None:
-    """The COCO file of a references folder: one with a usual name, or the only JSON file there is."""
-    named = [folder / name for name in ANNOTATION_FILE_NAMES if (folder / name).is_file()]
-    candidates = named or sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    """The COCO file of a references folder: one with a usual name, or the only JSON file there is.
+
+    It is also looked for in a folder ``annotations``, beside which tools put a folder ``images``.
+    """
+    candidates = _annotation_files(folder) or _annotation_files(folder / "annotations")
     if len(candidates) > 1:
         names = ", ".join(path.name for path in candidates)
         raise InputError(
             f"{folder} holds several annotation files ({names}). Name the one to use, e.g. {candidates[0]}."
         )
     return candidates[0] if candidates else None
+
+
+def _annotation_files(folder: Path) -> list[Path]:
+    named = [folder / name for name in ANNOTATION_FILE_NAMES if (folder / name).is_file()]
+    return named or sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
 
 
 def read_category_folders(folder: Path) -> tuple[list[str], list[LabeledObject]]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.files.atomic import replacing
+from no_time_to_train.files.json_files import is_text, is_whole_number
 from no_time_to_train.models.interfaces import FeatureEncoder
 from no_time_to_train.ops.clustering import kmeans_centers
 from no_time_to_train.structures import Category
@@ -76,6 +77,28 @@ class MemoryBank:
             if self.instance_prototypes.shape != expected:
                 raise ValueError(f"instance_prototypes must be {expected}, got {tuple(self.instance_prototypes.shape)}")
 
+    def _check_contents(self) -> None:
+        """Raise ValueError where a file holds what no bank of references can be."""
+        if not all(is_whole_number(c.id) and is_text(c.name) and c.name for c in self.categories):
+            raise ValueError("category ids must be whole numbers, and names text")
+        for attribute in ("id", "name"):
+            if len({getattr(category, attribute) for category in self.categories}) < len(self.categories):
+                raise ValueError(f"categories must have different {attribute}s")
+        if not isinstance(self.encoder_id, str) or not is_whole_number(self.encoder_image_size):
+            raise ValueError("encoder_id must be text, and encoder_image_size a whole number")
+        for name, prototypes in (("class", self.class_prototypes), ("instance", self.instance_prototypes)):
+            if prototypes is not None and not (prototypes.dtype == torch.float32 and prototypes.isfinite().all()):
+                raise ValueError(f"{name}_prototypes must be finite float32 numbers")
+        counts, indices = self.instance_counts, self.instance_category_indices
+        if counts.dtype != torch.int64 or (counts < 0).any() or not counts.any():
+            raise ValueError("instance_counts must be int64 of at least 0, one of them above 0")
+        if indices is not None and (
+            indices.dtype != torch.int64
+            or (indices < 0).any()
+            or not torch.equal(indices.bincount(minlength=len(counts)), counts)
+        ):
+            raise ValueError("instance_category_indices must be int64 and agree with instance_counts")
+
     @property
     def fingerprint(self) -> str:
         """12 hex digits of the contents: equal banks have equal ones on every machine."""
@@ -118,6 +141,11 @@ class MemoryBank:
             raise InputError(
                 f"The memory bank was made with {self.encoder_id}; this run uses {encoder.model_id}. "
                 "Drop the override or run nttt fit again."
+            )
+        if encoder.image_size != self.encoder_image_size:
+            raise InputError(
+                f"The memory bank was made from images of {self.encoder_image_size} pixels a side; this run's encoder "
+                f"takes {encoder.image_size}. Drop the override or run nttt fit again."
             )
         if encoder.feature_dim != self.class_prototypes.shape[1]:
             raise InputError(
@@ -233,10 +261,12 @@ class MemoryBank:
                 )
             categories = tuple(Category(entry["id"], entry["name"]) for entry in metadata.pop("categories"))
             fields: dict[str, Any] = metadata | tensors
-            return cls(categories=categories, **fields)
+            bank = cls(categories=categories, **fields)
+            bank._check_contents()
+            return bank
         except InputError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(f"{path} is a damaged memory bank ({error}). Run nttt fit again.") from error
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -126,3 +129,62 @@ def test_what_is_no_archive(tmp_path) -> None:
     archive.write_bytes(damaged)
     with pytest.raises(InputError, match=r"b.zip is damaged .*Bad CRC"):
         unpack(archive, tmp_path)
+
+
+FILES = {"x/a.jpg": bytes(range(256)) * 40, "x/b.jpg": b"b" * 5000, "c.jpg": b"c"}
+
+
+def write_tar(path: Path, mode: str) -> Path:
+    with tarfile.open(path, mode) as archive:
+        for name, content in FILES.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["", "gz", "bz2", "xz"])
+def test_damaged_tar_files_are_refused(tmp_path, kind: str) -> None:
+    """Wherever a byte is wrong or missing: Python's own reader takes some damage for the end of the archive."""
+    path = write_tar(tmp_path / f"a.tar.{kind}", f"w:{kind}")
+    unpack(path, tmp_path / "whole")
+    assert (tmp_path / "whole/x/a.jpg").read_bytes() == FILES["x/a.jpg"]
+    whole = path.read_bytes()
+    content_end = len(whole) if kind else sum(512 + -(-len(c) // 512) * 512 for c in FILES.values())
+    for share in (0.3, 0.5, 0.8, 0.99):
+        path.write_bytes(whole[: int(content_end * share)])
+        with pytest.raises(InputError, match="is damaged|neither a zip nor a tar"):
+            unpack(path, tmp_path / "cut")
+    if kind:
+        for position in range(len(whole) // 2, len(whole), 7):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
+            with contextlib.suppress(InputError):
+                unpack(path, tmp_path / f"{position}")
+                assert (tmp_path / f"{position}/c.jpg").read_bytes() == b"c"  # the byte was of no importance
+    else:
+        second_header = 512 + 512 * 20
+        path.write_bytes(whole[:second_header] + b"?" * 512 + whole[second_header + 512 :])
+        with pytest.raises(InputError, match="no end mark after"):
+            unpack(path, tmp_path / "header")
+
+
+def test_odd_zip_members(tmp_path) -> None:
+    archive = write_archive(tmp_path / "a.zip", {".": b"1"})
+    with pytest.raises(InputError, match="outside the folder"):
+        unpack(archive, tmp_path / "out")
+    archive = write_archive(tmp_path / "e.zip", {"a": b"1"})
+    content = bytearray(archive.read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + offset] |= 1  # "encrypted"
+    archive.write_bytes(bytes(content))
+    with pytest.raises(InputError, match="encrypted"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_a_member_that_breaks_off_is_not_taken_for_a_whole_one(tmp_path) -> None:
+    archive = write_archive(tmp_path / "b.zip", {"a": b"x" * 1000})
+    archive.write_bytes(archive.read_bytes().replace(b"xxx", b"xyx", 1))
+    for _ in range(2):
+        with pytest.raises(InputError, match="Bad CRC"):
+            unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out/a").exists()

@@ -115,7 +115,7 @@ def test_a_wrong_image_size_is_refused(coco, tmp_path):
 
 def test_a_damaged_mask_names_its_annotation(coco):
     path = coco([BOAT | {"area": 1, "segmentation": [[1, 2, 3, 4, 5, 6, 7]]}], {9: "boat"})
-    with pytest.raises(InputError, match=r"annotation 1 \(a\.jpg\): Each polygon"):
+    with pytest.raises(InputError, match=r"annotations\.json: 1 annotations are damaged: annotation 1: Each polygon"):
         load_references(path)
 
 
@@ -235,3 +235,12 @@ def test_two_people_of_a_label_map_are_two_references(tmp_path):
     Image.fromarray(mask).save(tmp_path / "refs/person/FudanPed1_mask.png")
     references = load_references(tmp_path / "refs")
     assert [i.box_xyxy for i in references.instances] == [(5, 5, 15, 30), (30, 5, 45, 30)]
+
+
+@pytest.mark.parametrize("images", ["images", "images/default"])
+def test_the_folder_of_a_cvat_export(coco, tmp_path, images):
+    path = coco([BOAT], {9: "boat"}, images_folder=f"export/{images}")
+    (tmp_path / "export/annotations").mkdir()
+    path.rename(tmp_path / "export/annotations/instances_default.json")
+    [boat] = load_references(tmp_path / "export").instances
+    assert boat.image_path == tmp_path / "export" / images / "a.jpg"

@@ -205,9 +205,52 @@ def test_foreign_and_damaged_files(references, tmp_path):
         MemoryBank.load(path)
 
 
+VALID = {
+    "categories": (Category(9, "boat"), Category(16, "bird")),
+    "class_prototypes": torch.ones(2, 4),
+    "instance_counts": torch.tensor([1, 2]),
+    "encoder_id": "x",
+    "encoder_image_size": 8,
+    "instance_prototypes": torch.ones(3, 4),
+    "instance_category_indices": torch.tensor([0, 1, 1]),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"class_prototypes": torch.full((2, 4), float("nan"))}, "class_prototypes must be finite float32"),
+        ({"class_prototypes": torch.full((2, 4), float("inf"))}, "class_prototypes must be finite float32"),
+        ({"class_prototypes": torch.ones(2, 4, dtype=torch.int64)}, "class_prototypes must be finite float32"),
+        ({"instance_prototypes": torch.full((3, 4), float("nan"))}, "instance_prototypes must be finite float32"),
+        ({"categories": (Category(9, "boat"), Category(9, "bird"))}, "different ids"),
+        ({"categories": (Category(9, "boat"), Category(16, "boat"))}, "different names"),
+        ({"categories": (Category("9", "boat"), Category(16, "bird"))}, "whole numbers"),
+        ({"categories": (Category(9, ["boat"]), Category(16, "bird"))}, "names text"),
+        ({"instance_counts": torch.zeros(2, dtype=torch.int64)}, "one of them above 0"),
+        ({"instance_counts": torch.tensor([-1, 2])}, "at least 0"),
+        ({"instance_counts": torch.tensor([1.0, 2.0])}, "int64"),
+        ({"instance_category_indices": torch.tensor([0, 1, 5])}, "agree with instance_counts"),
+        ({"instance_category_indices": torch.tensor([0, 1, -1])}, "agree with instance_counts"),
+        ({"encoder_image_size": "8"}, "encoder_image_size a whole number"),
+    ],
+)
+def test_files_that_no_run_writes_are_refused(tmp_path, changes, problem):
+    path = tmp_path / "m.safetensors"
+    MemoryBank(**VALID).save(path)
+    assert MemoryBank.load(path).categories == VALID["categories"]
+    MemoryBank(**VALID | changes).save(path)
+    with pytest.raises(InputError, match=rf"m\.safetensors is a damaged memory bank .*{problem}.*Run nttt fit again"):
+        MemoryBank.load(path)
+
+
 def test_the_encoder_must_be_the_same(references):
     bank, other = build(references), ColourEncoder()
     bank.check_encoder(other)
+    other.image_size += 14
+    with pytest.raises(InputError, match=r"images of \d+ pixels a side; this run's encoder takes \d+"):
+        bank.check_encoder(other)
+    other.image_size -= 14
     other.feature_dim = 5
     with pytest.raises(InputError, match="features of size 4"):
         bank.check_encoder(other)

@@ -33,7 +33,7 @@ class ColourSegmenter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.encoder = SimpleNamespace(model_id=config.encoder.name, feature_dim=2)
+        self.encoder = SimpleNamespace(model_id=config.encoder.name, feature_dim=2, image_size=14)
         self.mask_model = SimpleNamespace(model_id=config.mask_model.name)
         self.proposals = PointGrid()
         self.num_segmented = 0
