@@ -25,68 +25,95 @@ if TYPE_CHECKING:
     from no_time_to_train.segmenter import Segmenter
     from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
     from no_time_to_train.tasks.check_references import CheckedReference, ReferenceReport, check_references
+    from no_time_to_train.tasks.compare_proposals import ProposalComparison, SourceResult, compare_proposals
+    from no_time_to_train.tasks.data import DataRow, list_data, prepare_data, verify_data
+    from no_time_to_train.tasks.doctor import Check, doctor
     from no_time_to_train.tasks.evaluate import evaluate
     from no_time_to_train.tasks.fit import fit
     from no_time_to_train.tasks.propose import propose_folder
+    from no_time_to_train.tasks.report import RunsReport, report
     from no_time_to_train.tracking.tracker import segment_video
 
 _HOME = {
     "AutomaticMasks": "proposals.automatic_masks",
     "Category": "structures",
+    "Check": "tasks.doctor",
     "CheckedReference": "tasks.check_references",
     "Config": "config",
+    "DataRow": "tasks.data",
     "Detections": "structures",
     "InputError": "errors",
     "MemoryBank": "references.memory_bank",
     "NoTimeToTrainError": "errors",
     "PromptedMasks": "models.prompting",
+    "PromptedMasks": "prompting",
+    "ProposalComparison": "tasks.compare_proposals",
     "ReferenceInstance": "structures",
     "ReferenceReport": "tasks.check_references",
     "ReferenceSet": "structures",
     "RunProgress": "runs.progress",
+    "RunsReport": "tasks.report",
     "Segmenter": "segmenter",
+    "SourceResult": "tasks.compare_proposals",
     "build_segmenter": "build",
     "check_references": "tasks.check_references",
+    "compare_proposals": "tasks.compare_proposals",
     "compose_config": "build",
+    "doctor": "tasks.doctor",
     "draw_detections": "outputs.drawing",
     "evaluate": "tasks.evaluate",
     "evaluate_instances": "evaluation.instance_ap",
     "fit": "tasks.fit",
+    "list_data": "tasks.data",
     "load_references": "references.loading",
     "load_segmenter": "build",
     "propose_folder": "tasks.propose",
+    "prepare_data": "tasks.data",
     "read_image": "data.images",
+    "report": "tasks.report",
     "segment_video": "tracking.tracker",
+    "verify_data": "tasks.data",
 }
 
 __all__ = [
     "AutomaticMasks",
     "Category",
+    "Check",
     "CheckedReference",
     "Config",
+    "DataRow",
     "Detections",
     "InputError",
     "MemoryBank",
     "NoTimeToTrainError",
     "PromptedMasks",
+    "ProposalComparison",
     "ReferenceInstance",
     "ReferenceReport",
     "ReferenceSet",
     "RunProgress",
+    "RunsReport",
     "Segmenter",
+    "SourceResult",
     "__version__",
     "build_segmenter",
     "check_references",
+    "compare_proposals",
     "compose_config",
+    "doctor",
     "draw_detections",
     "evaluate",
     "evaluate_instances",
     "fit",
+    "list_data",
     "load_references",
     "load_segmenter",
     "propose_folder",
+    "prepare_data",
     "read_image",
+    "report",
     "segment_video",
+    "verify_data",
 ]
 
 

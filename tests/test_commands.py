@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from no_time_to_train import __version__, commands
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import bench, flags
 from no_time_to_train.errors import EnvironmentProblemError, InputError, WeightsNotFoundError
 
 HEAVY = ("torch", "numpy", "PIL", "transformers", "sam2", "hydra", "omegaconf", "pycocotools", "huggingface_hub")
@@ -50,6 +50,27 @@ def test_every_verb_has_a_module() -> None:
 def test_help_of_every_verb(verb: str, capsys) -> None:
     assert commands.main([verb, "--help"]) == 0
     assert "--debug" in capsys.readouterr().out
+
+
+def test_every_preset_is_listed(capsys) -> None:
+    assert commands.main(["label", "--help"]) == 0
+    shown = capsys.readouterr().out
+    presets = {path.stem for path in (Path(commands.__file__).parents[1] / "configs" / "preset").glob("*.yaml")}
+    assert len(presets) > 3 and all(preset in shown for preset in presets)
+
+
+@pytest.mark.parametrize("given", ["shots=1,10", "seed=range(0,5)"])
+def test_a_forgotten_multirun_is_named(given: str, capsys) -> None:
+    assert commands.main(["bench", "benchmark=demo", given]) == 2
+    assert f"{given} has several values, one run for each: add -m" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "several"),
+    [("a=[1,2]", False), ("a='b,c'", False), ("a=b", False), ("a={b:1,c:2}", False), ("a=1,2", True)],
+)
+def test_what_has_several_values(given: str, several: bool) -> None:
+    assert bench._has_several_values(given) == several
 
 
 def test_version_and_usage(capsys) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it, or every combination of values."""
+    several = next((text for text in options.overrides if _has_several_values(text)), None)
+    if several is not None and not options.multirun:
+        options.subparser.error(f"{several} has several values, one run for each: add -m")
+    console.say_loading()
     if options.multirun:
         from no_time_to_train.tasks.sweep import sweep
 
@@ -29,3 +34,12 @@ def run(options: argparse.Namespace) -> None:
     from no_time_to_train.tasks.bench import run_benchmark
 
     run_benchmark(compose_bench_config(options.overrides), options.command)
+
+
+def _has_several_values(override: str) -> bool:
+    """Return whether Hydra reads a setting as a sweep: ``shots=1,10`` or ``seed=range(0,5)``."""
+    value = override.partition("=")[2]
+    if re.match(r"(range|choice|interval|glob)\(", value):
+        return True
+    outside = re.sub(r"'[^']*'|\"[^\"]*\"|\[.*\]|\{.*\}|\(.*\)", "", value)
+    return "," in outside

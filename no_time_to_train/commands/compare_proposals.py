@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
+from no_time_to_train.errors import counted
+
+if TYPE_CHECKING:
+    from no_time_to_train.tasks.compare_proposals import ProposalComparison
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,20 +43,37 @@ def run(options: argparse.Namespace) -> None:
     if options.annotations is not None and (options.shots is not None or options.seed is not None):
         options.subparser.error("--shots and --seed draw references of a benchmark; with --annotations give --refs")
     drawing = {"shots": options.shots, "seed": options.seed}
-    from no_time_to_train.tasks.compare_proposals import CompareOptions, compare_proposals
+    console.say_loading()
+    from no_time_to_train.tasks.compare_proposals import compare_proposals
 
-    compare_proposals(
-        CompareOptions(
-            annotations=options.annotations,
-            images=options.images,
-            references=options.refs,
-            reference_images=options.ref_images,
-            sources=options.sources,
-            limit=options.limit,
-            out=options.out,
-            overrides=[f"{key}={value}" for key, value in drawing.items() if value is not None]
-            + flags.settings(options),
-            markdown=options.markdown,
-            command=options.command,
-        )
+    comparison = compare_proposals(
+        options.sources,
+        annotations=options.annotations,
+        images=options.images,
+        references=options.refs,
+        reference_images=options.ref_images,
+        limit=options.limit,
+        out=options.out,
+        overrides=[f"{key}={value}" for key, value in drawing.items() if value is not None] + flags.settings(options),
+        on_progress=console.console,
+        command=options.command,
     )
+    console.console.end_line()
+    print(_table(comparison, markdown=options.markdown))
+    print(f"\nWritten to {options.out}: comparison.csv, comparison.json, recall.png")
+    if comparison.was_interrupted:
+        raise KeyboardInterrupt
+
+
+def _table(comparison: ProposalComparison, *, markdown: bool) -> str:
+    from no_time_to_train.reports.text_table import align_columns
+
+    counts = f"{counted(comparison.num_objects, 'object')} in {counted(comparison.num_images, 'image')}"
+    title = f"\n{counts}; recalls and AP in per cent, masks ranked by predicted IoU"
+    rows = [[result.name, *map(_format, result.columns().values())] for result in comparison.results]
+    header = ["source", *comparison.results[0].columns()]
+    return f"{title}\n{align_columns(header, rows, markdown=markdown)}"
+
+
+def _format(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"

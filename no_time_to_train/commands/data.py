@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
+from no_time_to_train.errors import InputError, counted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,20 +23,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run_list(options: argparse.Namespace) -> None:
     """Print what there is."""
-    from no_time_to_train.tasks.data import list_data
+    from no_time_to_train.reports.text_table import align_columns
+    from no_time_to_train.tasks.data import data_root, list_data
 
-    list_data(options.overrides)
+    rows = [(row.benchmark, row.what, row.size, row.licence, row.state) for row in list_data(options.overrides)]
+    print(align_columns(("benchmark", "needs", "size", "licence", "state"), rows, numbers=False))
+    root = data_root(options.overrides).resolve()
+    print(f"\nLooked in {root} (benchmark.root=...). Get it: nttt data prepare NAME")
 
 
 def run_prepare(options: argparse.Namespace) -> None:
     """Get what is missing."""
     from no_time_to_train.tasks.data import prepare_data
 
-    prepare_data(options.benchmark, options.overrides)
+    prepare_data(options.benchmark, options.overrides, console.console)
+    print(f"{options.benchmark} is complete. `{_command('verify', options)}` reads every image.")
 
 
 def run_verify(options: argparse.Namespace) -> None:
     """Print every problem."""
     from no_time_to_train.tasks.data import verify_data
 
-    verify_data(options.benchmark, options.overrides)
+    problems = verify_data(options.benchmark, options.overrides, console.console)
+    name = " ".join([options.benchmark, *(text for text in options.overrides if not text.startswith("root="))])
+    if problems:
+        found = counted(len(problems), "problem")
+        raise InputError(f"{name}: {found}. `{_command('prepare', options)}` gets what is missing.")
+    print(f"{name}: everything is here and can be read.")
+
+
+def _command(action: str, options: argparse.Namespace) -> str:
+    """Return the command that does another action with the same part of the same benchmark."""
+    return " ".join(["nttt data", action, options.benchmark, *map(shlex.quote, options.overrides)])

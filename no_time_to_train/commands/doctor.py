@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
+from no_time_to_train.errors import EnvironmentProblemError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +15,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the findings."""
+    console.say_loading()
     from no_time_to_train.tasks.doctor import doctor
 
-    doctor()
+    checks = doctor()
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        print(f"{check.name.ljust(width)}  {check.state.ljust(6)}  {check.text}")
+    broken = [check.name for check in checks if check.state == "broken"]
+    if broken:
+        raise EnvironmentProblemError(f"{len(broken)} of {len(checks)} checks failed: {', '.join(broken)}.")
+    print("Nothing is broken.")

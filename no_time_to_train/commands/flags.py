@@ -131,7 +131,13 @@ def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """Add where and with which models to run."""
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--preset", metavar="P", help="default, paper, fast, demo")
+    parser.add_argument("--preset", metavar="P", help=", ".join(presets()))
+
+
+def presets() -> list[str]:
+    """Return the names of all presets, the default first."""
+    folder = Path(__file__).parents[1] / "configs" / "preset"
+    return sorted((path.stem for path in folder.glob("*.yaml")), key=lambda name: (name != "default", name))
 
 
 def positive(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Label the images."""
     flags.check_memory_flags(options)
+    console.say_loading()
     from no_time_to_train.tasks.label import LabelOptions, label
 
     label(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
 
 _METHODS = {"semantic": "semantic_clusters", "grid": "point_grid", "automatic": "automatic_masks"}
 """What ``--method`` may be, and the source of proposals that it stands for."""
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
         overrides.append(f"proposals={_METHODS[options.method or 'semantic']}")
     elif options.method is not None:
         options.subparser.error("--method and proposals=... both choose the source of the masks; give one of them")
-    from no_time_to_train.commands.console import console
+    console.say_loading()
     from no_time_to_train.tasks.propose import propose_folder
 
     report = propose_folder(
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
         overrides=overrides,
         limit=options.limit,
         overwrite=options.overwrite,
-        on_progress=console,
+        on_progress=console.console,
         command=options.command,
     )
     problems = f"; {len(report.problems)} could not be read, see errors.csv" if report.problems else ""

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from no_time_to_train.commands import flags
+from no_time_to_train.errors import counted, install_command
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the tables."""
-    from no_time_to_train.tasks.report import ReportOptions, report
+    from no_time_to_train.tasks.report import report
 
-    report(ReportOptions(options.runs, options.out))
+    made = report(options.runs, out=options.out)
+    if not made.has_matplotlib:
+        print(f"No plots: matplotlib is not installed ({install_command('bench')}).")
+    print(made.tables())
+    if made.left_out:
+        total = counted(made.num_runs + len(made.left_out), "run")
+        print(f"Left out, {len(made.left_out)} of {total}:\n{made.unfinished()}")
+    plots = counted(len(made.plots), "plot")
+    print(f"Written to {made.out}: report.md, report.csv, report.tex and {plots}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,27 +26,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run_list(options: argparse.Namespace) -> None:
     """Print every model."""
-    from no_time_to_train.tasks.weights import list_models
+    from no_time_to_train.files.paths import WEIGHTS_VARIABLE, weights_folders
+    from no_time_to_train.models import weights
+    from no_time_to_train.reports.text_table import align_columns
 
-    list_models()
+    rows = [
+        (row.name, f"{row.size_mb:.0f} MB", row.licence, "gated" if row.gated else "", str(row.location or "-"))
+        for row in weights.list_weights()
+    ]
+    print(align_columns(("model", "size", "licence", "access", "on this machine"), rows, numbers=False))
+    folders = ", ".join(map(str, weights_folders()))
+    print(f"\nLooked in {folders} ({WEIGHTS_VARIABLE} adds folders) and the Hugging Face cache.")
 
 
 def run_get(options: argparse.Namespace) -> None:
     """Download models."""
-    from no_time_to_train.tasks.weights import get
+    from no_time_to_train.models import weights
 
-    get(options.names)
+    for name in options.names:
+        print(f"{name}: {weights.get_weights(name)}")
 
 
 def run_verify(options: argparse.Namespace) -> None:
     """Print the hashes of models, and what is wrong with them."""
-    from no_time_to_train.tasks.weights import verify
+    console.say_loading()
+    from no_time_to_train.errors import UnsafeWeightsError
+    from no_time_to_train.models import verification, weights
 
-    verify(options.names)
+    broken = []
+    for name in options.names or [row.name for row in weights.list_weights() if row.location is not None]:
+        report = verification.verify_weights(name)
+        print(f"{name}: {'ok' if report.problem is None else report.problem}")
+        for file_name, digest in report.sha256.items():
+            print(f"  {digest}  {report.location / file_name if report.location.is_dir() else report.location}")
+        if report.problem is not None:
+            broken.append(name)
+    if broken:
+        raise UnsafeWeightsError(f"{len(broken)} of the models checked cannot be used: {', '.join(broken)}.")
 
 
 def run_convert(options: argparse.Namespace) -> None:
     """Write a checkpoint as safetensors."""
-    from no_time_to_train.tasks.weights import convert
+    from no_time_to_train.models.checkpoints import convert_checkpoint
 
-    convert(options.source, options.output, trust=options.trust)
+    target = options.output or options.source.with_suffix(".safetensors")
+    print(f"Written to {convert_checkpoint(options.source, target, trust=options.trust)}")

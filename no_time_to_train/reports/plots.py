@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from no_time_to_train.errors import counted
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.reports.published import PublishedValue
 from no_time_to_train.reports.summarize import ReportRow, curve_of_paper, headline_metric, shown_metrics
@@ -22,6 +23,9 @@ _PAPER_COLOR = "#444444"
 _MAX_BARS = 40
 _LEGEND_CHARACTERS = 56
 """Characters of a legend's line below each panel."""
+_LINE_INCHES = 0.23
+"""Height of a line of a legend or title."""
+_TITLE_CHARACTERS = 78
 _DPI = 150
 _STYLE: Any = {
     "font.size": 10,
@@ -48,7 +52,9 @@ def plot_shots(rows: Sequence[ReportRow], path: Path) -> None:
     counterpart = metric.replace("box ", "mask ")
     names = [metric, counterpart] if counterpart != metric and counterpart in shown_metrics(rows) else [metric]
     labels = list(dict.fromkeys(row.label for row in rows))
-    figure, panels = _figure(len(names), width=4.6 * len(names) + 0.4, height=3.6 + 0.22 * len(labels))
+    wrapped = [textwrap.fill(label, _LEGEND_CHARACTERS * len(names)) for label in labels]
+    num_lines = 1 + sum(text.count("\n") + 1 for text in wrapped)
+    figure, panels = _figure(len(names), width=4.6 * len(names) + 0.4, height=3.7 + _LINE_INCHES * num_lines)
     for axes, name in zip(panels, names, strict=True):
         curve = curve_of_paper(rows, name)
         if curve:
@@ -56,12 +62,10 @@ def plot_shots(rows: Sequence[ReportRow], path: Path) -> None:
         for number, label in enumerate(labels):
             shown = [row for row in rows if row.label == label and name in row.metrics]
             # Lines stand a little apart, so that bars at the same shots can be told from one another.
-            _draw_line(axes, shown, name, label, number, apart=1 + 0.03 * (number - (len(labels) - 1) / 2))
+            _draw_line(axes, shown, name, wrapped[number], number, apart=1 + 0.03 * (number - (len(labels) - 1) / 2))
         _label_shots(axes, {*curve, *(row.shots for row in rows)})
         axes.set_ylabel(f"{name} (%)", labelpad=7)
-    handles, texts = panels[0].get_legend_handles_labels()
-    wrapped = [textwrap.fill(text, _LEGEND_CHARACTERS * len(panels)) for text in texts]
-    figure.legend(handles, wrapped, loc="outside lower center", frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
     figure.suptitle(_title(rows[0]), fontsize=11)
     _save(figure, path)
 
@@ -77,7 +81,11 @@ def plot_categories(row: ReportRow, path: Path) -> None:
     values = {name: of_name[metric] for name, of_name in row.per_category.items() if metric in of_name}
     ordered = sorted(values.items(), key=lambda item: item[1].mean)
     shown = ordered[:_MAX_BARS]
-    figure, [axes] = _figure(1, width=6.4, height=1.3 + 0.24 * len(shown))
+    few = f", the lowest {len(shown)} of {len(ordered)} categories" if len(shown) < len(ordered) else ""
+    seeds = f"mean and standard deviation of {len(row.seeds)} seeds" if len(row.seeds) > 1 else f"seed {row.seeds[0]}"
+    title = f"{_title(row)}, {counted(row.shots, 'shot')}, {seeds}{few}"
+    lines = [line for text in (title, row.label) for line in textwrap.wrap(text, _TITLE_CHARACTERS)]
+    figure, [axes] = _figure(1, width=6.4, height=0.9 + 0.24 * len(shown) + _LINE_INCHES * len(lines))
     means, bars = [value.mean for _, value in shown], [value.std or 0 for _, value in shown]
     axes.barh(range(len(shown)), means, xerr=bars, color=_COLORS[-1], height=0.72, error_kw={"capsize": 2, "lw": 1})
     axes.set_yticks(range(len(shown)), [f"{name}  {value.mean:.1f}" for name, value in shown])
@@ -86,9 +94,7 @@ def plot_categories(row: ReportRow, path: Path) -> None:
     axes.set_xlim(left=0)
     axes.margins(y=0.02)
     axes.set_xlabel(f"{metric} (%)")
-    few = f", the lowest {len(shown)} of {len(ordered)} categories" if len(shown) < len(ordered) else ""
-    seeds = f"mean and standard deviation of {len(row.seeds)} seeds" if len(row.seeds) > 1 else f"seed {row.seeds[0]}"
-    axes.set_title(f"{_title(row)}, {row.shots} shots, {seeds}{few}\n{row.label}", fontsize=10, loc="left")
+    figure.suptitle("\n".join(lines), fontsize=10, x=0.01, ha="left")
     _save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""``nttt compare-proposals``: sources of candidate masks side by side, on images whose objects are annotated."""
+"""Compare sources of candidate masks on images whose objects are annotated: ``nttt compare-proposals``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.config import BenchConfig, BenchmarkConfig, to_dict
 from no_time_to_train.data.coco import CocoDataset, CocoImage
 from no_time_to_train.data.images import describe_size_mismatch, read_image
-from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.errors import InputError, Parameter, counted
 from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances
 from no_time_to_train.evaluation.proposal_recall import (
     RECALL_COUNTS,
@@ -35,44 +35,14 @@ from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.proposals.interfaces import EncodedImage
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.reports.recall_plot import plot_recall, recall_curve
-from no_time_to_train.reports.text_table import align_columns
 from no_time_to_train.runs.prefetch import read_ahead
-from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
 from no_time_to_train.runs.provenance import versions
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import ReferenceSet, TargetImage
-from no_time_to_train.tasks.memory_source import build_memory
 from no_time_to_train.tasks.proposal_sources import WrittenSource, parse_sources
 
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """The command line of ``nttt compare-proposals``.
-
-    Attributes:
-        annotations: COCO file with masks; None: the benchmark of the settings, the bundled demo by default.
-        images: its images, None: found beside it.
-        references: COCO file of references for ``annotations``: what a benchmark has by itself. Without, nAP is left
-            out.
-        reference_images: its images, None: found beside it.
-        sources: see ``parse_sources``.
-        limit: only the first images.
-        out: folder of the results.
-        overrides: ``key=value`` settings that all sources share, those of benchmarks (``shots=3``) among them.
-        markdown: print the table as Markdown.
-        command: for the record.
-    """
-
-    annotations: Path | None
-    images: Path | None
-    references: Path | None
-    reference_images: Path | None
-    sources: str
-    limit: int | None
-    out: Path
-    overrides: Sequence[str]
-    markdown: bool
-    command: Sequence[str]
+DEFAULT_SOURCES = "point_grid,automatic_masks,semantic_clusters,point_grid+semantic_clusters"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +65,25 @@ class ComparisonData:
         return sum(not annotation.is_crowd for annotation in self.ground_truth.annotations)
 
     def first(self, num_images: int) -> ComparisonData:
-        """The same with only the first images."""
+        """Return the data of only the first images."""
         return replace(self, targets=self.targets[:num_images], ground_truth=self.ground_truth.first_images(num_images))
 
 
 @dataclass(frozen=True, eq=False)
 class SourceResult:
-    """One row of the table: what a source covers, how long it takes, and nAP of the whole method with it.
+    """One row of the comparison: what a source covers, its time, and nAP of the whole method with it.
 
     Attributes:
-        name: as on the command line.
+        name: as it was given.
         metrics: recall and the like.
         seconds_per_image: median time for the candidate masks and their features; encoding the image is left out.
         curve: average recall by number of proposals.
         detections: None without references.
+
+    Example:
+        >>> [result] = ntt.compare_proposals("point_grid[points_per_side=4]", limit=1).results
+        >>> sorted(result.columns())[:2]
+        ['AR@10', 'AR@100']
     """
 
     name: str
@@ -118,7 +93,7 @@ class SourceResult:
     detections: InstanceMetrics | None
 
     def columns(self) -> dict[str, float | None]:
-        """The numbers of the table by their headings, recalls and AP in per cent."""
+        """Return the numbers of the table by their headings, recalls and AP in per cent."""
         shown = {
             **{f"AR@{count}": self.metrics.average_recall[count] for count in RECALL_COUNTS},
             "recall@0.5": self.metrics.recall_50,
@@ -173,52 +148,144 @@ class _Candidate:
         )
 
 
-def compare_proposals(options: CompareOptions) -> list[SourceResult]:
-    """Run every source over the same images, print the table and write it with the recall curves into ``out``.
+@dataclass(frozen=True, eq=False)
+class ProposalComparison:
+    """What ``compare_proposals`` measured.
 
-    Both networks encode an image once for all sources. Files: ``comparison.csv``, ``comparison.json``, ``recall.png``.
-    Ctrl-C ends with the table over the images that are done.
+    Attributes:
+        results: of every source, in the order they were named.
+        num_images, num_objects: they were measured on.
+        was_interrupted: Ctrl-C came; the results are those of the images that were done.
+
+    Example:
+        >>> comparison = ntt.compare_proposals("point_grid[points_per_side=4]", limit=1)
+        >>> comparison.num_images, comparison.was_interrupted
+        (1, False)
+    """
+
+    results: tuple[SourceResult, ...]
+    num_images: int
+    num_objects: int
+    was_interrupted: bool = False
+
+    def write(self, out: Path, *, config: BenchConfig, command: Sequence[str] = ()) -> None:
+        """Write ``comparison.csv``, ``comparison.json`` and ``recall.png``; the figures first."""
+        rows = [[result.name, *result.columns().values()] for result in self.results]
+        write_csv(out / "comparison.csv", ["source", *self.results[0].columns()], rows)
+        content = {
+            "command": shlex.join(command),
+            "versions": versions(),
+            "num_images": self.num_images,
+            "num_objects": self.num_objects,
+            "config": to_dict(config),
+            "sources": {result.name: result.to_json() for result in self.results},
+        }
+        write_json(out / "comparison.json", content)
+        plot_recall({result.name: result.curve for result in self.results}, out / "recall.png")
+
+
+def compare_proposals(
+    sources: str = DEFAULT_SOURCES,
+    *,
+    annotations: str | Path | None = None,
+    images: str | Path | None = None,
+    references: str | Path | None = None,
+    reference_images: str | Path | None = None,
+    limit: int | None = None,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    on_progress: OnProgress = tell_nobody,
+    command: Sequence[str] = (),
+) -> ProposalComparison:
+    """Run every source of masks over the same images and measure what it covers.
+
+    Both networks encode an image once for all sources.
+
+    Args:
+        sources: names separated by commas; ``A+B`` is a union; own settings in brackets:
+            ``automatic_masks[crop_n_layers=1]``.
+        annotations: COCO file with masks; None: the benchmark of the settings, the bundled demo by default.
+        images: its images; None: found beside it.
+        references: COCO file of references for ``annotations`` (a benchmark has its own). Without, nAP is left out.
+        reference_images: its images; None: found beside it.
+        limit: only the first images.
+        out: folder for ``comparison.csv``, ``comparison.json`` and ``recall.png``; None: nothing is written.
+        overrides: settings as ``"key=value"`` that all sources share, those of benchmarks (``shots=3``) among them.
+        on_progress: is told how far it is.
+        command: for the record.
 
     Raises:
         InputError: sources, settings or data are wrong; all are checked before the first image is encoded.
+
+    Example:
+        >>> comparison = ntt.compare_proposals(
+        ...     "point_grid[points_per_side=4]",
+        ...     annotations="ground_truth.json",
+        ...     images="photos",
+        ...     overrides=["preset=demo"],
+        ... )
+        >>> [result.name for result in comparison.results], comparison.num_images
+        (['point_grid[points_per_side=4]'], 2)
     """
-    sources = parse_sources(options.sources)
-    overrides = _with_preset(options)
+    written = parse_sources(sources)
+    overrides = _with_preset(overrides, is_benchmark=annotations is None)
     config = build.compose_bench_config(shared=overrides)
-    data = load_comparison_data(options, config)
-    candidates = _load_candidates(config, sources, overrides, data.targets)
+    settings = replace(config.benchmark, limit=limit or config.benchmark.limit)
+    paths = [None if path is None else Path(path) for path in (annotations, images, references, reference_images)]
+    data = load_comparison_data(replace(config, benchmark=settings), *paths)
+    candidates = _load_candidates(config, written, overrides, data.targets)
     segmenter = candidates[0].segmenter
-    print(f"{segmenter.device}: {len(sources)} sources, {len(data.targets)} images", flush=True)
-    memory = None if data.references is None else build_memory(segmenter, data.references)
+    described = f"{segmenter.device}: {counted(len(written), 'source')}, {counted(len(data.targets), 'image')}"
+    on_progress(RunProgress("images", 0, len(data.targets), described))
+    memory = None if data.references is None else _build_memory(segmenter, data.references, on_progress)
+    was_interrupted = False
     try:
-        _cover(data, candidates, memory)
+        _cover(data, candidates, memory, on_progress)
     except KeyboardInterrupt:
-        num_done = len(candidates[-1].coverages)
-        if data.first(num_done).num_objects:
-            _report(candidates, data.first(num_done), config, options)
-        raise
-    return _report(candidates, data, config, options)
+        data = data.first(len(candidates[-1].coverages))
+        if not data.num_objects:
+            raise
+        was_interrupted = True
+    results = tuple(candidate.result(data) for candidate in candidates)
+    comparison = ProposalComparison(results, len(data.targets), data.num_objects, was_interrupted)
+    if out is not None:
+        comparison.write(Path(out), config=config, command=command)
+    return comparison
 
 
-def load_comparison_data(options: CompareOptions, config: BenchConfig) -> ComparisonData:
-    """The images, what is annotated in them, and the references if there are any.
+def _build_memory(segmenter: Segmenter, references: ReferenceSet, on_progress: OnProgress) -> MemoryBank:
+    counts = ", ".join(f"{name} {count}" for name, count in references.counts().items())
+    number = counted(len(references), "reference")
+    on_progress(RunProgress("references", 0, len(references), f"{number}: {counts}"))
+    counter = Counter("references", len(references), on_progress)
+    return segmenter.build_memory(references, on_progress=lambda done, _: counter.advance(done - counter.done))
+
+
+def load_comparison_data(
+    config: BenchConfig,
+    annotations: Path | None,
+    images: Path | None,
+    references: Path | None,
+    reference_images: Path | None,
+) -> ComparisonData:
+    """Return the images, what is annotated in them, and the references if there are any.
 
     Raises:
         InputFileNotFoundError: something is missing.
         InputError: objects without masks, or no object at all.
     """
-    settings = replace(config.benchmark, limit=options.limit or config.benchmark.limit)
-    if options.annotations is not None and options.references is None:
-        data = _without_references(options.annotations, options.images, settings)
+    settings = config.benchmark
+    if annotations is not None and references is None:
+        data = _without_references(annotations, images, settings)
     else:
-        if options.annotations is not None:
+        if annotations is not None:
             settings = replace(
                 settings,
                 name="custom",
-                annotations=str(options.annotations),
-                images=None if options.images is None else str(options.images),
-                references=str(options.references),
-                reference_images=None if options.reference_images is None else str(options.reference_images),
+                annotations=str(annotations),
+                images=None if images is None else str(images),
+                references=str(references),
+                reference_images=None if reference_images is None else str(reference_images),
                 sampler="all",
             )
         task = load_task(replace(config, benchmark=settings))
@@ -227,14 +294,14 @@ def load_comparison_data(options: CompareOptions, config: BenchConfig) -> Compar
     return data
 
 
-def _with_preset(options: CompareOptions) -> list[str]:
-    """The settings, with the demo models where the demo benchmark is used and nothing else is asked for."""
-    keys = {override.split("=")[0] for override in options.overrides}
+def _with_preset(overrides: Sequence[str], *, is_benchmark: bool) -> list[str]:
+    """Return the settings, with the demo models where the demo benchmark is used and nothing else is asked for."""
+    keys = {override.split("=")[0] for override in overrides}
     if "proposals" in keys:
         listed = Parameter("sources", "A,B")
         raise InputError(f"proposals=... chooses one source; name those to compare by {listed}.", parameters=[listed])
-    is_demo = options.annotations is None and "benchmark" not in keys
-    return [*(["preset=demo"] if is_demo and "preset" not in keys else []), *options.overrides]
+    is_demo = is_benchmark and "benchmark" not in keys
+    return [*(["preset=demo"] if is_demo and "preset" not in keys else []), *overrides]
 
 
 def _without_references(annotations: Path, images: Path | None, settings: BenchmarkConfig) -> ComparisonData:
@@ -267,18 +334,17 @@ def _load_candidates(
     ]
 
 
-def _cover(data: ComparisonData, candidates: Sequence[_Candidate], memory: MemoryBank | None) -> None:
-    progress = Progress(len(data.targets))
-    try:
-        with closing(read_ahead(read_image, [target.path for target in data.targets])) as images:
-            for target, pixels in zip(data.targets, images, strict=True):
-                objects = _object_masks(data.ground_truth, target, pixels)
-                [encoded] = candidates[0].segmenter.encode([pixels], [target])
-                for candidate in candidates:
-                    candidate.add(encoded, target, objects, memory)
-                progress.advance()
-    finally:
-        progress.end()
+def _cover(
+    data: ComparisonData, candidates: Sequence[_Candidate], memory: MemoryBank | None, on_progress: OnProgress
+) -> None:
+    counter = Counter("images", len(data.targets), on_progress)
+    with closing(read_ahead(read_image, [target.path for target in data.targets])) as images:
+        for target, pixels in zip(data.targets, images, strict=True):
+            objects = _object_masks(data.ground_truth, target, pixels)
+            [encoded] = candidates[0].segmenter.encode([pixels], [target])
+            for candidate in candidates:
+                candidate.add(encoded, target, objects, memory)
+            counter.advance()
 
 
 def _object_masks(truth: CocoDataset, target: TargetImage, pixels: np.ndarray) -> list[Rle]:
@@ -289,45 +355,6 @@ def _object_masks(truth: CocoDataset, target: TargetImage, pixels: np.ndarray) -
         raise InputError(mismatch)
     annotations = truth.annotations_by_image[target.id]
     return [segmentation_to_rle(a.segmentation, image.size_hw) for a in annotations if not a.is_crowd]
-
-
-def _report(
-    candidates: Sequence[_Candidate], data: ComparisonData, config: BenchConfig, options: CompareOptions
-) -> list[SourceResult]:
-    results = [candidate.result(data) for candidate in candidates]
-    _print_table(results, data, markdown=options.markdown)
-    _write(results, data, config, options)
-    print(f"\nWritten to {options.out}: comparison.csv, comparison.json, recall.png")
-    return results
-
-
-def _write(results: Sequence[SourceResult], data: ComparisonData, config: BenchConfig, options: CompareOptions) -> None:
-    """The figures first: the plot needs a package that may be missing."""
-    rows = [[result.name, *result.columns().values()] for result in results]
-    write_csv(options.out / "comparison.csv", ["source", *results[0].columns()], rows)
-    content = {
-        "command": shlex.join(options.command),
-        "versions": versions(),
-        "num_images": len(data.targets),
-        "num_objects": data.num_objects,
-        "config": to_dict(config),
-        "sources": {result.name: result.to_json() for result in results},
-    }
-    write_json(options.out / "comparison.json", content)
-    plot_recall({result.name: result.curve for result in results}, options.out / "recall.png")
-
-
-def _print_table(results: Sequence[SourceResult], data: ComparisonData, *, markdown: bool) -> None:
-    print(
-        f"\n{data.num_objects} objects in {len(data.targets)} images; recalls and AP in per cent, masks ranked by "
-        "predicted IoU"
-    )
-    rows = [[result.name, *map(_format, result.columns().values())] for result in results]
-    print(align_columns(["source", *results[0].columns()], rows, markdown=markdown))
-
-
-def _format(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def _now(device: torch.device) -> float:

@@ -1,13 +1,14 @@
-"""``nttt data``: what the benchmarks need on disk, getting it, and checking it to the last image."""
+"""List, get and check what the benchmarks need on disk, to the last image: ``nttt data``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from no_time_to_train.benchmarks.benchmark import AnnotatedImages, Benchmark, RequiredData
-from no_time_to_train.benchmarks.registry import BENCHMARKS, reference_source
+from no_time_to_train.benchmarks.registry import BENCHMARKS, load_task, reference_source
 from no_time_to_train.build import compose_bench_config
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.data.coco import CocoImage
@@ -15,68 +16,114 @@ from no_time_to_train.data.downloads import Download, fetch, file_fault, unpack
 from no_time_to_train.data.image_checks import image_fault
 from no_time_to_train.data.voc import VocAnnotationsError
 from no_time_to_train.errors import InputError, InputFileNotFoundError
-from no_time_to_train.reports.text_table import align_columns
 from no_time_to_train.runs.prefetch import read_ahead
-from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
 
 _DOWNLOADS = "downloads"
 _NUM_THREADS = 4
 _MB = 1_000_000
 
 
-def list_data(overrides: Sequence[str] = ()) -> None:
-    """Print what every benchmark needs, its size and licence, and whether it is here."""
+@dataclass(frozen=True)
+class DataRow:
+    """One thing that a benchmark needs on disk.
+
+    Attributes:
+        benchmark: its name.
+        what: it is; of a benchmark that needs nothing: its description.
+        size, licence: for people; "-" where there is nothing to get.
+        state: ``here``, ``missing`` or ``nothing to get``.
+
+    Example:
+        >>> ntt.list_data()[0].state in ("here", "missing", "nothing to get")
+        True
+    """
+
+    benchmark: str
+    what: str
+    size: str
+    licence: str
+    state: str
+
+
+def list_data(overrides: Sequence[str] = ()) -> list[DataRow]:
+    """List what every benchmark needs, and whether it is here.
+
+    Args:
+        overrides: settings as ``"key=value"``; ``"root=FOLDER"`` is where the data are.
+
+    Example:
+        >>> [row.state for row in ntt.list_data() if row.benchmark == "demo"]
+        ['nothing to get']
+    """
     config = compose_bench_config(shared=overrides)  # some are of one benchmark only
-    root = Path(config.benchmark.root)
+    root = data_root(overrides)
     rows = []
     for benchmark in BENCHMARKS.values():
         required = _required_in_any_case(benchmark, config)
         if not required:
-            rows.append((benchmark.name, benchmark.description, "-", "-", "nothing to get"))
+            rows.append(DataRow(benchmark.name, benchmark.description, "-", "-", "nothing to get"))
         for item in required:
             state = "here" if _is_present(item, root) else "missing"
-            rows.append((benchmark.name, item.what, _size(item), item.licence, state))
-    print(align_columns(("benchmark", "needs", "size", "licence", "state"), rows, numbers=False))
-    print(f"\nLooked in {root.resolve()} (benchmark.root=...). Get it: nttt data prepare NAME")
+            rows.append(DataRow(benchmark.name, item.what, _size(item), item.licence, state))
+    return rows
 
 
-def prepare_data(name: str, overrides: Sequence[str] = ()) -> None:
-    """Download and unpack what a benchmark lacks. Archives stay in ``downloads`` below the root, also those put there.
+def data_root(overrides: Sequence[str] = ()) -> Path:
+    """Return the folder that the data of all benchmarks are in."""
+    return Path(compose_bench_config(shared=overrides).benchmark.root)
+
+
+def prepare_data(name: str, overrides: Sequence[str] = (), on_progress: OnProgress = tell_nobody) -> None:
+    """Download and unpack what a benchmark lacks.
+
+    Archives stay in ``downloads`` below the root, also those that somebody put there.
+
+    Args:
+        name: of the benchmark.
+        overrides: settings as ``"key=value"``, e.g. a part of it: ``"split=1"``.
+        on_progress: is told what is downloaded, and how far it is.
 
     Raises:
-        EnvironmentProblemError: a download failed; the same command continues it.
+        EnvironmentProblemError: a download failed; the same call continues it.
         InputFileNotFoundError: something cannot be downloaded; the message says what to put where.
+
+    Example:
+        >>> ntt.prepare_data("demo")
     """
     config = _config(name, overrides)
     root = Path(config.benchmark.root)
     by_hand = []
     for item in BENCHMARKS[name].requires(config):
         if _is_present(item, root):
-            print(f"{item.what}: here")
+            on_progress(RunProgress("MB", 0, 0, f"{item.what}: here"))
         elif item.download is None:
             by_hand.append(item)
         else:
-            _get(item, item.download, root)
+            _get(item, item.download, root, on_progress)
     if by_hand:
         steps = [f"{item.what}: {item.instructions} so that there is {_places(item, root)}." for item in by_hand]
         raise InputFileNotFoundError("Cannot be downloaded from here:\n" + "\n".join(steps))
-    print(f"{name} is complete. `nttt data verify {name}` reads every image.")
 
 
-def verify_data(name: str, overrides: Sequence[str] = ()) -> None:
-    """Read everything a benchmark uses and print every problem.
+def verify_data(name: str, overrides: Sequence[str] = (), on_progress: OnProgress = tell_nobody) -> list[str]:
+    """Read everything a benchmark uses and return every problem.
 
-    Raises:
-        InputError: there are problems; raised after all have been printed.
+    Args:
+        name: of the benchmark.
+        overrides: settings as ``"key=value"``.
+        on_progress: is told every problem as it is found, and how far it is.
+
+    Example:
+        >>> ntt.verify_data("demo")
+        []
     """
     config = _config(name, overrides)
-    num_problems = 0
-    for problem in _problems(config):
-        num_problems += 1
-        print(problem, flush=True)
-    if num_problems:
-        raise InputError(f"{name}: {num_problems} problems. `nttt data prepare {name}` gets what is missing.")
-    print(f"{name}: everything is here and can be read.")
+    problems: list[str] = []
+    for problem in chain(_problems(config, on_progress), _unless(problems, _faults_of_references(config))):
+        problems.append(problem)
+        on_progress(RunProgress("images", 0, 0, problem))
+    return problems
 
 
 def _config(name: str, overrides: Sequence[str]) -> BenchConfig:
@@ -108,20 +155,18 @@ def _unfinished_mark(item: RequiredData, root: Path) -> Path:
     return root / _DOWNLOADS / f"{name}.unpacking"
 
 
-def _get(item: RequiredData, download: Download, root: Path) -> None:
-    print(f"{item.what}: {_size(item)} from {download.urls[0]}", flush=True)
-    progress: list[Progress] = []
+def _get(item: RequiredData, download: Download, root: Path, on_progress: OnProgress) -> None:
+    on_progress(RunProgress("MB", 0, 0, f"{item.what}: {_size(item)} from {download.urls[0]}"))
+    counters: list[Counter] = []
 
     def show(done: int, total: int | None) -> None:
-        if not progress:
-            progress.append(Progress((total or done) // _MB, "MB"))
-        progress[0].advance(done // _MB - progress[0].done)
+        if not counters:
+            counters.append(Counter("MB", (total or done) // _MB, on_progress))
+        counters[0].advance(done // _MB - counters[0].done)
 
     archive = fetch(download, root / _DOWNLOADS / download.file_name, show)
-    if progress:
-        progress[0].end()
     if item.unpack_into is not None:
-        print(f"Unpacking {archive}", flush=True)
+        on_progress(RunProgress("MB", 0, 0, f"Unpacking {archive}"))
         mark = _unfinished_mark(item, root)
         mark.touch()
         unpack(archive, root / item.unpack_into)
@@ -131,7 +176,7 @@ def _get(item: RequiredData, download: Download, root: Path) -> None:
         raise InputError(f"{archive} has been unpacked but has no {', '.join(missing)}: its layout has changed.")
 
 
-def _problems(config: BenchConfig) -> Iterator[str]:
+def _problems(config: BenchConfig, on_progress: OnProgress) -> Iterator[str]:
     root = Path(config.benchmark.root)
     benchmark = BENCHMARKS[config.benchmark.name]
     missing: set[Path] = set()
@@ -144,9 +189,25 @@ def _problems(config: BenchConfig) -> Iterator[str]:
         return
     for images in (reference_source(config), benchmark.test(config)):
         if images.annotations.exists():
-            yield from _faults_of_images(images)
+            yield from _faults_of_images(images, on_progress)
         elif images.annotations not in missing:
             yield f"{images.annotations}: missing ({images.what})"
+
+
+def _unless(problems: Sequence[str], further: Iterator[str]) -> Iterator[str]:
+    """Yield further problems where none was found before."""
+    if not problems:
+        yield from further
+
+
+def _faults_of_references(config: BenchConfig) -> Iterator[str]:
+    """Yield why the references of a run with these settings cannot be drawn, if so."""
+    if config.evaluator.name == "episodes":
+        return
+    try:
+        load_task(config)
+    except (InputError, InputFileNotFoundError) as error:
+        yield str(error)
 
 
 def _faults_of_archive(item: RequiredData, root: Path) -> Iterator[str]:
@@ -160,7 +221,7 @@ def _faults_of_archive(item: RequiredData, root: Path) -> Iterator[str]:
         yield f"{archive}: was not unpacked to the end ({item.what})"
 
 
-def _faults_of_images(images: AnnotatedImages) -> Iterator[str]:
+def _faults_of_images(images: AnnotatedImages, on_progress: OnProgress) -> Iterator[str]:
     """Of the annotations and of every image that they name."""
     try:
         dataset = images.dataset
@@ -175,13 +236,11 @@ def _faults_of_images(images: AnnotatedImages) -> Iterator[str]:
     def check(image: CocoImage) -> str | None:
         return image_fault(folder / image.file_name, image.size_hw)
 
-    progress = Progress(len(dataset.images), "images")
+    counter = Counter("images", len(dataset.images), on_progress)
     for fault in read_ahead(check, dataset.images, num_threads=_NUM_THREADS, num_ahead=4 * _NUM_THREADS):
         if fault is not None:
-            progress.end()
             yield fault
-        progress.advance()
-    progress.end()
+        counter.advance()
 
 
 def _places(item: RequiredData, root: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from no_time_to_train.errors import install_command
+from no_time_to_train.errors import counted
 from no_time_to_train.files.formats import write_csv, write_text
 from no_time_to_train.reports import tables as report_tables
 from no_time_to_train.reports.read_runs import collect_runs
@@ -22,51 +22,77 @@ _NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """The command line of ``nttt report``.
+@dataclass(frozen=True, eq=False)
+class RunsReport:
+    """What ``report`` found and wrote.
 
     Attributes:
-        runs: folder of runs; all below it count.
-        out: where the report goes, None: ``report`` in it.
+        rows: mean and standard deviation per benchmark, models, variant and shots.
+        out: folder of ``report.md``, ``report.csv``, ``report.tex`` and ``plots/``.
+        num_runs: finished ones.
+        left_out: folders of the others, and why.
+        plots: files; empty without matplotlib.
+        has_matplotlib: whether plots could be drawn.
+
+    Example:
+        >>> import no_time_to_train.tasks.report as reports
+        >>> reports.RunsReport([], "out", 0, [("runs/seed=1", "unfinished")], [], True).unfinished()
+        '- runs/seed=1: unfinished\\n'
     """
 
-    runs: Path
-    out: Path | None = None
+    rows: Sequence[ReportRow]
+    out: Path
+    num_runs: int
+    left_out: Sequence[tuple[Path, str]]
+    plots: Sequence[Path]
+    has_matplotlib: bool
+
+    def tables(self) -> str:
+        """Return the tables as Markdown."""
+        return report_tables.markdown_tables(self.rows)
+
+    def unfinished(self) -> str:
+        """Return what was left out as a list in Markdown."""
+        return "".join(f"- {path}: {reason}\n" for path, reason in self.left_out)
 
 
-def report(options: ReportOptions) -> list[ReportRow]:
-    """Print the Markdown tables and write ``report.md``, ``.csv``, ``.tex`` and the plots.
+def report(runs: str | Path, *, out: str | Path | None = None) -> RunsReport:
+    """Write tables and plots of finished runs beside the published numbers.
+
+    Args:
+        runs: folder of runs; all below it count.
+        out: where the report goes; None: ``report`` in it.
 
     Raises:
         InputFileNotFoundError: there is no such folder.
         InputError: it holds no finished run.
+
+    Example:
+        >>> try:
+        ...     ntt.report("runs")
+        ... except ntt.NoTimeToTrainError as error:
+        ...     print(error)
+        runs: no such folder. ...
     """
-    runs, problems = collect_runs(options.runs)
-    rows = summarize(runs)
-    out = options.runs / "report" if options.out is None else options.out
-    tables = report_tables.markdown_tables(rows)
-    plots = _write_plots(rows, out / "plots")
-    sections = [f"# Report of {len(runs)} runs\n", _NOTE + "\n", tables]
+    folder = Path(runs)
+    results, problems = collect_runs(folder)
+    rows = summarize(results)
+    target = folder / "report" if out is None else Path(out)
+    has_matplotlib = importlib.util.find_spec("matplotlib") is not None
+    plots = _write_plots(rows, target / "plots") if has_matplotlib else []
+    made = RunsReport(rows, target, len(results), problems, plots, has_matplotlib)
+    sections = [f"# Report of {counted(len(results), 'run')}\n", _NOTE + "\n", made.tables()]
     sections += [f"![{path.stem}](plots/{path.name})\n" for path in plots]
     sections += ["## Every seed\n", report_tables.markdown_per_seed(rows)]
-    unfinished = "".join(f"- {path}: {reason}\n" for path, reason in problems)
-    sections += [f"## Left out\n\n{unfinished}"] if problems else []
-    write_text(out / "report.md", "\n".join(sections))
-    write_csv(out / "report.csv", report_tables.CSV_HEADER, report_tables.csv_rows(rows))
-    write_text(out / "report.tex", report_tables.latex_tables(rows))
-    print(tables)
-    if problems:
-        print(f"Left out, {len(problems)} of {len(runs) + len(problems)} runs:\n{unfinished}")
-    print(f"Written to {out}: report.md, report.csv, report.tex and {len(plots)} plots.")
-    return rows
+    sections += [f"## Left out\n\n{made.unfinished()}"] if problems else []
+    write_text(target / "report.md", "\n".join(sections))
+    write_csv(target / "report.csv", report_tables.CSV_HEADER, report_tables.csv_rows(rows))
+    write_text(target / "report.tex", report_tables.latex_tables(rows))
+    return made
 
 
 def _write_plots(rows: Sequence[ReportRow], folder: Path) -> list[Path]:
     """One plot against shots per part of a benchmark, and one of the categories per line of it, at its most shots."""
-    if importlib.util.find_spec("matplotlib") is None:
-        print(f"No plots: matplotlib is not installed ({install_command('bench')}).")
-        return []
     from no_time_to_train.reports.plots import plot_categories, plot_shots
 
     parts: dict[tuple[str, str], list[ReportRow]] = defaultdict(list)

@@ -26,7 +26,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "coco_20i fold=3": write_coco_2017,
     "pascal_voc split=2": write_pascal_voc,
     "lvis": write_lvis,
-    "cd_fsod domain=deepfish": lambda root: write_cd_fsod(root, "deepfish", {1: (0,), 2: ()}),
+    "cd_fsod domain=deepfish sampler=paper": lambda root: write_cd_fsod(root, "deepfish", {1: (0,), 2: ()}),
 }
 
 
@@ -35,7 +35,8 @@ def data(tmp_path: Path, capsys) -> Callable[[str], tuple[int, str, str]]:
     """Runs ``nttt data`` below ``tmp_path``; gives exit code, output and errors."""
 
     def run(line: str) -> tuple[int, str, str]:
-        code = main(["data", *line.split(), f"root={tmp_path}"])
+        shots = [] if "shots=" in line else ["shots=1"]
+        code = main(["data", *line.split(), f"root={tmp_path}", *shots])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -46,7 +47,7 @@ def data(tmp_path: Path, capsys) -> Callable[[str], tuple[int, str, str]]:
 def test_complete_data_are_found_so(data, tmp_path, line: str) -> None:
     WRITERS[line](tmp_path)
     code, out, _ = data(f"verify {line}")
-    assert code == 0 and "everything is here and can be read" in out
+    assert code == 0 and "everything is here and can be read" in out, out
 
 
 @pytest.mark.parametrize("line", WRITERS)
@@ -60,7 +61,7 @@ def test_every_problem_is_listed_at_once(data, tmp_path, line: str) -> None:
     assert code == 1
     assert f"{images[0]}: no such image file" in out
     assert f"{images[-1]} cannot be read" in out
-    assert f"2 problems. `nttt data prepare {line.split()[0]}`" in err
+    assert f"2 problems. `nttt data prepare {line} root={tmp_path} shots=1`" in err
 
 
 def test_wrong_sizes_and_missing_files(data, tmp_path) -> None:
@@ -195,3 +196,9 @@ def test_interrupted_unpacking_is_noticed(data, tmp_path, monkeypatch) -> None:
         assert data("prepare coco_fsod")[0] == 0
     assert (tmp_path / "coco/annotations/new.json").is_file() and not mark.exists()
     assert data("verify coco_fsod")[0] == 0
+
+
+def test_references_that_cannot_be_drawn_are_a_problem(data, tmp_path) -> None:
+    write_coco_2017(tmp_path)
+    code, out, err = data("verify coco_fsod shots=30")
+    assert code == 1 and "30 references per category were asked for" in out and "1 problem." in err

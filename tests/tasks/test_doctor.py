@@ -43,7 +43,7 @@ def test_something_broken_exits_with_3(monkeypatch, capsys) -> None:
     assert main(["doctor"]) == 3
     output = capsys.readouterr()
     assert output.out.splitlines() == ["one  ok      fine", "two  broken  pip install two"]
-    assert output.err == "1 of 2 checks failed: two.\n"
+    assert output.err == "Loading ...\n1 of 2 checks failed: two.\n"
 
 
 def test_torchvision_of_another_build(monkeypatch: pytest.MonkeyPatch) -> None:

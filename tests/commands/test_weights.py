@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from no_time_to_train.commands import main
+from no_time_to_train.models import verification, weights
 from no_time_to_train.models.verification import VerificationReport
 from no_time_to_train.models.weights import WeightsRow
-from no_time_to_train.tasks import weights
 
 
 def test_list(monkeypatch, capsys) -> None:
@@ -28,7 +28,7 @@ def test_verify_reports_all_before_it_fails(monkeypatch, capsys, tmp_path: Path)
             name, tmp_path, {"model.safetensors": "0f" * 32}, None if name == "b" else "bad shape"
         )
 
-    monkeypatch.setattr(weights, "verify_weights", verify)
+    monkeypatch.setattr(verification, "verify_weights", verify)
     assert main(["weights", "verify", "a", "b"]) == 3
     output = capsys.readouterr()
     assert "a: bad shape" in output.out and "b: ok" in output.out and "0f0f" in output.out
