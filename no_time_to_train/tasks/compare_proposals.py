@@ -71,7 +71,7 @@ class ComparisonData:
 
 @dataclass(frozen=True, eq=False)
 class SourceResult:
-    """One row of the comparison: what a source covers, its time, and nAP of the whole method with it.
+    """What one source of masks covers, its time, and nAP with it.
 
     Attributes:
         name: as it was given.
