@@ -46,7 +46,6 @@ _HOME = {
     "MemoryBank": "references.memory_bank",
     "NoTimeToTrainError": "errors",
     "PromptedMasks": "models.prompting",
-    "PromptedMasks": "prompting",
     "ProposalComparison": "tasks.compare_proposals",
     "ReferenceInstance": "structures",
     "ReferenceReport": "tasks.check_references",
