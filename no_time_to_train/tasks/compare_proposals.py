@@ -15,9 +15,7 @@ import numpy as np
 import torch
 
 from no_time_to_train import build
-from no_time_to_train.benchmarks.benchmark import AnnotatedImages
-from no_time_to_train.benchmarks.registry import load_task
-from no_time_to_train.config import BenchConfig, BenchmarkConfig, to_dict
+from no_time_to_train.config import BenchConfig, to_dict
 from no_time_to_train.data.coco import CocoDataset, CocoImage
 from no_time_to_train.data.images import describe_size_mismatch, read_image
 from no_time_to_train.errors import InputError, Parameter, counted
@@ -40,33 +38,10 @@ from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tel
 from no_time_to_train.runs.provenance import versions
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import ReferenceSet, TargetImage
+from no_time_to_train.tasks.comparison_data import ComparisonData, load_comparison_data
 from no_time_to_train.tasks.proposal_sources import WrittenSource, parse_sources
 
 DEFAULT_SOURCES = "point_grid,automatic_masks,semantic_clusters,point_grid+semantic_clusters"
-
-
-@dataclass(frozen=True, eq=False)
-class ComparisonData:
-    """What sources are compared on.
-
-    Attributes:
-        targets: the images, in the order of the ground truth.
-        ground_truth: their objects, with masks.
-        references: None where only recall is asked for.
-    """
-
-    targets: Sequence[TargetImage]
-    ground_truth: CocoDataset
-    references: ReferenceSet | None
-
-    @property
-    def num_objects(self) -> int:
-        """Crowds are no objects."""
-        return sum(not annotation.is_crowd for annotation in self.ground_truth.annotations)
-
-    def first(self, num_images: int) -> ComparisonData:
-        """Return the data of only the first images."""
-        return replace(self, targets=self.targets[:num_images], ground_truth=self.ground_truth.first_images(num_images))
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,39 +236,6 @@ def _build_memory(segmenter: Segmenter, references: ReferenceSet, on_progress: O
     return segmenter.build_memory(references, on_progress=lambda done, _: counter.advance(done - counter.done))
 
 
-def load_comparison_data(
-    config: BenchConfig,
-    annotations: Path | None,
-    images: Path | None,
-    references: Path | None,
-    reference_images: Path | None,
-) -> ComparisonData:
-    """Return the images, what is annotated in them, and the references if there are any.
-
-    Raises:
-        InputFileNotFoundError: something is missing.
-        InputError: objects without masks, or no object at all.
-    """
-    settings = config.benchmark
-    if annotations is not None and references is None:
-        data = _without_references(annotations, images, settings)
-    else:
-        if annotations is not None:
-            settings = replace(
-                settings,
-                name="custom",
-                annotations=str(annotations),
-                images=None if images is None else str(images),
-                references=str(references),
-                reference_images=None if reference_images is None else str(reference_images),
-                sampler="all",
-            )
-        task = load_task(replace(config, benchmark=settings))
-        data = ComparisonData(task.targets, task.ground_truth, task.references)
-    _check_masks(data.ground_truth)
-    return data
-
-
 def _with_preset(overrides: Sequence[str], *, is_benchmark: bool) -> list[str]:
     """Return the settings, with the demo models where the demo benchmark is used and nothing else is asked for."""
     keys = {override.split("=")[0] for override in overrides}
@@ -302,22 +244,6 @@ def _with_preset(overrides: Sequence[str], *, is_benchmark: bool) -> list[str]:
         raise InputError(f"proposals=... chooses one source; name those to compare by {listed}.", parameters=[listed])
     is_demo = is_benchmark and "benchmark" not in keys
     return [*(["preset=demo"] if is_demo and "preset" not in keys else []), *overrides]
-
-
-def _without_references(annotations: Path, images: Path | None, settings: BenchmarkConfig) -> ComparisonData:
-    annotated = AnnotatedImages("target images", annotations, images, images_setting="images")
-    truth = annotated.dataset.first_images(settings.limit)
-    folder = annotated.images_folder([image.file_name for image in truth.images])
-    targets = [TargetImage(folder / image.file_name, image.file_name, image.id) for image in truth.images]
-    return ComparisonData(targets, truth, None)
-
-
-def _check_masks(truth: CocoDataset) -> None:
-    objects = [annotation for annotation in truth.annotations if not annotation.is_crowd]
-    without = sum(not annotation.segmentation for annotation in objects)
-    if not objects or without:
-        problem = f"{without} of {len(objects)} objects have only a box" if objects else "it has no object"
-        raise InputError(f"{truth.name}: {problem}. Proposals are masks and are compared with annotated masks.")
 
 
 def _load_candidates(
