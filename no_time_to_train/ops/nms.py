@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torchvision.ops import nms
+
+from no_time_to_train.errors import EnvironmentProblemError
+
+
+def torchvision_nms() -> Callable[[Tensor, Tensor, float], Tensor]:
+    """Return torchvision's ``nms``.
+
+    Raises:
+        EnvironmentProblemError: torchvision was built for another torch, or is missing.
+    """
+    try:
+        from torchvision.ops import nms
+    except (ImportError, RuntimeError) as error:  # RuntimeError: "operator torchvision::nms does not exist"
+        raise EnvironmentProblemError(
+            f"torchvision does not work with this torch ({error}). `nttt doctor` says how to install a pair that fits."
+        ) from error
+    return nms
+
+
+nms = torchvision_nms()
+"""Greedy non-maximum suppression of boxes (N, 4) by score (N,): the kept indices, best first."""
 
 
 def class_aware_nms(boxes_xyxy: Tensor, ranking: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel, PromptBatch
 from no_time_to_train.models.prompting import embed_image, to_square_xy
 from no_time_to_train.ops.masks import encode_mask_logits, grid_logits, stability_scores
+from no_time_to_train.ops.nms import nms
 from no_time_to_train.ops.regions import remove_small_regions
 from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 from no_time_to_train.proposals.crop_layers import Crop, crop_points_xy, image_crops, is_cut_off

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import importlib.abc
+import sys
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from no_time_to_train.ops.nms import class_aware_nms
+from no_time_to_train.errors import EnvironmentProblemError
+from no_time_to_train.ops.nms import class_aware_nms, torchvision_nms
 
 OVERLAPPING = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 10]])
 
@@ -46,3 +51,19 @@ def test_equals_the_plain_loop(seed: int) -> None:
 def iou(a: list[float], b: list[float]) -> float:
     shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError("no torchvision"), RuntimeError("operator torchvision::nms does not exist")]
+)
+def test_a_torchvision_of_another_build_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    class Broken(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *rest: object) -> None:
+            if name.partition(".")[0] == "torchvision":
+                raise error
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(EnvironmentProblemError, match="nttt doctor"):
+        torchvision_nms()
