@@ -27,6 +27,8 @@ from no_time_to_train.settings.fields import facts_of
 from no_time_to_train.settings.overrides import Grammar
 
 if TYPE_CHECKING:
+    import torch
+
     from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
     from no_time_to_train.proposals.interfaces import ProposalSource
     from no_time_to_train.segmenter import Segmenter
@@ -167,17 +169,25 @@ def build_segmenter(config: Config) -> Segmenter:
     return assemble_segmenter(config, *load_models(config))
 
 
-def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
-    """Both frozen models, on the device and in the precision of the config."""
-    from no_time_to_train.models.allocator import keep_freed_memory
-    from no_time_to_train.models.dino.encoder import load_dino
-    from no_time_to_train.models.precision import resolve_device, resolve_precision
-    from no_time_to_train.models.sam2.model import load_sam2
+def build_proposer(config: Config) -> Segmenter:
+    """Return a segmenter for class-free masks alone; its encoder is loaded only where something looks at features."""
+    from no_time_to_train.models.no_encoder import NoEncoder
+    from no_time_to_train.segmenter import Segmenter
 
-    device = resolve_device(config.device)
-    if device.type == "cpu":
-        keep_freed_memory()
-    dtype = resolve_precision(config.precision, device)
+    source = build_proposals(config)
+    uses_consistency = config.proposals.consistency != "none" or config.scoring.consistency_exponent > 0
+    if "features" in source.needs or uses_consistency:
+        encoder, mask_model = load_models(config)
+        return Segmenter(encoder, mask_model, config, proposals=source)
+    mask_model = _load_mask_model(config)
+    return Segmenter(NoEncoder(mask_model.device), mask_model, config, proposals=source)
+
+
+def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
+    """Return both frozen models, on the device and in the precision of the config."""
+    from no_time_to_train.models.dino.encoder import load_dino
+
+    device, dtype = _device_and_dtype(config)
     encoder = load_dino(
         config.encoder.name,
         weights=config.encoder.weights,
@@ -186,7 +196,14 @@ def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
         dtype=dtype,
         compile=config.encoder.compile,
     )
-    mask_model = load_sam2(
+    return encoder, _load_mask_model(config)
+
+
+def _load_mask_model(config: Config) -> MaskModel:
+    from no_time_to_train.models.sam2.model import load_sam2
+
+    device, dtype = _device_and_dtype(config)
+    return load_sam2(
         config.mask_model.name,
         weights=config.mask_model.weights,
         device=device,
@@ -196,7 +213,16 @@ def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
         add_no_memory_embedding=config.mask_model.add_no_memory_embedding,
         compile=config.mask_model.compile,
     )
-    return encoder, mask_model
+
+
+def _device_and_dtype(config: Config) -> tuple[torch.device, torch.dtype]:
+    from no_time_to_train.models.allocator import keep_freed_memory
+    from no_time_to_train.models.precision import resolve_device, resolve_precision
+
+    device = resolve_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
+    return device, resolve_precision(config.precision, device)
 
 
 def assemble_segmenter(config: Config, encoder: FeatureEncoder, mask_model: MaskModel) -> Segmenter:

@@ -154,7 +154,7 @@ class Segmenter:
         """Candidate masks and their features. They depend on the references only where the source looks at them
         (``proposals.point_grid.prefilter=semantic``), so one result serves any number of memory banks."""
         prototypes = None
-        if memory is not None and self.proposals.depends_on_references:
+        if memory is not None and "references" in self.proposals.needs:
             prototypes = memory.class_means()[0].to(self.device)
         settings = self.config.proposals
         proposals = self.proposals.propose(image, self.mask_model, prototypes)

@@ -14,6 +14,7 @@ from no_time_to_train.build import build_proposals, compose_config
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, PromptBatch
 from no_time_to_train.ops.rle import encode_mask
+from no_time_to_train.proposals.interfaces import ProposalSource
 from no_time_to_train.references.memory_bank import MemoryBankBuilder
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, Detections, MaskProposals, ReferenceInstance, ReferenceSet
@@ -50,10 +51,8 @@ class SquareMaskModel:
         return BestMasks(logits[kept], ious[kept], kept)
 
 
-class FixedProposals:
+class FixedProposals(ProposalSource):
     """The same masks for every image."""
-
-    depends_on_references = False
 
     def __init__(self, logits: Tensor, predicted_ious: Tensor) -> None:
         self.proposals = MaskProposals(logits, predicted_ious)

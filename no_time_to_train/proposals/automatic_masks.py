@@ -22,7 +22,7 @@ from no_time_to_train.ops.nms import nms
 from no_time_to_train.ops.regions import remove_small_regions
 from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 from no_time_to_train.proposals.crop_layers import Crop, crop_points_xy, image_crops, is_cut_off
-from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
 from no_time_to_train.proposals.settings import AutomaticMasksConfig
 from no_time_to_train.structures import MaskProposals
 
@@ -78,7 +78,7 @@ def _concatenate(parts: Sequence[GeneratedMasks]) -> GeneratedMasks:
 
 
 @dataclass
-class AutomaticMasks(AutomaticMasksConfig):
+class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
     """SAM's automatic mask generator, by itself (``generate``) or as a source of proposals (``propose``).
 
     All three multimask outputs of every point are candidates; empty masks are left out. The names are SAM's own.
@@ -111,8 +111,9 @@ class AutomaticMasks(AutomaticMasksConfig):
         return cls(**vars(settings))
 
     @property
-    def depends_on_references(self) -> bool:
-        return False
+    def needs(self) -> frozenset[Need]:
+        """The embedding; for crops the pixels too."""
+        return frozenset({"embedding", "pixels"} if self.crop_n_layers else {"embedding"})
 
     @torch.inference_mode()
     def generate(self, pixels: np.ndarray, mask_model: MaskModel) -> GeneratedMasks:

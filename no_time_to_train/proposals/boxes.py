@@ -19,7 +19,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.detector import BoxDetector, load_detector
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
 from no_time_to_train.ops.boxes import clip_boxes, scale_boxes
-from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
 from no_time_to_train.proposals.settings import BoxesConfig
 from no_time_to_train.structures import MaskProposals, TargetImage
 
@@ -67,7 +67,7 @@ class BoxesFromDetector:
 
 
 @dataclass(frozen=True)
-class BoxProposals:
+class BoxProposals(ProposalSource):
     """One mask per box: the mask model's single-mask output for it.
 
     Attributes:
@@ -94,11 +94,12 @@ class BoxProposals:
         return cls(origin, settings.min_box_score, settings.max_boxes, settings.min_predicted_iou)
 
     @property
-    def depends_on_references(self) -> bool:
-        return False
+    def needs(self) -> frozenset[Need]:
+        """The embedding; for a detector the pixels too."""
+        return frozenset({"embedding"} if isinstance(self.origin, BoxesFromFile) else {"embedding", "pixels"})
 
-    def check_targets(self, targets: Sequence[TargetImage]) -> None:
-        """Raises InputError where the boxes come from a file that has none of these images."""
+    def check(self, targets: Sequence[TargetImage]) -> None:
+        """Raise InputError where the boxes come from a file that has none of these images."""
         if isinstance(self.origin, BoxesFromFile):
             self.origin.file.check_targets(targets)
 

@@ -11,13 +11,12 @@ from torch import Tensor
 from no_time_to_train.models.interfaces import MaskModel
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.rle import Rle
-from no_time_to_train.proposals.boxes import BoxProposals
-from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
+from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
 from no_time_to_train.structures import MaskProposals, TargetImage
 
 
 @dataclass(frozen=True)
-class Union:
+class Union(ProposalSource):
     """All masks of all sources, in their order.
 
     The same object found by two sources stays in twice: the NMS after matching keeps the one with the higher predicted
@@ -34,8 +33,14 @@ class Union:
             raise ValueError("a union needs at least one source")
 
     @property
-    def depends_on_references(self) -> bool:
-        return any(source.depends_on_references for source in self.sources)
+    def needs(self) -> frozenset[Need]:
+        """What any of the sources looks at."""
+        return frozenset().union(*(source.needs for source in self.sources))
+
+    def check(self, targets: Sequence[TargetImage]) -> None:
+        """Ask every source."""
+        for source in self.sources:
+            source.check(targets)
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         parts = [source.propose(image, mask_model, prototypes) for source in self.sources]
@@ -48,17 +53,6 @@ class Union:
             rles=rles,
             stabilities=torch.cat([part.known_stabilities() for part in parts]),
         )
-
-
-def check_targets(source: ProposalSource, targets: Sequence[TargetImage]) -> None:
-    """Refuse, before any work is done, a file of boxes that has none of the images; other sources take any image.
-
-    Raises:
-        InputError: see ``BoxProposals.check_targets``.
-    """
-    for part in source.sources if isinstance(source, Union) else (source,):
-        if isinstance(part, BoxProposals):
-            part.check_targets(targets)
 
 
 def _full_size(proposals: MaskProposals, image_size_hw: tuple[int, int]) -> Sequence[Rle]:

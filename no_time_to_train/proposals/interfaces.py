@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -31,15 +32,24 @@ class EncodedImage:
     target: TargetImage | None = None
 
 
-class ProposalSource(Protocol):
-    """Where candidate masks come from.
+Need = Literal["features", "embedding", "pixels", "references"]
+"""What a source looks at: fields of an ``EncodedImage``, or the prototypes of the references."""
 
-    Attributes:
-        depends_on_references: whether the masks change with ``prototypes``, so that they serve one memory bank only.
-    """
+
+class ProposalSource(Protocol):
+    """Where candidate masks come from."""
 
     @property
-    def depends_on_references(self) -> bool: ...
+    def needs(self) -> frozenset[Need]:
+        """What the source looks at; with ``references`` its masks serve one memory bank only."""
+        return frozenset({"embedding"})
+
+    def check(self, targets: Sequence[TargetImage]) -> None:
+        """Refuse images that the source has nothing for, before any work is done.
+
+        Raises:
+            InputError: it has nothing for any of them.
+        """
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         """Candidate masks of one image; ``prototypes`` (P, D) lets a source look only where a category may be."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
-from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
 from no_time_to_train.proposals.settings import PointGridConfig
 from no_time_to_train.structures import MaskProposals
 
@@ -26,7 +26,7 @@ def point_grid_xy(image_size: int, points_per_side: int) -> Tensor:
 
 
 @dataclass
-class PointGrid(PointGridConfig):
+class PointGrid(PointGridConfig, ProposalSource):
     """One foreground point per prompt; the best of three masks by predicted IoU, where that is high enough.
 
     The settings of :class:`PointGridConfig` are the arguments.
@@ -38,8 +38,9 @@ class PointGrid(PointGridConfig):
         return cls(**vars(settings))
 
     @property
-    def depends_on_references(self) -> bool:
-        return self.prefilter == "semantic"
+    def needs(self) -> frozenset[Need]:
+        """The embedding; with a prefilter features and references too."""
+        return frozenset({"embedding", "features", "references"} if self.prefilter == "semantic" else {"embedding"})
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         points_xy = point_grid_xy(mask_model.image_size, self.points_per_side).to(mask_model.device)

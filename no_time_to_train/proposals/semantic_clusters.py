@@ -18,7 +18,7 @@ from no_time_to_train.ops.clustering import (
     nearest_centers,
     principal_components,
 )
-from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
 from no_time_to_train.proposals.settings import SemanticClustersConfig
 from no_time_to_train.structures import MaskProposals
 
@@ -30,7 +30,7 @@ _MAX_BORDER_SHARE = 0.5
 
 
 @dataclass
-class SemanticClusters(SemanticClustersConfig):
+class SemanticClusters(SemanticClustersConfig, ProposalSource):
     """Boxes around the connected parts of K-means clusters of the patch features; the best of three masks of each.
 
     The features are made unit length, reduced by PCA and clustered once for every number of clusters: few clusters find
@@ -46,8 +46,9 @@ class SemanticClusters(SemanticClustersConfig):
         return cls(**vars(settings))
 
     @property
-    def depends_on_references(self) -> bool:
-        return False
+    def needs(self) -> frozenset[Need]:
+        """Features and embedding."""
+        return frozenset({"features", "embedding"})
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         """Candidate masks of one image; ``prototypes`` are not looked at.

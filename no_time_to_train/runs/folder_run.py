@@ -15,7 +15,6 @@ from no_time_to_train.config import Config
 from no_time_to_train.data.images import UnreadableImageError, read_image
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
-from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.runs.image_labeling import BatchReader, LoadedBatch
 from no_time_to_train.runs.image_loop import go_through
 from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
@@ -42,6 +41,7 @@ class FolderJob:
         prepare: given the run and the segmenter, it loads what else is needed, calls ``run.begin()``, and returns what
             finds the detections.
         strict: stop at the first image that cannot be read.
+        is_class_free: nothing is matched, so that the encoder may be left out.
     """
 
     targets: Sequence[TargetImage]
@@ -49,6 +49,7 @@ class FolderJob:
     config: Config
     prepare: Callable[[Run, Segmenter], Process]
     strict: bool = False
+    is_class_free: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ class _Work:
 
     def _label(self) -> None:
         config, run, targets = self._job.config, self._run, self._job.targets
-        segmenter = build.build_segmenter(config)
-        check_targets(segmenter.proposals, targets)
+        segmenter = (build.build_proposer if self._job.is_class_free else build.build_segmenter)(config)
+        segmenter.proposals.check(targets)
         run.details |= describe_models(segmenter)
         models = " + ".join(run.details["models"].values())
         left = len(targets) - len(self._done)

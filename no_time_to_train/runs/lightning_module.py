@@ -18,7 +18,6 @@ import torch
 
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.proposals.cache import ProposalCache
-from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.references.encoding import combine_references
 from no_time_to_train.references.memory_bank import MemoryBank
@@ -62,7 +61,7 @@ class LabellingModule(lightning.LightningModule):
         silence_lightning()
         config = replace(self._plan.config, device=str(self.trainer.strategy.root_device))
         self._segmenter = self._plan.build_segmenter(config)
-        check_targets(self._segmenter.proposals, self._plan.targets)
+        self._segmenter.proposals.check(self._plan.targets)
         if self._plan.cache is not None:
             cache = self._plan.cache
             self._proposals = ProposalCache(cache.folder, cache.proposals, self._segmenter.device)

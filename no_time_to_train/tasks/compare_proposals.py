@@ -29,7 +29,6 @@ from no_time_to_train.evaluation.proposal_recall import (
 )
 from no_time_to_train.files.formats import write_csv, write_json
 from no_time_to_train.ops.rle import Rle, segmentation_to_rle
-from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.proposals.interfaces import EncodedImage
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.reports.recall_plot import plot_recall, recall_curve
@@ -252,7 +251,7 @@ def _load_candidates(
     """One segmenter per source around the same two networks, which are loaded last."""
     built = [(source.text, *source.build(overrides)) for source in sources]
     for _, _, source in built:
-        check_targets(source, targets)
+        source.check(targets)
     models = build.build_segmenter(config)
     return [
         _Candidate(name, Segmenter(models.encoder, models.mask_model, own_config, proposals=source))

@@ -17,7 +17,6 @@ from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.images import UnreadableImageError, read_image
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import RunSummary
-from no_time_to_train.proposals.combined import check_targets
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.image_labeling import read_or_problem
 from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
@@ -126,7 +125,7 @@ class _Run:
     def _label(self) -> None:
         self._write_state("running")
         segmenter = build.build_segmenter(self._job.config)
-        check_targets(segmenter.proposals, self._job.targets)
+        segmenter.proposals.check(self._job.targets)
         models = {"features": segmenter.encoder.model_id, "mask_model": segmenter.mask_model.model_id}
         self._details |= {"device": str(segmenter.device), "models": models}
         print(

@@ -104,7 +104,7 @@ def propose_folder(
         has_table=False,
     )
     with Run(out, settings, command=command, overwrite=overwrite, on_progress=on_progress) as run:
-        outcome = carry_out(FolderJob(targets, folder, config, prepare=_proposer(config)), run)
+        outcome = carry_out(FolderJob(targets, folder, config, prepare=_proposer(config), is_class_free=True), run)
     if not outcome.summary.images:
         raise InputError(f"none of the {len(targets)} images in {images} can be read; see {out}/errors.csv.")
     return ProposeReport(out, len(outcome.summary.images), outcome.summary.num_objects, outcome.problems)

@@ -202,7 +202,7 @@ def test_source_keeps_the_embedding_and_the_logits_of_the_whole_image() -> None:
     )
     assert torch.equal(proposals.logits, expected.logits)
     assert proposals.rles is not None and proposals.rles[0]["size"] == [80, 160]
-    assert not source.depends_on_references
+    assert source.needs == {"embedding"}
 
 
 def test_source_places_masks_of_crops_on_the_grid() -> None:

@@ -53,7 +53,7 @@ def test_boxes_become_prompts_best_first(tmp_path: Path) -> None:
     assert model.boxes_xyxy.tolist() == [[0, 0, 100, 200], [20, 40, 180, 120]]
     assert proposals.predicted_ious.tolist() == pytest.approx([0.5, 0.8])
     assert proposals.logits.shape == (2, 8, 8) and proposals.rles is None
-    assert not source.depends_on_references
+    assert source.needs == {"embedding"}
 
 
 def test_which_boxes_are_used(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_an_image_without_boxes_has_no_proposal(tmp_path: Path) -> None:
     other = TargetImage(Path("b.jpg"), "b.jpg", 2)
     source = source_of(tmp_path, [[0, 0, 40, 50]], [0.9])
     assert len(source.propose(encoded(other), OneMaskPerBox())) == 0
-    source.check_targets([other, TARGET])
+    source.check([other, TARGET])
     with pytest.raises(InputError, match="none of the 1 images"):
-        source.check_targets([other])
+        source.check([other])
 
 
 def test_an_unknown_image_is_refused(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_detector_is_loaded_once_and_late(monkeypatch: pytest.MonkeyPatch) -> 
         assert len(source.propose(encoded(target=None), model)) == 1
     assert loaded == ["owner/detector on cpu"]
     assert model.boxes_xyxy.dtype == torch.float32
-    source.check_targets([TargetImage(Path("b.jpg"), "b.jpg", 2)])  # a detector takes any image
+    source.check([TargetImage(Path("b.jpg"), "b.jpg", 2)])  # a detector takes any image
 
 
 def test_no_boxes_named() -> None:

@@ -12,19 +12,23 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding
 from no_time_to_train.ops.rle import decode_rle, encode_mask
 from no_time_to_train.proposals.boxes import BoxesFromFile, BoxProposals
-from no_time_to_train.proposals.combined import Union, check_targets
-from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.combined import Union
+from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.structures import MaskProposals, TargetImage
 
 IMAGE_SIZE_HW = (8, 16)
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(ProposalSource):
     """The same masks for every image."""
 
     proposals: MaskProposals
-    depends_on_references: bool = False
+    looks_at_references: bool = False
+
+    @property
+    def needs(self):  # type: ignore[no-untyped-def]
+        return frozenset({"references"} if self.looks_at_references else {"embedding"})
 
     def propose(self, image: object, mask_model: object, prototypes: torch.Tensor | None = None) -> MaskProposals:
         return self.proposals
@@ -67,11 +71,11 @@ def test_one_source_with_full_size_masks_makes_them_for_all() -> None:
     assert (own == fine).all()
 
 
-def test_depends_on_references_if_a_source_does() -> None:
-    plain, looking = Fixed(grid_masks(1, 0.5)), Fixed(grid_masks(1, 0.5), depends_on_references=True)
-    assert not Union((plain, plain)).depends_on_references
+def test_needs_what_any_source_needs() -> None:
+    plain, looking = Fixed(grid_masks(1, 0.5)), Fixed(grid_masks(1, 0.5), looks_at_references=True)
+    assert Union((plain, plain)).needs == {"embedding"}
     union = Union((plain, looking))
-    assert union.depends_on_references
+    assert union.needs == {"embedding", "references"}
     assert len(union.propose(encoded(), object(), torch.ones(1, 1))) == 2
     with pytest.raises(ValueError, match="at least one source"):
         Union(())
@@ -81,8 +85,8 @@ def test_files_of_boxes_are_checked_wherever_they_stand() -> None:
     file = BoxFile(Path("boxes.json"), False, {5: np.zeros((0, 5))})
     boxes, grid = BoxProposals(BoxesFromFile(file)), Fixed(grid_masks(1, 0.5))
     known, unknown = (TargetImage(Path("a.jpg"), "a.jpg", number) for number in (5, 6))
-    check_targets(grid, [unknown])
+    grid.check([unknown])
     for source in (boxes, Union((grid, boxes))):
-        check_targets(source, [known])
+        source.check([known])
         with pytest.raises(InputError, match="boxes.json has boxes for none"):
-            check_targets(source, [unknown])
+            source.check([unknown])

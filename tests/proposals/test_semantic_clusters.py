@@ -161,7 +161,7 @@ def test_settings_reach_the_source() -> None:
         ["proposals=semantic_clusters", *(f"proposals.semantic_clusters.{override}" for override in overrides)]
     )
     assert build_proposals(config) == SemanticClusters([2, 5], 3, 4, 1.0, 0.4, 9)
-    assert not build_proposals(config).depends_on_references
+    assert build_proposals(config).needs == {"features", "embedding"}
 
 
 def test_numbers_of_clusters_are_checked() -> None:

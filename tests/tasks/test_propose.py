@@ -76,7 +76,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[RectangleSegmenter]:
         segmenters.append(RectangleSegmenter(config))
         return segmenters[-1]
 
-    monkeypatch.setattr(build, "build_segmenter", build_segmenter)
+    monkeypatch.setattr(build, "build_proposer", build_segmenter)
     monkeypatch.setattr(run_engine, "weight_hashes", lambda config: {})
     return segmenters
 
@@ -171,7 +171,7 @@ def test_wrong_usage(nttt, capsys) -> None:
 
 def test_ctrl_c_and_then_the_rest(nttt, built, workplace: Path, read_folder, monkeypatch, capsys) -> None:
     assert nttt("propose photos/ --out whole") == 0
-    build_segmenter = build.build_segmenter
+    build_segmenter = build.build_proposer
 
     def interrupted(config: Config) -> RectangleSegmenter:
         segmenter = build_segmenter(config)
@@ -179,7 +179,7 @@ def test_ctrl_c_and_then_the_rest(nttt, built, workplace: Path, read_folder, mon
         return segmenter
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "build_segmenter", interrupted)
+        patch.setattr(build, "build_proposer", interrupted)
         assert nttt("propose photos/ --out parts --overwrite") == 130
     printed = capsys.readouterr().out
     assert "Interrupted with 2 of 5 images labelled. parts is valid" in printed
