@@ -68,6 +68,7 @@ DOMAINS = {
         "UODD",
         "2,688 + 506 images",
         "see its source",
+        ("Underwater-object-detection-dataset", "Underwater-object-detection-dataset-master"),
         also_called={"0B": "seacucumber", "1B": "seaurchin", "2B": "scallop"},
     ),
 }

@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--match-by-name", action="store_true", help="map category ids by name")
     parser.add_argument("--classes", type=flags.names, metavar="A,B", help="only these categories")
     parser.add_argument("--engine", choices=("pycocotools", "faster-coco-eval"), default="pycocotools")
+    flags.add_crowds_flag(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
 
 
@@ -33,6 +34,7 @@ def run(options: argparse.Namespace) -> None:
         match_by_name=options.match_by_name,
         categories=options.classes,
         engine=options.engine,
+        crowds_are_objects=options.crowds_are_objects,
         out=out,
     )
     print(describe_metrics(metrics, markdown=options.markdown))

@@ -29,7 +29,12 @@ class Parser(argparse.ArgumentParser):
 Verbs = argparse._SubParsersAction  # the type argparse gives no public name
 
 
-_FLAGS = {"categories": "--classes", "images": "--ref-images", "references": "--refs"}
+_FLAGS = {
+    "categories": "--classes",
+    "crowds_are_objects": "--crowds-are-objects",
+    "images": "--ref-images",
+    "references": "--refs",
+}
 """Flags that are not named as their parameter is."""
 
 
@@ -79,6 +84,16 @@ def add_reference_flags(parser: argparse.ArgumentParser) -> None:
         help="a reference by its box in pixels; may be repeated",
     )
     parser.add_argument("--classes", type=names, metavar="A,B", help="only these categories of the references")
+    add_crowds_flag(parser)
+
+
+def add_crowds_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the leave to take crowds as objects."""
+    parser.add_argument(
+        "--crowds-are-objects",
+        action="store_true",
+        help="use annotations with iscrowd 1: CVAT and Datumaro mark brush and SAM masks so",
+    )
 
 
 def add_memory_flags(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +126,9 @@ def references(options: argparse.Namespace) -> ReferenceOptions:
     """Return how the references were named by the flags and a path."""
     from no_time_to_train.tasks.memory_source import ReferenceOptions
 
-    return ReferenceOptions(options.refs, options.ref_images, tuple(options.ref), options.classes)
+    return ReferenceOptions(
+        options.refs, options.ref_images, tuple(options.ref), options.classes, options.crowds_are_objects
+    )
 
 
 def read_references(options: argparse.Namespace) -> ReferenceSet:
@@ -120,7 +137,12 @@ def read_references(options: argparse.Namespace) -> ReferenceSet:
 
     if options.refs is None:
         return inline_references(options.ref)
-    return load_references(options.refs, options.ref_images, categories=options.classes)
+    return load_references(
+        options.refs,
+        options.ref_images,
+        categories=options.classes,
+        crowds_are_objects=options.crowds_are_objects,
+    )
 
 
 def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 - released: ``annotations/{train,test}.json`` with the images in ``train/`` and ``test/``; where a ``val.json`` is
   beside them (the original UODD), its images in ``val/`` belong to the training set, as the benchmark counts them;
+- UODD's own: ``annotations/coco/instances_{train,val,test}.json`` with the images in ``imgs/{train,val,test}/``;
 - VOC's: ``JPEGImages``, ``Annotations``, ``ImageSets/Main/{train,test}.txt`` (the original Clipart1k).
 """
 
@@ -20,7 +21,19 @@ from no_time_to_train.data.voc import read_voc
 def cd_fsod_annotations(folder: Path, split: str) -> Path:
     """The file with the annotations of ``train`` or ``test``; it need not be there."""
     voc_list = folder / "ImageSets" / "Main" / f"{split}.txt"
-    return voc_list if voc_list.is_file() else folder / "annotations" / f"{split}.json"
+    return voc_list if voc_list.is_file() else _json_file(folder, split)
+
+
+def _json_file(folder: Path, name: str) -> Path:
+    """The released file, or UODD's own where that is not there."""
+    released, own = (folder / "annotations" / f for f in (f"{name}.json", f"coco/instances_{name}.json"))
+    return own if own.is_file() and not released.is_file() else released
+
+
+def _images_folder(folder: Path, split: str) -> str:
+    """The images of a split, relative to the data set's folder."""
+    own = f"imgs/{split}"
+    return own if (folder / own).is_dir() and not (folder / split).is_dir() else split
 
 
 def read_cd_fsod(
@@ -47,12 +60,11 @@ def read_cd_fsod(
     if cd_fsod_annotations(folder, split).suffix == ".txt":
         return read_voc(folder, [(".", split)], category_names=category_names, box_convention=box_convention)
     dataset = read_annotations(folder, split, category_names, also_called)
-    if split != "train" or not (folder / "annotations" / "val.json").is_file():
+    if split != "train" or not _json_file(folder, "val").is_file():
         return dataset
-    val = with_category_names(
-        read_coco(folder / "annotations" / "val.json", folder / "val"), category_names, also_called
-    )
-    val = with_file_names(val, lambda image: f"val/{image.file_name}")
+    images = _images_folder(folder, "val")
+    val = with_category_names(read_coco(_json_file(folder, "val"), folder / images), category_names, also_called)
+    val = with_file_names(val, lambda image: f"{images}/{image.file_name}")
     new_ids = {image.id for image in val.images} - set(dataset.images_by_id)
     new = replace(
         val,
@@ -66,7 +78,7 @@ def read_annotations(
     folder: Path, name: str, category_names: Sequence[str], also_called: dict[str, str] | None = None
 ) -> CocoDataset:
     """Read ``annotations/<name>.json``, for example ``5_shot``; images are in ``train`` or ``test``."""
-    split = "test" if name == "test" else "train"
-    dataset = read_coco(folder / "annotations" / f"{name}.json", folder / split)
+    images = _images_folder(folder, "test" if name == "test" else "train")
+    dataset = read_coco(_json_file(folder, name), folder / images)
     dataset = with_category_names(dataset, category_names, also_called)
-    return with_file_names(dataset, lambda image: f"{split}/{image.file_name}")
+    return with_file_names(dataset, lambda image: f"{images}/{image.file_name}")

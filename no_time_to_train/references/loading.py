@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from no_time_to_train.data.categories import category_name_of, merge_background, select_categories
 from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage
-from no_time_to_train.data.coco_reader import read_coco
+from no_time_to_train.data.coco_reader import first_few, read_coco
 from no_time_to_train.data.image_roots import locate_images
 from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
 from no_time_to_train.errors import InputError, Parameter
@@ -21,8 +22,15 @@ logger = logging.getLogger(__name__)
 _SHOWN_UNUSED = 5
 
 
+_CROWDS_ARE_OBJECTS = Parameter("crowds_are_objects", True)
+
+
 def load_references(
-    annotations: str | Path, images: str | Path | None = None, *, categories: Sequence[str] | None = None
+    annotations: str | Path,
+    images: str | Path | None = None,
+    *,
+    categories: Sequence[str] | None = None,
+    crowds_are_objects: bool = False,
 ) -> ReferenceSet:
     """Read references: annotated example objects, any number per category.
 
@@ -33,6 +41,8 @@ def load_references(
         images: folder that the COCO file's names are relative to; None: the file's folder, its parent, or ``images``
             in one of the two.
         categories: names of the categories to use (the background always stays); None: all.
+        crowds_are_objects: use annotations with ``iscrowd`` 1 too, which CVAT and Datumaro write for every object that
+            was painted with a brush or made by SAM; else they are left out, and a warning says so.
 
     Returns:
         Categories in the order of their ids, those without a reference among them (a warning names them).
@@ -53,7 +63,8 @@ def load_references(
             labels, objects = read_category_folders(path)
             return _checked(_number(objects, labels), str(path), categories)
         path = annotation_file
-    dataset = read_coco(path, _optional_path(images))
+    dataset = read_coco(path, _optional_path(images), crowds_are_objects=crowds_are_objects)
+    _warn_of_crowds(dataset)
     used = _usable_annotations(dataset, categories)
     names = list(dict.fromkeys(dataset.images_by_id[annotation.image_id].file_name for annotation in used))
     root = locate_images(names, path, _optional_path(images), what="reference images") if names else path.parent
@@ -199,9 +210,26 @@ def _checked(references: ReferenceSet, source: str, names: Sequence[str] | None)
     categories = _selected(references.categories, names)
     chosen = ReferenceSet(categories, tuple(i for i in references.instances if i.category in categories))
     if not len(chosen):
-        raise InputError(f"{source} has no usable reference: annotate at least one object (crowds do not count).")
+        raise InputError(
+            f"{source} has no usable reference: annotate at least one object. What is marked as a crowd (iscrowd 1) "
+            f"does not count; with {_CROWDS_ARE_OBJECTS} it does.",
+            parameters=[_CROWDS_ARE_OBJECTS],
+        )
     _warn_of_unused(chosen, source)
     return chosen
+
+
+def _warn_of_crowds(dataset: CocoDataset) -> None:
+    """Say which categories have annotations that are left out because they are marked as crowds."""
+    counts = Counter(dataset.categories_by_id[a.category_id].name for a in dataset.annotations if a.is_crowd)
+    if counts:
+        logger.warning(
+            "%s: annotations marked as crowds (iscrowd 1) are left out: %s. CVAT and Datumaro mark every brush and SAM "
+            "mask so; %s uses them.",
+            dataset.name,
+            first_few([f"{count} of '{name}'" for name, count in counts.items()]),
+            _CROWDS_ARE_OBJECTS,
+        )
 
 
 def _warn_of_unused(references: ReferenceSet, source: str) -> None:
@@ -213,4 +241,4 @@ def _warn_of_unused(references: ReferenceSet, source: str) -> None:
     more = len(unused) - _SHOWN_UNUSED
     listed = ", ".join(unused[:_SHOWN_UNUSED]) + (f" and {more} more" if more > 0 else "")
     used = Parameter("categories", [name for name, count in counts.items() if count])
-    logger.warning("No annotation in %s is of %s. Add some, or leave them out with %s.", source, listed, used)
+    logger.warning("No reference in %s is of %s. Add some, or leave them out with %s.", source, listed, used)

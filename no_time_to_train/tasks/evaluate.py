@@ -12,7 +12,7 @@ from no_time_to_train.data.categories import select_categories
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.data.coco_results import read_results
-from no_time_to_train.errors import InputError, InputFileNotFoundError, counted
+from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter, counted
 from no_time_to_train.evaluation.instance_ap import Engine, InstanceMetrics, evaluate_instances
 from no_time_to_train.evaluation.name_matching import match_categories, match_images, translate
 from no_time_to_train.files.formats import write_json
@@ -26,6 +26,7 @@ def evaluate(
     match_by_name: bool = False,
     categories: Sequence[str] | None = None,
     engine: Engine = "pycocotools",
+    crowds_are_objects: bool = False,
     out: str | Path | None = None,
 ) -> InstanceMetrics:
     """Compute average precision against ground truth.
@@ -37,6 +38,7 @@ def evaluate(
         match_by_name: map category ids by name.
         categories: evaluate only these; None: all.
         engine: ``pycocotools``, or ``faster-coco-eval`` (same numbers, sooner on large data sets).
+        crowds_are_objects: score annotations with ``iscrowd`` 1 as objects, see ``load_references``.
         out: JSON file to write the metrics to; None: nothing is written.
 
     Returns:
@@ -51,17 +53,28 @@ def evaluate(
         >>> round(metrics.overall["box"].nAP50)
         100
     """
-    path, truth = Path(predictions), read_coco(Path(ground_truth), None if images is None else Path(images))
+    path, folder = Path(predictions), None if images is None else Path(images)
+    truth = read_coco(Path(ground_truth), folder, crowds_are_objects=crowds_are_objects)
     results, notes = _folder_results(path, truth, match_by_name) if path.is_dir() else (_file_results(path), [])
     category_ids = None
     if categories is not None:
         category_ids = [category.id for category in select_categories(truth.categories, categories)]
     metrics = evaluate_instances(truth, results, category_ids=category_ids, engine=engine)
-    metrics = replace(metrics, notes=(*notes, *metrics.notes))
+    metrics = replace(metrics, notes=(*notes, *_notes_on_crowds(truth), *metrics.notes))
     if out is not None:
         content = metrics.to_json(_seconds_per_image(path) if path.is_dir() else None)
         write_json(Path(out), content | {"ground_truth": str(ground_truth)})
     return metrics
+
+
+def _notes_on_crowds(truth: CocoDataset) -> list[str]:
+    crowds = sum(annotation.is_crowd for annotation in truth.annotations)
+    if not crowds:
+        return []
+    return [
+        f"{crowds} of {counted(len(truth.annotations), 'annotation')} are marked as crowds (iscrowd 1) and not scored. "
+        f"CVAT and Datumaro mark every brush and SAM mask so: {Parameter('crowds_are_objects', True)} scores them."
+    ]
 
 
 def metrics_file(predictions: Path) -> Path:

@@ -25,12 +25,14 @@ class ReferenceOptions:
         images: folder of its images, None: found beside it.
         inline: ``image:category:x1,y1,x2,y2`` texts, in place of ``path``.
         category_names: the ones of ``path`` to use, None: all.
+        crowds_are_objects: see ``load_references``.
     """
 
     path: Path | None = None
     images: Path | None = None
     inline: tuple[str, ...] = ()
     category_names: tuple[str, ...] | None = None
+    crowds_are_objects: bool = False
 
     def read(self) -> ReferenceSet:
         """Read them. Raises InputError where both kinds or none were given."""
@@ -38,7 +40,9 @@ class ReferenceOptions:
             raise InputError("give the references once: as a file or folder, or as boxes of images.")
         if self.path is None:
             return inline_references(self.inline)
-        return load_references(self.path, self.images, categories=self.category_names)
+        return load_references(
+            self.path, self.images, categories=self.category_names, crowds_are_objects=self.crowds_are_objects
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.data.cd_fsod import read_cd_fsod
+from no_time_to_train.data.cd_fsod import cd_fsod_annotations, read_cd_fsod
 from no_time_to_train.errors import InputFileNotFoundError
 from tests.benchmarks.datasets_on_disk import write_box_annotations, write_voc_image, write_voc_list
 
@@ -35,6 +35,23 @@ def test_validation_images_belong_to_the_training_set_unless_they_are_in_it(tmp_
         (4, 3, 1),
     ]
     assert [image.file_name for image in read_cd_fsod(tmp_path, "test", NAMES).images] == ["test/9.jpg"]
+
+
+def test_the_layout_of_the_authors_of_uodd(tmp_path) -> None:
+    """``annotations/coco/instances_train.json`` with ``imgs/train``; nothing needs to be renamed."""
+    write_box_annotations(tmp_path, "train", NAMES, {1: (0,)})
+    write_box_annotations(tmp_path, "val", NAMES, {3: (0, 1)})
+    write_box_annotations(tmp_path, "test", NAMES, {9: ()})
+    (tmp_path / "annotations/coco").mkdir()
+    (tmp_path / "imgs").mkdir()
+    for split in ("train", "val", "test"):
+        (tmp_path / f"annotations/{split}.json").rename(tmp_path / f"annotations/coco/instances_{split}.json")
+        (tmp_path / split).rename(tmp_path / "imgs" / split)
+        assert cd_fsod_annotations(tmp_path, split).is_file()
+    dataset = read_cd_fsod(tmp_path, "train", NAMES)
+    assert [image.file_name for image in dataset.images] == ["imgs/train/1.jpg", "imgs/val/3.jpg"]
+    assert len(dataset.annotations) == 3
+    assert [image.file_name for image in read_cd_fsod(tmp_path, "test", NAMES).images] == ["imgs/test/9.jpg"]
 
 
 def test_voc_layout(tmp_path) -> None:

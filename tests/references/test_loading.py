@@ -244,3 +244,14 @@ def test_the_folder_of_a_cvat_export(coco, tmp_path, images):
     path.rename(tmp_path / "export/annotations/instances_default.json")
     [boat] = load_references(tmp_path / "export").instances
     assert boat.image_path == tmp_path / "export" / images / "a.jpg"
+
+
+def test_crowds_are_said_and_used_on_request(coco, caplog):
+    """CVAT and Datumaro mark every brush mask as a crowd."""
+    path = coco([BOAT, BIRD | {"iscrowd": 1}, BIRD | {"iscrowd": 1}], {9: "boat", 16: "bird"})
+    assert load_references(path).counts() == {"boat": 1, "bird": 0}
+    assert "marked as crowds (iscrowd 1) are left out: 2 of 'bird'. CVAT and Datumaro" in caplog.text
+    assert "crowds_are_objects=True uses them" in caplog.text
+    assert load_references(path, crowds_are_objects=True).counts() == {"boat": 1, "bird": 2}
+    with pytest.raises(InputError, match=r"no usable reference.*with crowds_are_objects=True it does"):
+        load_references(coco([BIRD | {"iscrowd": 1}], {16: "bird"}))
