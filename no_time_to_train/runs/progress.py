@@ -93,7 +93,7 @@ class Progress:
     """Counts done items of a total and shows rate and time left.
 
     Args:
-        total: number of items.
+        total: number of items; 0: not known, as of videos without a frame count.
         what: name of the items, for the rate ("images").
         stream: where it is written; None: standard error.
         clock: seconds, increasing (for tests).
@@ -128,17 +128,19 @@ class Progress:
         self.done += count
         now = self._clock()
         pause = _SECONDS_BETWEEN_UPDATES if self._is_terminal else _SECONDS_BETWEEN_PLAIN_LINES
-        if is_first or self.done >= self.total or now - self._last_shown >= pause:
+        if is_first or 0 < self.total <= self.done or now - self._last_shown >= pause:
             self._last_shown = now
             self._show(self.line())
 
     def line(self) -> str:
         """For example ``12/500 images  3.1 images/s  2 min 37 s left``."""
-        counts = f"{self.done}/{self.total} {self._what}"
+        counts = f"{self.done}/{self.total} {self._what}" if self.total else f"{self.done} {self._what}"
         if not self.done or self.seconds <= 0:
             return counts
         rate = self.done / self.seconds
         pace = f"{rate:.1f} {self._what}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
+        if not self.total:
+            return f"{counts}  {pace}"
         if self.done >= self.total:
             return f"{counts}  {pace}  {readable_duration(self.seconds)} in all"
         return f"{counts}  {pace}  {readable_duration((self.total - self.done) / rate)} left"

@@ -126,7 +126,7 @@ class _Run:
             self._details |= {"found_again": tracker.num_found_again, "weights": hashes.result()}
 
     def _record_chunks(self, tracker: VideoTracker, start: int) -> None:
-        progress = Progress(self._num_frames_expected() - start, "frames")
+        progress = Progress(max(self._num_frames_expected() - start, 0), "frames")
         chunk: list[FrameRecord] = []
         try:
             for index, image in self._frames(start):

@@ -69,3 +69,14 @@ def test_a_counter_tells_and_takes_the_time() -> None:
     counter.advance(2)
     assert told == [RunProgress("images", 0, 5), RunProgress("images", 2, 5)]
     assert counter.timings() == {"images": 2, "seconds": 4.0, "seconds_per_image": 2.0}
+
+
+def test_an_unknown_total_is_left_out_and_lines_come_now_and_then() -> None:
+    """As of a video whose header has no frame count."""
+    stream, seconds = io.StringIO(), iter(range(100))
+    progress = Progress(0, "frames", stream=stream, clock=lambda: float(next(seconds)))
+    for _ in range(12):
+        progress.advance()
+    lines = stream.getvalue().splitlines()
+    assert 2 <= len(lines) <= 6 and all("/0" not in line and "left" not in line for line in lines)
+    assert lines[0].startswith("1 frames  ")
