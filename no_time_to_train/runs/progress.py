@@ -19,7 +19,7 @@ class RunProgress:
         message: a sentence on what the run does now; None: only the counts are new.
 
     Example:
-        >>> RunProgress("images", 2, 5).done
+        >>> ntt.RunProgress("images", 2, 5).done
         2
     """
 
