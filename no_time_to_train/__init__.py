@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from no_time_to_train.tasks.data import DataRow, list_data, prepare_data, verify_data
     from no_time_to_train.tasks.doctor import Check, doctor
     from no_time_to_train.tasks.evaluate import evaluate
+    from no_time_to_train.tasks.export import export_dataset
     from no_time_to_train.tasks.fit import fit
     from no_time_to_train.tasks.propose import propose_folder
     from no_time_to_train.tasks.report import RunsReport, report
@@ -62,6 +63,7 @@ _HOME = {
     "draw_detections": "outputs.drawing",
     "evaluate": "tasks.evaluate",
     "evaluate_instances": "evaluation.instance_ap",
+    "export_dataset": "tasks.export",
     "fit": "tasks.fit",
     "list_data": "tasks.data",
     "load_references": "references.loading",
@@ -103,6 +105,7 @@ __all__ = [
     "draw_detections",
     "evaluate",
     "evaluate_instances",
+    "export_dataset",
     "fit",
     "list_data",
     "load_references",

@@ -29,6 +29,7 @@ VERBS = {
     "label": "label a folder of images",
     "fit": "turn references into a small memory file",
     "refs": "look at references before using them",
+    "export": "write labeled images as COCO, YOLO, Label Studio, CVAT, LabelMe, VOC ...",
     "eval": "average precision against ground truth",
     "config": "print every setting of a command line",
     "propose": "class-free masks of a folder of images, without references",

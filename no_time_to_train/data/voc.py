@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage
 from no_time_to_train.data.coco_reader import first_few
 from no_time_to_train.errors import InputError, InputFileNotFoundError
@@ -22,7 +24,7 @@ class VocAnnotationsError(InputError):
 
 
 @dataclass(frozen=True)
-class _Object:
+class VocObject:
     """One ``<object>``: corners as the file has them, counted from 1, the last pixel included."""
 
     name: str
@@ -59,12 +61,12 @@ def read_voc(
             ``category_names``.
     """
     images: list[CocoImage] = []
-    objects: list[tuple[int, _Object]] = []
+    objects: list[tuple[int, VocObject]] = []
     faults: list[str] = []
     for folder, image_set in image_sets:
         for stem in read_image_list(devkit / folder / "ImageSets" / "Main" / f"{image_set}.txt"):
             try:
-                size_hw, found = _read_annotation(devkit / folder / "Annotations" / f"{stem}.xml")
+                size_hw, found = read_annotation(devkit / folder / "Annotations" / f"{stem}.xml")
             except InputError as error:
                 faults.append(str(error))
                 continue
@@ -106,8 +108,12 @@ def read_image_list(path: Path) -> list[str]:
     return names
 
 
-def _read_annotation(path: Path) -> tuple[tuple[int, int], list[_Object]]:
-    """(height, width) of the image, and its objects in the order of the file."""
+def read_annotation(path: Path) -> tuple[tuple[int, int], list[VocObject]]:
+    """Read one XML file: (height, width) of the image, and its objects in the order of the file.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
     if not path.is_file():
         raise InputError(f"{path} is missing")
     try:
@@ -120,11 +126,11 @@ def _read_annotation(path: Path) -> tuple[tuple[int, int], list[_Object]]:
         raise InputError(f"{path} is damaged ({error})") from error
 
 
-def _objects(root: ElementTree.Element) -> Iterator[_Object]:
+def _objects(root: ElementTree.Element) -> Iterator[VocObject]:
     for element in root.findall("object"):
         xmin, ymin, xmax, ymax = (_number(element, f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax"))
         name = (element.findtext("name") or "").strip()
-        yield _Object(name, (xmin, ymin, xmax, ymax), (element.findtext("difficult") or "0").strip() == "1")
+        yield VocObject(name, (xmin, ymin, xmax, ymax), (element.findtext("difficult") or "0").strip() == "1")
 
 
 def _number(element: ElementTree.Element, path: str) -> int:
@@ -136,7 +142,7 @@ def _number(element: ElementTree.Element, path: str) -> int:
 
 
 def _annotation(
-    number: int, image_id: int, category_id: int, item: _Object, size_hw: tuple[int, int], box_convention: str
+    number: int, image_id: int, category_id: int, item: VocObject, size_hw: tuple[int, int], box_convention: str
 ) -> CocoAnnotation:
     xmin, ymin, xmax, ymax = item.corners
     one_short = 1 if box_convention == "inclusive" else 0
@@ -158,3 +164,13 @@ def _annotation(
         full_box_xywh=full_box,
         scored_box_xywh=source_box if one_short else full_box,
     )
+
+
+def voc_palette() -> np.ndarray:
+    """Return the (256, 3) uint8 colors of VOC's masks: the bits of the index, spread over red, green and blue."""
+    indices = np.arange(256)
+    palette = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            palette[:, channel] |= (((indices >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return palette

@@ -100,6 +100,11 @@ def rles_to_boxes_xyxy(rles: Sequence[Rle]) -> np.ndarray:
     return boxes.astype(np.float32)
 
 
+def merge_rles(rles: Sequence[Rle]) -> Rle:
+    """Return the union of masks of one size."""
+    return coco_mask.merge(list(rles))
+
+
 def intersection_over_self(rles: Sequence[Rle]) -> np.ndarray:
     """Return the share of each mask that every other one covers.
 

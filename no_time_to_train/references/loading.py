@@ -14,7 +14,8 @@ from no_time_to_train.data.image_roots import locate_images
 from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.ops.rle import Rle, segmentation_to_rle
-from no_time_to_train.references.folders import LabeledObject, find_annotation_file, read_category_folders
+from no_time_to_train.references.folders import LabeledObject, read_category_folders
+from no_time_to_train.references.formats.detect import detect
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 
 logger = logging.getLogger(__name__)
@@ -35,11 +36,11 @@ def load_references(
     """Read references: annotated example objects, any number per category.
 
     Args:
-        annotations: a COCO file (masks, or boxes that become masks later), a folder that holds one, or a folder with a
-            sub-folder per category, in it images with mask files (``boat/a.jpg``, ``boat/a_mask.png``). A category
-            named ``_background`` or ``!anything`` means "none of these".
-        images: folder that the COCO file's names are relative to; None: the file's folder, its parent, or ``images``
-            in one of the two.
+        annotations: a COCO file (masks, or boxes that become masks later), annotations of YOLO, PASCAL VOC, LabelMe,
+            Label Studio or CVAT, a folder that holds any of these, or a folder with a sub-folder per category, in it
+            images with mask files (``boat/a.jpg``, ``boat/a_mask.png``). The format is found by what the files hold.
+            A category named ``_background`` or ``!anything`` means "none of these".
+        images: folder that file names are relative to; None: found near the annotations.
         categories: names of the categories to use (the background always stays); None: all.
         crowds_are_objects: use annotations with ``iscrowd`` 1 too, which CVAT and Datumaro write for every object that
             was painted with a brush or made by SAM; else they are left out, and a warning says so.
@@ -56,13 +57,13 @@ def load_references(
         >>> references.counts()
         {'striped_star': 2, 'dotted_mushroom': 2}
     """
-    path = Path(annotations)
-    if path.is_dir():
-        annotation_file = find_annotation_file(path)
-        if annotation_file is None:
-            labels, objects = read_category_folders(path)
-            return _checked(_number(objects, labels), str(path), categories)
-        path = annotation_file
+    source = detect(Path(annotations))
+    path = source.path
+    if source.reader is not None or path.is_dir():
+        labels, objects = (
+            read_category_folders(path) if source.reader is None else source.reader(path, _optional_path(images))
+        )
+        return _checked(_number(objects, labels), str(path), categories)
     dataset = read_coco(path, _optional_path(images), crowds_are_objects=crowds_are_objects)
     _warn_of_crowds(dataset)
     used = _usable_annotations(dataset, categories)

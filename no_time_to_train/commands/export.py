@@ -1,0 +1,90 @@
+"""Write labeled images in a format other programs open: ``nttt export``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from no_time_to_train.commands import flags
+
+if TYPE_CHECKING:
+    from no_time_to_train.tasks.export import ExportReport
+
+_FORMATS = (
+    "coco",
+    "coco-rle",
+    "yolo",
+    "label-studio",
+    "cvat",
+    "datumaro",
+    "labelme",
+    "voc",
+    "roboflow",
+    "csv",
+    "crops",
+)
+"""As in ``outputs.exports.formats``, which is too heavy to import for a help text (a test compares them)."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    flags.set_verb(parser, run)
+    parser.add_argument("source", type=Path, help="folder of nttt label, or a COCO file")
+    parser.add_argument("--to", required=True, choices=_FORMATS, metavar="FORMAT", help=", ".join(_FORMATS))
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the source's name with _FORMAT")
+    parser.add_argument(
+        "--min-score", type=_min_score, metavar="S", help="lowest score, e.g. 0.5 or boat=0.6,bird=0.5 (as labeled)"
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="the images (those labeled, or beside the file)")
+    parser.add_argument(
+        "--image-files", choices=("copy", "link", "none"), default="copy", help="what becomes of the images (copy)"
+    )
+    parser.add_argument("--val-share", type=float, default=0.2, metavar="P", help="part for validation (0.2)")
+    parser.add_argument(
+        "--shape", choices=("mask", "polygon"), default="mask", help="for label-studio, cvat, datumaro (mask)"
+    )
+    parser.add_argument(
+        "--image-prefix",
+        default="/data/local-files/?d=images/",
+        metavar="URL",
+        help="label-studio: what stands before file names (/data/local-files/?d=images/)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the export and say what is in it."""
+    from no_time_to_train.tasks.export import export_dataset
+
+    report = export_dataset(
+        options.source,
+        options.to,
+        options.out,
+        min_score=options.min_score,
+        images=options.images,
+        image_files=options.image_files,
+        val_share=options.val_share,
+        shape=options.shape,
+        image_prefix=options.image_prefix,
+    )
+    print(describe(report))
+
+
+def describe(report: ExportReport) -> str:
+    """Return what an export holds, and what it does not, in a few lines."""
+    counts = ", ".join(f"{name} {count}" for name, count in report.counts.items() if count)
+    totals = f"{report.num_objects} objects in {report.num_images} images"
+    lines = [f"{report.folder}: {totals} as {report.format}" + (f": {counts}." if counts else ".")]
+    if report.left_out:
+        lines.append("Left out: " + "; ".join(f"{count} {reason}" for reason, count in report.left_out.items()) + ".")
+    return "\n".join(lines)
+
+
+def _min_score(text: str) -> float | dict[str, float]:
+    try:
+        if "=" not in text:
+            return float(text)
+        pairs = (entry.rsplit("=", 1) for entry in text.split(","))
+        return {name.strip(): float(score) for name, score in pairs}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a score, or category=score,..., got {text}") from error

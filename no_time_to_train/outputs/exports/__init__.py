@@ -1,0 +1,1 @@
+"""Formats that other programs open: one module each."""

@@ -1,0 +1,1 @@
+"""Readers of the annotation formats people have, as references: one module each."""
