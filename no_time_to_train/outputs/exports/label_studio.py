@@ -11,6 +11,7 @@ import numpy as np
 
 from no_time_to_train.files.formats import write_json, write_text
 from no_time_to_train.ops.brush_rle import encode_brush
+from no_time_to_train.ops.polygons import join_polygons
 from no_time_to_train.outputs.drawing import category_color
 from no_time_to_train.outputs.exports.dataset import ExportDataset, ExportImage, ExportObject
 from no_time_to_train.outputs.exports.options import ExportOptions
@@ -29,7 +30,7 @@ def write(dataset: ExportDataset, folder: Path, options: ExportOptions) -> None:
 
 def task(image: ExportImage, options: ExportOptions) -> dict[str, Any]:
     """Return one task: where the image is, and its objects as a prediction with scores."""
-    results = [entry for number, item in enumerate(image.objects) for entry in _results(number, image, item, options)]
+    results = [_result(number, image, item, options) for number, item in enumerate(image.objects, start=1)]
     scores = [item.score for item in image.objects if item.score is not None]
     prediction: dict[str, Any] = {"model_version": _MODEL_VERSION, "result": results}
     if scores:
@@ -49,23 +50,24 @@ def label_config(dataset: ExportDataset, shape: str) -> str:
     return ElementTree.tostring(view, encoding="unicode") + "\n"
 
 
-def _results(number: int, image: ExportImage, item: ExportObject, options: ExportOptions) -> list[dict[str, Any]]:
+def _result(number: int, image: ExportImage, item: ExportObject, options: ExportOptions) -> dict[str, Any]:
     height, width = image.size_hw
     kind = _TAGS[options.shape][1]
     labels = {kind: [item.category.name]}
+    value: dict[str, Any]
     if options.shape == "mask":
-        values: list[dict[str, Any]] = [{"format": "rle", "rle": encode_brush(item.mask), **labels}]
-    else:
-        percent = [polygon * (100 / width, 100 / height) for polygon in item.polygons]
-        values = [{"points": points.tolist(), "closed": True, **labels} for points in percent]
-    shared = {
+        value = {"format": "rle", "rle": encode_brush(item.mask), **labels}
+    else:  # a region is one polygon
+        points = join_polygons(item.polygons) * (100 / width, 100 / height)
+        value = {"points": points.tolist(), "closed": True, **labels}
+    result = {
+        "id": f"object{number}",
         "type": kind,
         "from_name": "label",
         "to_name": "image",
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,
+        "value": value,
     }
-    if item.score is not None:
-        shared["score"] = item.score
-    return [{"id": f"object{number}_{part}", **shared, "value": value} for part, value in enumerate(values)]
+    return result if item.score is None else result | {"score": item.score}

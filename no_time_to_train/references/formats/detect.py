@@ -45,7 +45,7 @@ def _of_folder(folder: Path) -> Source:
         return Source(folder, voc.read_voc_folder)
     if any(_is_labelme_file(path) for path in sorted(folder.rglob("*.json"))[:1]):
         return Source(folder, labelme.read_labelme)
-    for candidate in (folder, folder / "annotations", folder / "train"):
+    for candidate in (folder, folder / "train"):
         file = find_annotation_file(candidate) if candidate.is_dir() else None
         if file is not None:
             return _of_file(file)

@@ -55,6 +55,12 @@ def write_labeled_folder(root: Path, min_score: float = 0.5) -> Path:
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(content))
     (folder / "predictions.json").write_text(json.dumps(results))
-    settings = {"images": str(root / "photos"), "min_score": min_score}
+    settings = {
+        "images": str(root / "photos"),
+        "min_score": min_score,
+        "references": "0" * 12,
+        "config_hash": "0" * 12,
+        "config": {},
+    }
     (folder / "run.json").write_text(json.dumps({"settings": settings}))
     return folder
