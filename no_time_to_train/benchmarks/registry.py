@@ -61,11 +61,12 @@ def task_name(settings: BenchmarkConfig) -> str:
 def _sampler(benchmark: Benchmark, settings: BenchmarkConfig) -> Sampler:
     """Raises InputError where the benchmark has no sampler of the name."""
     if settings.references is None:
-        known = benchmark.samplers
+        known = {**benchmark.samplers, "filled_up": samplers.filled_up}
     else:
         known = {
             "default": samplers.as_it_is_or_paper,
             "paper": benchmark.samplers.get("paper", samplers.paper),
+            "filled_up": samplers.filled_up,
             "all": samplers.everything,
         }
     if settings.sampler == "default":

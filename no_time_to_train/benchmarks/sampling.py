@@ -31,6 +31,7 @@ def sample_references(
     *,
     allow_invalid: bool = False,
     allow_duplicates: bool = False,
+    fill_up: bool = False,
 ) -> dict[int, list[int]]:
     """Draw annotations, each on another image of its category, large enough and away from the border.
 
@@ -42,6 +43,8 @@ def sample_references(
         allow_invalid: a category without a single valid annotation is drawn from its invalid ones (crowds and boxes
             without area never).
         allow_duplicates: a category with too few is filled up with the same ones again, from the first.
+        fill_up: a category with too few is filled up with small ones and ones at the border, on other images first,
+            then on images that were drawn from already.
 
     Returns:
         Annotation ids in the order drawn, by category id; categories in the order in which they first appear in the
@@ -65,6 +68,8 @@ def sample_references(
             drawn[category_id] = _first_on_each_image(
                 [a for a in candidates[category_id] if a.has_area and not a.is_crowd], shots
             )
+        if fill_up:
+            drawn[category_id] = _filled_up(drawn[category_id], candidates[category_id], shots)
         if allow_duplicates:
             drawn[category_id] = list(islice(cycle(drawn[category_id]), shots))
     short = [
@@ -76,7 +81,8 @@ def sample_references(
         raise InputError(
             f"{dataset.name}: {shots} references per category were asked for, but {', '.join(short)} valid ones on "
             f"different images (no crowd, at least {_MIN_SIDE_PX} pixels wide and high, {_MIN_MARGIN_PX} from the "
-            "border). Ask for fewer, or leave these categories out."
+            "border). Ask for fewer, leave these categories out, or fill them up with others "
+            "(benchmark.sampler=filled_up)."
         )
     return drawn
 
@@ -131,6 +137,18 @@ def _first_valid(
     shuffled: Sequence[CocoAnnotation], images_by_id: Mapping[int | str, CocoImage], shots: int
 ) -> list[int]:
     return _first_on_each_image([a for a in shuffled if _is_valid(a, images_by_id[a.image_id])], shots)
+
+
+def _filled_up(drawn: Sequence[int], shuffled: Sequence[CocoAnnotation], shots: int) -> list[int]:
+    """What was drawn, then others in the shuffled order: those on images of their own first."""
+    chosen = list(drawn)
+    images = {annotation.image_id for annotation in shuffled if annotation.id in set(drawn)}
+    others = [a for a in shuffled if a.has_area and not a.is_crowd and a.id not in set(drawn)]
+    elsewhere = [a for a in others if a.image_id not in images]
+    on_new_images = _first_on_each_image(elsewhere, len(elsewhere))
+    chosen += on_new_images
+    chosen += [a.id for a in others if a.id not in set(on_new_images)]
+    return chosen[:shots]
 
 
 def _first_on_each_image(annotations: Sequence[CocoAnnotation], shots: int) -> list[int]:

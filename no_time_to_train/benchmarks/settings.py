@@ -50,7 +50,7 @@ class BenchmarkConfig:
         "default",
         "How references are drawn: `default` is the benchmark's own as in the paper, `paper` its seeded sampler, `tfa` "
         "the lists of TFA and Kang, `released` the released CD-FSOD shots, `all` everything in `references`.",
-        choices=("default", "paper", "tfa", "released", "all"),
+        choices=("default", "paper", "tfa", "released", "filled_up", "all"),
     )
     first_annotation_only: bool = setting(
         False,

@@ -26,6 +26,10 @@ _DEFAULT_FRAME_RATE = Fraction(25)
 """Of folders of frames, and of files that do not tell."""
 
 
+_LEAST_SHARE_OF_ESTIMATE = 0.9
+"""A frame rate that changes makes the estimate wrong by some; a file with fewer frames is cut."""
+
+
 class TruncatedVideoError(InputError):
     """The frames up to here are good, but there should be more."""
 
@@ -38,11 +42,13 @@ class VideoFile:
         path: the file.
         frame_rate: frames per second.
         num_announced_frames: as the file's header says, 0 where it does not; the file may hold fewer.
+        num_estimated_frames: by its duration and frame rate, for headers without a count (mkv, webm); 0: unknown.
     """
 
     path: Path
     frame_rate: Fraction
     num_announced_frames: int
+    num_estimated_frames: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -79,6 +85,11 @@ class VideoFile:
             raise TruncatedVideoError(
                 f"{self.path} ends after {count} of the {self.num_announced_frames} frames that its header announces: "
                 "it is cut off, or some frames are damaged."
+            )
+        if not self.num_announced_frames and count < _LEAST_SHARE_OF_ESTIMATE * self.num_estimated_frames - 1:
+            raise TruncatedVideoError(
+                f"{self.path} ends after {count} of about {self.num_estimated_frames} frames that its duration stands "
+                "for: it is cut off, or some frames are damaged."
             )
 
 
@@ -134,13 +145,19 @@ def open_video(path: Path | str) -> Video:
                 raise InputError(f"{path} has no pictures, only {_kinds(container)}. Give a video, or its frames.")
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate or _DEFAULT_FRAME_RATE
-            return VideoFile(path, Fraction(rate), stream.frames)
+            return VideoFile(path, Fraction(rate), stream.frames, _estimated_frames(container, stream, Fraction(rate)))
     except av.error.FFmpegError as error:
         raise _undecodable(path, error) from error
 
 
 def _opened(path: Path) -> av.container.InputContainer:
     return av.open(str(path), metadata_errors="replace")
+
+
+def _estimated_frames(container: av.container.InputContainer, stream: av.VideoStream, rate: Fraction) -> int:
+    if stream.duration is not None and stream.time_base is not None:
+        return round(stream.duration * stream.time_base * rate)
+    return round(Fraction(container.duration or 0, av.time_base) * rate)
 
 
 def _kinds(container: av.container.InputContainer) -> str:

@@ -153,6 +153,7 @@ class _Run:
 
     def _num_frames_expected(self) -> int:
         announced, limit = self._video.num_announced_frames, self._options.max_frames
+        announced = announced or getattr(self._video, "num_estimated_frames", 0)
         return min(announced, limit) if limit is not None and announced else limit or announced
 
     def _stop(self) -> None:

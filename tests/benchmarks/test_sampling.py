@@ -167,3 +167,18 @@ def test_too_few_are_repeated_from_the_first(tmp_path):
     write_coco(sampled, tmp_path / "references.json")
     again = read_coco(tmp_path / "references.json")
     assert again.annotations == sampled.annotations and again.images == sampled.images
+
+
+def test_categories_with_too_few_are_filled_up_on_request(tmp_path):
+    valid = [entry(1, 0, 7), entry(2, 1, 7)]
+    small_elsewhere = entry(3, 2, 7, box=(20, 20, 5, 5))
+    on_the_same_image = entry(4, 0, 7, box=(0, 0, 40, 40))
+    crowd = entry(5, 3, 7, iscrowd=1)
+    dataset = dataset_of(tmp_path, [*valid, small_elsewhere, on_the_same_image, crowd])
+    with pytest.raises(InputError, match="sampler=filled_up"):
+        sample_references(dataset, shots=4, seed=33, categories=["boat"])
+    strict = sample_references(dataset, shots=2, seed=33, categories=["boat"])[7]
+    filled = sample_references(dataset, shots=4, seed=33, categories=["boat"], fill_up=True)[7]
+    assert filled[:2] == strict and filled[2:] == [3, 4]
+    with pytest.raises(InputError, match="'boat' has 4"):
+        sample_references(dataset, shots=5, seed=33, categories=["boat"], fill_up=True)

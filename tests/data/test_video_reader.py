@@ -128,6 +128,34 @@ def test_a_truncated_file_gives_what_can_be_read_and_then_says_so(tmp_path: Path
     assert 2 <= len(frames) < NUM_FRAMES
 
 
+def test_a_cut_file_without_a_frame_count_says_so(tmp_path: Path) -> None:
+    path = matroska(write_mp4(tmp_path / "clip.mp4", gray_frames() * 4), tmp_path / "clip.mkv")
+    whole = open_video(path)
+    assert isinstance(whole, VideoFile)
+    assert whole.num_announced_frames == 0 and whole.num_estimated_frames == pytest.approx(48, abs=1)
+    assert len(list(whole.frames())) == 48
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    frames = []
+    with pytest.raises(TruncatedVideoError, match=r"clip\.mkv (ends after|is damaged after frame) \d+"):
+        for frame in open_video(path).frames():
+            frames.append(frame)
+    assert 2 <= len(frames) < 43
+
+
+def matroska(source: Path, target: Path) -> Path:
+    """The same video in a container whose header does not count frames."""
+    import av
+
+    with av.open(str(source)) as before, av.open(str(target), "w") as after:
+        stream = after.add_stream_from_template(before.streams.video[0])
+        for packet in before.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                after.mux(packet)
+    return target
+
+
 def faststart(source: Path, target: Path) -> Path:
     """The same video with its index in front, as on the web, so that the beginning can be played alone."""
     import av
