@@ -112,19 +112,19 @@ class ScoringConfig:
 
     similarity_exponent: float = _exponent(1.0, "Power of the similarity to the category in the score.")
     predicted_iou_exponent: float = _exponent(
-        0.0, "Power of the mask model's own estimate of a mask's quality in the score; 0 leaves it out."
+        1.0, "Power of the mask model's own estimate of a mask's quality in the score; 0 leaves it out."
     )
     stability_exponent: float = _exponent(
-        0.0, "Power of SAM's stability score in the score: how little a mask changes with its threshold."
+        1.0, "Power of SAM's stability score in the score: how little a mask changes with its threshold."
     )
     consistency_exponent: float = _exponent(
         0.0, "Power of the mean cosine of a mask's features to their own mean in the score."
     )
     rank_similarity_exponent: float = _exponent(
-        0.0, "Power of the similarity in the rank: who suppresses whom in NMS, and whose score merging lowers."
+        2.0, "Power of the similarity in the rank: who suppresses whom in NMS, and whose score merging lowers."
     )
     rank_predicted_iou_exponent: float = _exponent(1.0, "Power of the predicted IoU in the rank.")
-    rank_stability_exponent: float = _exponent(0.0, "Power of the stability in the rank.")
+    rank_stability_exponent: float = _exponent(2.0, "Power of the stability in the rank.")
     rank_consistency_exponent: float = _exponent(0.0, "Power of the consistency in the rank.")
 
 
@@ -138,7 +138,7 @@ class MergingConfig:
         choices=("hard", "soft", "semantic_soft", "graph_diffusion", "none"),
     )
     nms_iou_threshold: float = setting(
-        0.5, "Class-aware box NMS in the order of the rank: boxes of a higher IoU with a better one go.", between=(0, 1)
+        0.7, "Class-aware box NMS in the order of the rank: boxes of a higher IoU with a better one go.", between=(0, 1)
     )
     max_masks: int = setting(800, "Masks of an image kept after NMS.", between=(1, 1 << 20))
     exponent: float = setting(

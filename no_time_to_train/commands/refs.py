@@ -77,5 +77,6 @@ def _conclusions(report: ReferenceReport) -> Iterator[str]:
     else:
         yield (
             f"Suggested threshold: --min-score {report.min_score:.2f}, which separates own from other categories best. "
-            "It is a start: things in whole images score lower than references do, so look at the overlays."
+            "It is a start: it knows the similarity only. Things in whole images score lower than references do, and "
+            "scoring=quality lowers scores by the quality of the masks, so look at the overlays."
         )

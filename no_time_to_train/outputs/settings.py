@@ -13,7 +13,7 @@ class OutputConfig:
 
     min_score: float = setting(0.05, "Lowest score in `predictions.json`; nothing below is kept.", between=(0, 1))
     draw_min_score: float = setting(
-        0.4,
+        0.35,
         "Lowest score in `annotations.json`, the overlays and the table.",
         between=(0, 1),
         affects_results=False,

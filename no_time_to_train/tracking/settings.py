@@ -17,7 +17,7 @@ class TrackingConfig:
         "something new seems to have appeared.",
         between=(1, 1_000_000),
     )
-    min_score: float = setting(0.4, "Lowest score of a detection that is tracked.", between=(0, 1))
+    min_score: float = setting(0.35, "Lowest score of a detection that is tracked.", between=(0, 1))
     min_iou: float = setting(
         0.3, "Lowest mask IoU of a detection and the followed object that it may confirm.", between=(0, 1)
     )

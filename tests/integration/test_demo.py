@@ -29,7 +29,7 @@ def test_the_ten_lines_of_the_readme(segmenter: Segmenter, tmp_path: Path) -> No
     memory.save(tmp_path / "shapes.safetensors")
     picture = sorted((BENCHMARK / "test").glob("*.jpg"))[0]
     detections = segmenter.segment(picture, ntt.MemoryBank.load(tmp_path / "shapes.safetensors"))
-    confident = detections[detections.scores >= 0.5]
+    confident = detections[detections.scores >= 0.35]
     image = ntt.read_image(picture)
     assert 0 < len(confident) < len(detections)
     assert confident.masks.shape == (len(confident), *image.shape[:2])

@@ -1,7 +1,11 @@
-"""Shots x seeds x merging on the demo benchmark, and the two oracle figures that bound the result.
+"""Shots x seeds x recipes on the demo benchmark, and the two oracle figures that bound the result.
 
-    python -m tools.benchmarks.demo_sweep                         # 1,2,3,5,10 shots, five seeds
-    python -m tools.benchmarks.demo_sweep --merging hard,soft,semantic_soft --shots 10 mask_model.decoder=plain
+    python -m tools.benchmarks.demo_sweep                         # the paper's recipe and the default; five seeds
+    python -m tools.benchmarks.demo_sweep --recipe "merging=hard" --recipe "merging=soft" --shots 10
+    python -m tools.benchmarks.demo_sweep --data data/choosing/1 mask_model.decoder=plain
+
+A recipe is a list of settings of matching, scoring and merging. To choose one, use a benchmark of
+``python -m tools.demo.make_benchmark --choosing``; the committed one is for reporting.
 
 Proposals do not depend on the references: they are made once per image, and every further run pays for matching only.
 The oracle figures: the share of ground-truth masks that some proposal covers (recall at IoU 0.5 and 0.75, and the mean
@@ -34,18 +38,24 @@ from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
 
+RECIPES = ("scoring=similarity merging.nms_iou_threshold=0.5", "scoring=quality merging.nms_iou_threshold=0.7")
+"""The paper's, and the default."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shots", default="1,2,3,5,10", help="comma-separated")
     parser.add_argument("--seeds", default="0,1,2,3,4", help="comma-separated")
-    parser.add_argument("--merging", default="semantic_soft", help="comma-separated options of the merging group")
+    parser.add_argument("--recipe", action="append", metavar="SETTINGS", help="key=value settings in one string")
+    parser.add_argument("--data", type=Path, default=demo_data_folder() / "benchmark", help="folder of the benchmark")
     parser.add_argument("--limit", type=int, help="only the first test images")
     parser.add_argument("overrides", nargs="*", help="key=value settings, e.g. mask_model.decoder=plain")
     arguments = parser.parse_args()
 
-    segmenter = build_segmenter(compose_config(["preset=demo", *arguments.overrides]))
-    folder = demo_data_folder() / "benchmark"
+    base = ["preset=demo", *arguments.overrides]
+    recipes = {recipe: compose_config([*base, *recipe.split()]) for recipe in arguments.recipe or RECIPES}
+    segmenter = build_segmenter(compose_config([*base, "references.keep_instances=true"]))
+    folder = arguments.data
     train = read_coco(folder / "annotations" / "train.json")
     test = read_coco(folder / "annotations" / "test.json").first_images(arguments.limit)
     started = time.perf_counter()
@@ -62,14 +72,15 @@ def main() -> None:
             references = sampled_references(train, sample_references(train, k, seed), folder / "train")
             banks[k, seed] = segmenter.build_memory(references)
     print_label_oracle(encoded, test, banks, shots, seeds)
-    print(f"{'merging':16} {'shots':>5}   box nAP (std)   mask nAP (std)   box nAP of every seed")
-    for merging in arguments.merging.split(","):
-        segmenter.config.merging = compose_config(["preset=demo", f"merging={merging}", *arguments.overrides]).merging
+    width = max(len(recipe) for recipe in recipes)
+    print(f"{'recipe':{width}} {'shots':>5}   box nAP (std)   mask nAP (std)   box nAP of every seed")
+    for recipe, config in recipes.items():
+        labeler = Segmenter(segmenter.encoder, segmenter.mask_model, config, proposals=segmenter.proposals)
         for k in shots:
-            scores = [average_precision(segmenter, pooled, banks[k, seed], test) for seed in seeds]
+            scores = [average_precision(labeler, pooled, banks[k, seed], test) for seed in seeds]
             box, mask = ([score[i] for score in scores] for i in (0, 1))
             print(
-                f"{merging:16} {k:5d}   {statistics.mean(box):5.1f} ({spread(box):4.1f})    "
+                f"{recipe:{width}} {k:5d}   {statistics.mean(box):5.1f} ({spread(box):4.1f})    "
                 f"{statistics.mean(mask):5.1f} ({spread(mask):4.1f})     {' '.join(f'{b:.1f}' for b in box)}",
                 flush=True,
             )
