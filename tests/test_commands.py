@@ -91,9 +91,9 @@ def test_version_and_usage(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "--refs a --ref a.jpg:b:1,2,3,4", "--refs a --memory m", "--memory m --classes a"]
+    "given", ["", "--ref a.jpg:b:1,2,3,4 --memory m", "--refs a --memory m", "--memory m --classes a"]
 )
-def test_references_are_given_once(given: str, capsys) -> None:
+def test_references_or_a_memory_are_given(given: str, capsys) -> None:
     assert commands.main(["label", "photos", *given.split()]) == 2
     assert "--refs" in capsys.readouterr().err
 

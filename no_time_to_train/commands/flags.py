@@ -98,26 +98,31 @@ def add_crowds_flag(parser: argparse.ArgumentParser) -> None:
 
 def add_memory_flags(parser: argparse.ArgumentParser) -> None:
     """Add what to look for: references of any kind, or the file that ``nttt fit`` made of some."""
-    parser.add_argument("--refs", type=Path, metavar="PATH", help="COCO file or folder of references")
+    parser.add_argument(
+        "--refs",
+        type=Path,
+        metavar="PATH",
+        help="references: COCO, YOLO, VOC, LabelMe, Label Studio, CVAT, folders",
+    )
     add_reference_flags(parser)
     parser.add_argument("--memory", type=Path, metavar="FILE", help="result of nttt fit, in place of references")
 
 
 def check_memory_flags(options: argparse.Namespace) -> None:
-    """Refuse as wrong usage what does not name exactly one thing to look for."""
-    if (options.refs is not None) + bool(options.ref) + (options.memory is not None) != 1:
-        options.subparser.error("give what to look for by exactly one of --refs, --ref and --memory")
+    """Refuse as wrong usage what names nothing to look for, or both references and a memory."""
+    if (options.refs is not None or bool(options.ref)) == (options.memory is not None):
+        options.subparser.error("give what to look for: --refs, --ref or both, or else --memory")
     if options.classes and options.refs is None:
         options.subparser.error("--classes chooses among --refs, which is not given")
 
 
 def require_references(options: argparse.Namespace) -> None:
-    """Refuse as wrong usage references that are not given once, by a positional path or by ``--ref``."""
+    """Refuse as wrong usage references that are given neither by a positional path nor by ``--ref``."""
     if options.refs is not None and "=" in str(options.refs) and not options.refs.exists():
         options.overrides.insert(0, str(options.refs))  # argparse takes a setting for the path that was left out
         options.refs = None
-    if (options.refs is None) == (not options.ref):
-        options.subparser.error("give the references by a path or by --ref, not both")
+    if options.refs is None and not options.ref:
+        options.subparser.error("give the references by a path, by --ref, or by both")
     if options.classes and options.refs is None:
         options.subparser.error("--classes chooses among the references of a path, which is not given")
 
@@ -133,16 +138,7 @@ def references(options: argparse.Namespace) -> ReferenceOptions:
 
 def read_references(options: argparse.Namespace) -> ReferenceSet:
     """Read the references that the flags and a path name."""
-    from no_time_to_train.references.loading import inline_references, load_references
-
-    if options.refs is None:
-        return inline_references(options.ref)
-    return load_references(
-        options.refs,
-        options.ref_images,
-        categories=options.classes,
-        crowds_are_objects=options.crowds_are_objects,
-    )
+    return references(options).read()
 
 
 def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:

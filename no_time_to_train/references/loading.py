@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from no_time_to_train.data.categories import category_name_of, merge_background, select_categories
@@ -136,6 +137,26 @@ def inline_references(texts: Sequence[str]) -> ReferenceSet:
     """References given as ``image:category:x1,y1,x2,y2``; categories are numbered from 1 as they appear."""
     objects = [parse_inline_reference(text) for text in texts]
     return _checked(_number(objects, [item.label for item in objects]), "the list of boxes", None)
+
+
+def join_references(first: ReferenceSet, second: ReferenceSet) -> ReferenceSet:
+    """Add references to others: categories of one name are one, all others are numbered on.
+
+    Args:
+        first: keeps its ids.
+        second: gets new ids of annotations, and of images that are not among the first's.
+    """
+    categories = {category.name: category for category in first.categories}
+    for category in second.categories:
+        number = max((known.id for known in categories.values()), default=0) + 1
+        categories.setdefault(category.name, Category(number, category.name))
+    image_ids: dict[Path, int | str] = {item.image_path.resolve(): item.image_id for item in first.instances}
+    added = []
+    for number, item in enumerate(second.instances, start=1):
+        image_id = image_ids.setdefault(item.image_path.resolve(), f"added image {number}")
+        category = categories[item.category.name]
+        added.append(replace(item, image_id=image_id, annotation_id=f"added {number}", category=category))
+    return ReferenceSet(tuple(categories.values()), (*first.instances, *added))
 
 
 def _optional_path(path: str | Path | None) -> Path | None:

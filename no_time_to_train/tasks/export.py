@@ -208,7 +208,7 @@ class _SourceReader:
             }
 
     def _is_reviewed(self) -> bool:
-        return (self._path / "review.json").is_file()
+        return (self._path / "review").is_dir()
 
     def _lowest(self) -> float:
         if isinstance(self._min_score, Mapping):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
-from no_time_to_train.references.loading import inline_references, load_references
+from no_time_to_train.references.loading import inline_references, join_references, load_references
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.progress import Progress
 from no_time_to_train.segmenter import Segmenter
@@ -23,7 +23,7 @@ class ReferenceOptions:
     Attributes:
         path: COCO file, or folder.
         images: folder of its images, None: found beside it.
-        inline: ``image:category:x1,y1,x2,y2`` texts, in place of ``path``.
+        inline: ``image:category:x1,y1,x2,y2`` texts, in place of ``path`` or added to it.
         category_names: the ones of ``path`` to use, None: all.
         crowds_are_objects: see ``load_references``.
     """
@@ -35,14 +35,15 @@ class ReferenceOptions:
     crowds_are_objects: bool = False
 
     def read(self) -> ReferenceSet:
-        """Read them. Raises InputError where both kinds or none were given."""
-        if (self.path is None) == (not self.inline):
-            raise InputError("give the references once: as a file or folder, or as boxes of images.")
+        """Read them. Raises InputError where none were given."""
         if self.path is None:
+            if not self.inline:
+                raise InputError("give references: as a file or folder, as boxes of images, or both.")
             return inline_references(self.inline)
-        return load_references(
+        references = load_references(
             self.path, self.images, categories=self.category_names, crowds_are_objects=self.crowds_are_objects
         )
+        return join_references(references, inline_references(self.inline)) if self.inline else references
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,12 @@ from PIL import Image
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.ops.rle import decode_rle
-from no_time_to_train.references.loading import inline_references, load_references, parse_inline_reference
+from no_time_to_train.references.loading import (
+    inline_references,
+    join_references,
+    load_references,
+    parse_inline_reference,
+)
 from no_time_to_train.structures import Category
 
 SQUARE = [[10, 10, 20, 10, 20, 20, 10, 20]]
@@ -255,3 +260,15 @@ def test_crowds_are_said_and_used_on_request(coco, caplog):
     assert load_references(path, crowds_are_objects=True).counts() == {"boat": 1, "bird": 2}
     with pytest.raises(InputError, match=r"no usable reference.*with crowds_are_objects=True it does"):
         load_references(coco([BIRD | {"iscrowd": 1}], {16: "bird"}))
+
+
+def test_references_of_two_sources_are_joined_by_name(coco, tmp_path):
+    first = load_references(coco([BOAT, BIRD], {9: "boat", 16: "bird"}))
+    image = tmp_path / "refs" / "a.jpg"
+    other = save_image(tmp_path / "c.jpg")
+    second = inline_references([f"{image}:boat:1,2,3,4", f"{other}:sun:1,2,3,4", f"{other}:sun:5,5,9,9"])
+    joined = join_references(first, second)
+    assert joined.counts() == {"boat": 2, "bird": 1, "sun": 2}
+    assert joined.categories[-1] == Category(17, "sun")
+    assert [item.image_id for item in joined.instances] == [1, 2, 1, "added image 2", "added image 2"]
+    assert len({item.annotation_id for item in joined.instances}) == 5

@@ -94,8 +94,7 @@ def test_what_cannot_be_used_is_counted(tmp_path: Path, capsys: pytest.CaptureFi
     assert "No usable reference: bird. These categories will never be found." in captured.out
 
 
-def test_references_are_given_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_references_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["refs", "check"]) == 2
-    assert commands.main(["refs", "check", "refs", "--ref", "a.jpg:boat:1,2,3,4"]) == 2
     assert commands.main(["refs"]) == 2
     assert "usage: nttt refs" in capsys.readouterr().err

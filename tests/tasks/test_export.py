@@ -45,7 +45,7 @@ def test_a_lower_score_takes_what_was_kept_below_the_threshold(labeled: Path) ->
 
 
 def test_a_reviewed_folder_is_taken_as_it_was_decided(labeled: Path) -> None:
-    (labeled / "review.json").write_text("{}")
+    (labeled / "review").mkdir()
     assert ntt.export_dataset(labeled, "csv", min_score=0.2).num_objects == 3
 
 
