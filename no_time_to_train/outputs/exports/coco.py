@@ -36,7 +36,7 @@ def write_roboflow(dataset: ExportDataset, folder: Path, options: ExportOptions)
             continue
         file_names = {image.file_name: names[image.file_name] + image.path.suffix for image in images}
         content = coco_dict(images, categories, polygons=True, file_names=file_names)
-        write_json(folder / part / "_annotations.coco.json", content)
+        write_json(folder / part / "_annotations.coco.json", content, indent=None)
         for image in images:
             options.place(image.path, folder / part / file_names[image.file_name])
 
@@ -78,7 +78,7 @@ def coco_dict(
 
 def _write(dataset: ExportDataset, folder: Path, options: ExportOptions, *, polygons: bool) -> None:
     content = coco_dict(dataset.images, _categories(dataset.categories), polygons=polygons)
-    write_json(folder / "annotations" / "instances_default.json", content)
+    write_json(folder / "annotations" / "instances_default.json", content, indent=None)
     for image in dataset.images:
         options.place(image.path, folder / "images" / image.file_name)
 

@@ -79,7 +79,7 @@ def write_datumaro(dataset: ExportDataset, folder: Path, options: ExportOptions)
         "categories": {"label": {"labels": labels, "label_groups": [], "attributes": []}},
         "items": items,
     }
-    write_json(folder / "annotations" / "default.json", content)
+    write_json(folder / "annotations" / "default.json", content, indent=None)
 
 
 def _mask_attributes(item: ExportObject) -> dict[str, str]:

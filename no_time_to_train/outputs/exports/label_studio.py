@@ -22,7 +22,7 @@ _MODEL_VERSION = "no-time-to-train"
 
 def write(dataset: ExportDataset, folder: Path, options: ExportOptions) -> None:
     """Write ``tasks.json``, ``label_config.xml`` and ``images/``."""
-    write_json(folder / "tasks.json", [task(image, options) for image in dataset.images])
+    write_json(folder / "tasks.json", [task(image, options) for image in dataset.images], indent=None)
     write_text(folder / "label_config.xml", label_config(dataset, options.shape))
     for image in dataset.images:
         options.place(image.path, folder / "images" / image.file_name)

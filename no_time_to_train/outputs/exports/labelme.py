@@ -19,7 +19,7 @@ def write(dataset: ExportDataset, folder: Path, options: ExportOptions) -> None:
     for image in dataset.images:
         stem = names[image.file_name]
         image_name = stem + image.path.suffix
-        write_json(folder / f"{stem}.json", labelme_dict(image, posixpath.basename(image_name)))
+        write_json(folder / f"{stem}.json", labelme_dict(image, posixpath.basename(image_name)), indent=None)
         options.place(image.path, folder / image_name)
 
 
