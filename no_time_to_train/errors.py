@@ -121,6 +121,7 @@ _OPTIONAL = {
     "scipy": ("video", "Tracking needs SciPy"),
     "starlette": ("app", "The review page needs Starlette"),
     "supervision": ("supervision", "Detections.to_supervision needs supervision"),
+    "timm": ("timm", "encoder=timm/... needs timm"),
     "uvicorn": ("app", "The review page needs uvicorn"),
 }
 

@@ -1,19 +1,28 @@
-"""Every model the package knows by name. Pure data: importing this loads no other package."""
+"""Every model the package knows by name. Importing this loads no other package."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, InputFileNotFoundError, missing_package
+from no_time_to_train.settings.suggestions import did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _SATELLITE_MEAN = (0.430, 0.411, 0.296)
 _SATELLITE_STD = (0.213, 0.156, 0.143)
+HUB_FOLDER = ("config.json", "*processor_config.json", "model*.safetensors*")
+"""Patterns of the files of a network with an image processor on the hub."""
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+"""An ``owner/repository`` of the hub."""
+TIMM, HF = "timm/", "hf/"
+"""How names of networks begin that the catalog does not list: of timm, and of transformers."""
 _META_FILES = "https://dl.fbaipublicfiles.com"
 
 
@@ -23,10 +32,11 @@ class ModelSpec:
 
     Attributes:
         name: the name used in configs, memory banks and ``nttt weights``.
-        kind: ``encoder`` or ``mask_model``; also the config group.
-        family: ``dinov2``, ``dinov2_with_registers``, ``dinov3_vit`` (transformers' model types) or ``sam2``.
-        image_size: default side of the square input in pixels.
-        size_mb: approximate download in megabytes.
+        kind: ``encoder`` or ``mask_model``, also the config group; or ``detector``.
+        family: ``dinov2``, ``dinov2_with_registers``, ``dinov3_vit``, ``owlv2`` (transformers' model types) or
+            ``sam2``; ``timm`` or ``hf`` for a network of timm or of transformers that is not in the catalog.
+        image_size: default side of the square input in pixels; 0: as the network's own files say.
+        size_mb: approximate download in megabytes; 0: not known.
         licence: licence of the weights.
         hub_id: repository on the Hugging Face hub, None for bundled models.
         hub_files: patterns of the files needed from it.
@@ -39,11 +49,12 @@ class ModelSpec:
         architecture: settings of transformers' config class (encoders); builds the network when a file brings none.
         config_file: YAML inside the ``sam2`` package, or in the bundled folder (mask models).
         bundled_folder: folder below ``demo_data_folder()`` for models that come with this package.
+        local_folder: folder of the weights for models that are named by it.
     """
 
     name: str
-    kind: Literal["encoder", "mask_model"]
-    family: Literal["dinov2", "dinov2_with_registers", "dinov3_vit", "sam2"]
+    kind: Literal["encoder", "mask_model", "detector"]
+    family: Literal["dinov2", "dinov2_with_registers", "dinov3_vit", "owlv2", "sam2", "timm", "hf"]
     image_size: int
     size_mb: float
     licence: str = "Apache-2.0"
@@ -59,16 +70,93 @@ class ModelSpec:
     architecture: Mapping[str, Any] = field(default_factory=dict, hash=False)
     config_file: str | None = None
     bundled_folder: str | None = None
+    local_folder: str | None = None
+
+    @property
+    def takes_folder(self) -> bool:
+        """Return whether the weights may be a folder in transformers' layout."""
+        return self.family not in ("sam2", "timm")
+
+    @property
+    def takes_file(self) -> bool:
+        """Return whether the weights may be a single file."""
+        return self.family not in ("owlv2", "hf")
+
+    @property
+    def setting(self) -> str:
+        """Return the setting that names other weights."""
+        return "proposals.boxes.detector" if self.kind == "detector" else f"{self.kind}.weights"
 
 
 def get_spec(name: str) -> ModelSpec:
-    """Return the entry called ``name``; raise InputError with the closest known name."""
+    """Return the entry called ``name``, or describe the network that ``timm/NAME`` or ``hf/NAME`` stands for.
+
+    Raises:
+        InputError: no such name; the message has the closest known one.
+        EnvironmentProblemError: ``timm/NAME`` without timm.
+    """
     if name in CATALOG:
         return CATALOG[name]
+    if name.startswith(TIMM):
+        return _timm_spec(name)
+    if name.startswith(HF):
+        return _hf_spec(name)
     close = difflib.get_close_matches(name.replace("-", "_").lower(), CATALOG, n=1)
     hint = f"Did you mean '{close[0]}'?" if close else "Known names:"
     listing = "" if close else f" {', '.join(CATALOG)}."
     raise InputError(f"'{name}' is not a model name. {hint}{listing} `nttt weights list` shows all of them.")
+
+
+def _timm_spec(name: str) -> ModelSpec:
+    """Describe a network of timm by what timm knows of it; without a tag it is that of timm's default weights."""
+    try:
+        import timm
+    except ImportError as error:
+        raise missing_package(error) from error
+    model = name.removeprefix(TIMM)
+    try:
+        known = timm.get_pretrained_cfg(model)
+    except RuntimeError:  # no weights of that tag
+        known = None
+    if known is None:
+        names = [*timm.list_models(pretrained=True), *timm.list_models()]
+        hint = did_you_mean(model, names)
+        raise InputError(f"encoder={name}: timm {timm.__version__} has no network of that name.{hint}")
+    return ModelSpec(
+        name=TIMM + (f"{known.architecture}.{known.tag}" if known.tag else model),
+        kind="encoder",
+        family="timm",
+        image_size=known.input_size[-1],
+        size_mb=0,
+        licence=known.license or "see its source",
+        hub_id=known.hf_hub_id,
+        hub_files=(known.hf_hub_filename or "model.safetensors",),
+        official_file=known.hf_hub_filename,
+        mean=known.mean,
+        std=known.std,
+    )
+
+
+def _hf_spec(name: str) -> ModelSpec:
+    """Describe a promptable mask model of transformers, named by its hub id or its folder."""
+    source = name.removeprefix(HF)
+    folder = Path(source).expanduser()
+    if not folder.is_dir() and not HUB_ID.fullmatch(source):
+        raise InputFileNotFoundError(
+            f"mask_model={name}: {source or 'nothing'} is no folder, and not a hub id such as "
+            "facebook/sam2.1-hiera-tiny."
+        )
+    return ModelSpec(
+        name=name,
+        kind="mask_model",
+        family="hf",
+        image_size=0,
+        size_mb=0,
+        licence="see its source",
+        hub_id=None if folder.is_dir() else source,
+        hub_files=HUB_FOLDER,
+        local_folder=str(folder.absolute()) if folder.is_dir() else None,
+    )
 
 
 def _dinov2_specs() -> Iterator[ModelSpec]:
@@ -203,7 +291,27 @@ def _demo_specs() -> Iterator[ModelSpec]:
     )
 
 
+def _detector_specs() -> Iterator[ModelSpec]:
+    for name, repository, side, megabytes in (
+        ("owlv2", "owlv2-base-patch16-ensemble", 960, 620),
+        ("owlv2_large", "owlv2-large-patch14-ensemble", 1008, 1750),
+    ):
+        yield ModelSpec(
+            name=name,
+            kind="detector",
+            family="owlv2",
+            image_size=side,
+            size_mb=megabytes,
+            hub_id=f"google/{repository}",
+            hub_files=HUB_FOLDER,
+        )
+
+
 CATALOG: Mapping[str, ModelSpec] = MappingProxyType(
-    {spec.name: spec for specs in (_dinov2_specs(), _dinov3_specs(), _sam2_specs(), _demo_specs()) for spec in specs}
+    {
+        spec.name: spec
+        for specs in (_dinov2_specs(), _dinov3_specs(), _sam2_specs(), _detector_specs(), _demo_specs())
+        for spec in specs
+    }
 )
 """Every known model by name."""

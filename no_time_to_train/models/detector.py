@@ -1,16 +1,37 @@
-"""Object detectors of transformers (DETR, RT-DETR, YOLOS ...), used for their boxes alone."""
+"""Object detectors of transformers (DETR, RT-DETR, YOLOS, OWLv2 ...), used for their boxes alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from no_time_to_train.errors import InputError, InputFileNotFoundError, WeightsNotFoundError
-from no_time_to_train.models.dino.encoder import quiet_transformers
+from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.models.catalog import CATALOG, HUB_FOLDER, HUB_ID, ModelSpec
+from no_time_to_train.models.precision import forward_precision
+from no_time_to_train.models.transformers_folders import load_network, read_config, read_image_processor
+from no_time_to_train.models.weights import find_weights
+
+if TYPE_CHECKING:
+    from transformers import Owlv2ForObjectDetection
+
+
+class Detector(Protocol):
+    """A frozen network that finds boxes."""
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find boxes in an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            (N, 4) float32 half-open xyxy pixels of the image, not clipped, and (N,) float32 scores in 0..1.
+        """
+        ...
 
 
 class BoxDetector:
@@ -27,67 +48,112 @@ class BoxDetector:
         self.processor = processor
         self.device = torch.device(device)
 
-    @torch.inference_mode()
     def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return every box of the detector's own post-processing, whatever its label.
 
-        Args:
-            image: (H, W, 3) uint8 RGB.
-
-        Returns:
-            (N, 4) float32 xyxy pixels of the image and (N,) float32 scores in 0..1. Detectors that score every
-            category by itself give one box once per category.
+        Detectors that score every category by itself give one box once per category.
         """
         inputs = self.processor(images=image, input_data_format="channels_last", return_tensors="pt").to(self.device)
-        outputs = self.module(**inputs)
+        with forward_precision(self.device, torch.float32):
+            outputs = self.module(**inputs)
         [found] = self.processor.post_process_object_detection(
             outputs, threshold=0.0, target_sizes=torch.tensor([image.shape[:2]], device=self.device)
         )
         return found["boxes"].float().cpu().numpy(), found["scores"].float().cpu().numpy()
 
 
-def load_detector(source: str, *, device: torch.device | str = "cpu") -> BoxDetector:
-    """Load a detector from a folder in transformers' layout, or by its hub id.
+class ObjectnessDetector:
+    """OWLv2 without any text: the box of every patch, scored by how much it looks like an object at all.
+
+    Args:
+        module: a ``transformers`` OWLv2; it is frozen in place, and loses the network for texts.
+        processor: its image processor.
+        device: where the network runs; always in float32.
+    """
+
+    def __init__(self, module: Owlv2ForObjectDetection, processor: Any, device: torch.device | str = "cpu") -> None:
+        module.owlv2.text_model = nn.Identity()  # a third of the weights, never called
+        self.module = module.to(device).eval().requires_grad_(False)
+        self.processor = processor
+        self.device = torch.device(device)
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the boxes of all patches with their objectness."""
+        side = self.module.config.vision_config.image_size
+        inputs = self.processor(
+            images=image,
+            input_data_format="channels_last",
+            size={"height": side, "width": side},
+            return_tensors="pt",
+        )
+        with forward_precision(self.device, torch.float32):
+            feature_map, _ = self.module.image_embedder(inputs["pixel_values"].to(self.device))
+            features = feature_map.flatten(1, 2)
+            scores = self.module.objectness_predictor(features)[0].sigmoid()
+            boxes = self.module.box_predictor(features, feature_map)[0]
+        # Shares of the square that the image became when it was padded at its right or bottom.
+        return _corners(boxes * max(image.shape[:2])).cpu().numpy(), scores.cpu().numpy()
+
+
+def load_detector(source: str, *, device: torch.device | str = "cpu") -> Detector:
+    """Load a detector.
+
+    Args:
+        source: a name of ``nttt weights list``, a folder in transformers' layout, or a hub id.
+        device: where it runs.
 
     Raises:
-        InputFileNotFoundError: neither a folder nor a hub id.
+        InputFileNotFoundError: neither a folder nor a name.
         InputError: no object detector of transformers, or its weights are incomplete.
+        UnsafeWeightsError: its settings name code to run.
         WeightsNotFoundError: the hub cannot be reached or does not have it, or the folder lacks files.
     """
-    from transformers import AutoImageProcessor, AutoModelForObjectDetection
+    folder = _find_folder(source)
+    config, processor = read_config(folder), read_image_processor(folder)
+    if config.model_type == "owlv2":
+        from transformers import Owlv2ForObjectDetection
 
-    folder = Path(source).expanduser()
-    is_local = folder.is_dir()
-    if not is_local and source.count("/") != 1:
-        raise InputFileNotFoundError(
-            f"proposals.boxes.detector={source}: no such folder, and not a hub id such as PekingU/rtdetr_r50vd."
-        )
-    name = str(folder) if is_local else source
-    try:
-        with quiet_transformers():
-            processor = AutoImageProcessor.from_pretrained(name, local_files_only=is_local)
-            module, report = AutoModelForObjectDetection.from_pretrained(
-                name, local_files_only=is_local, dtype=torch.float32, output_loading_info=True
-            )
-    except OSError as error:
-        raise WeightsNotFoundError(
-            f"proposals.boxes.detector={source} cannot be loaded ({_first_line(error)}). Offline: give a local folder "
-            "with config.json, preprocessor_config.json and model.safetensors."
-        ) from error
-    except ValueError as error:
-        raise InputError(
-            f"proposals.boxes.detector={source} is not an object detector of transformers ({_first_line(error)})."
-        ) from error
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise InputError(
-            f"proposals.boxes.detector={source}: {len(missing)} weights are not in its files, {missing[0]} among them. "
-            "It may be a backbone without a detection head."
-        )
+        module = _load(Owlv2ForObjectDetection, config, folder, source)
+        return ObjectnessDetector(cast("Owlv2ForObjectDetection", module), processor, device)
+
+    from transformers import AutoModelForObjectDetection
+
+    module = _load(AutoModelForObjectDetection, config, folder, source)
     if not hasattr(processor, "post_process_object_detection"):
         raise InputError(f"proposals.boxes.detector={source}: its image processor does not turn outputs into boxes.")
     return BoxDetector(module, processor, device)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _find_folder(source: str) -> Path:
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    spec = CATALOG.get(source)
+    if spec is not None and spec.kind == "detector":
+        return find_weights(spec)
+    if not HUB_ID.fullmatch(source):
+        names = ", ".join(name for name, spec in CATALOG.items() if spec.kind == "detector")
+        raise InputFileNotFoundError(
+            f"proposals.boxes.detector={source}: no such folder, and not a hub id such as PekingU/rtdetr_r50vd. "
+            f"Known by name: {names}."
+        )
+    return find_weights(
+        ModelSpec(source, "detector", "hf", image_size=0, size_mb=0, hub_id=source, hub_files=HUB_FOLDER)
+    )
+
+
+def _load(network: Any, config: Any, folder: Path, source: str) -> Any:
+    module, report = load_network(network, config, folder)
+    unusable: list[str] = sorted([*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])
+    if unusable:
+        raise InputError(
+            f"proposals.boxes.detector={source}: {len(unusable)} weights are not in its files, or of another shape, "
+            f"{unusable[0]} among them. It may be a backbone without a detection head."
+        )
+    return module
+
+
+def _corners(boxes: Tensor) -> Tensor:
+    """Convert (N, 4) centers, width and height to corners."""
+    center, size = boxes[:, :2], boxes[:, 2:]
+    return torch.cat([center - size / 2, center + size / 2], dim=1)

@@ -8,15 +8,12 @@ Hugging Face cache; the hub. A local folder may hold the official file (``dinov2
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, WeightsNotFoundError
 from no_time_to_train.files.paths import WEIGHTS_VARIABLE, demo_data_folder, weights_folders
-from no_time_to_train.models.catalog import CATALOG, ModelSpec, get_spec
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+from no_time_to_train.models.catalog import CATALOG, HUB_ID, ModelSpec, get_spec
 
 
 @dataclass(frozen=True)
@@ -71,23 +68,23 @@ def find_weights(spec: ModelSpec, explicit: str | Path | None = None) -> Path:
         path = Path(explicit).expanduser()
         if path.exists():
             return _weights_at(path, spec)
-        if not _HUB_ID.fullmatch(str(explicit)):
+        if not HUB_ID.fullmatch(str(explicit)):
             raise InputFileNotFoundError(
-                f"{spec.kind}.weights={explicit}: no such file or folder, and not a hub id such as "
+                f"{spec.setting}={explicit}: no such file or folder, and not a hub id such as "
                 f"{spec.hub_id or 'facebook/dinov2-large'}."
             )
-        spec = replace(spec, hub_id=str(explicit), bundled_folder=None)
+        spec = replace(spec, hub_id=str(explicit), bundled_folder=None, local_folder=None)
         return _in_hub_cache(spec) or _download(spec)
     return locate_weights(spec) or _download(spec)
 
 
 def locate_weights(spec: ModelSpec) -> Path | None:
     """Locate the weights of ``spec`` on this machine: a file, a folder or None."""
-    if spec.bundled_folder:
-        return _weights_in(demo_data_folder() / spec.bundled_folder, spec)
+    if spec.bundled_folder or spec.local_folder:
+        return _weights_in(_own_folder(spec), spec)
     for folder in weights_folders():
         for file_name in (spec.official_file, f"{spec.name}.safetensors"):
-            if file_name and (folder / file_name).is_file():
+            if spec.takes_file and file_name and (folder / file_name).is_file():
                 return folder / file_name
         for subfolder in _subfolder_names(spec):
             found = _weights_in(folder / subfolder, spec)
@@ -96,25 +93,33 @@ def locate_weights(spec: ModelSpec) -> Path | None:
     return _in_hub_cache(spec)
 
 
+def _own_folder(spec: ModelSpec) -> Path:
+    """Return the only place where the weights of a bundled model, or one that is named by its folder, may be."""
+    return Path(spec.local_folder) if spec.local_folder else demo_data_folder() / str(spec.bundled_folder)
+
+
 def _subfolder_names(spec: ModelSpec) -> list[str]:
     return [spec.name] + ([spec.hub_id.split("/")[-1], spec.hub_id] if spec.hub_id else [])
 
 
 def _weights_at(path: Path, spec: ModelSpec) -> Path:
-    if path.is_file():
+    if path.is_file() and spec.takes_file:
         return path
-    found = _weights_in(path, spec)
+    found = None if path.is_file() else _weights_in(path, spec)
     if found is None:
-        wanted = [name for name in (spec.official_file, "model.safetensors") if name]
-        raise InputError(f"{path} holds no complete weights of {spec.name}: expected {' or '.join(wanted)} in it.")
+        wanted = " or ".join(name for name in (spec.official_file, "model.safetensors") if name)
+        wanted = wanted if spec.takes_file else "a folder with config.json and model.safetensors"
+        raise InputError(
+            f"{path} holds no complete weights of {spec.name}: expected {wanted}{' in it' * spec.takes_file}."
+        )
     return found
 
 
 def _weights_in(folder: Path, spec: ModelSpec) -> Path | None:
     """Choose what to load of a model's folder: itself in transformers' layout, else a file."""
-    if spec.kind == "encoder" and (folder / "config.json").is_file() and _has_all_shards(folder):
+    if spec.takes_folder and (folder / "config.json").is_file() and _has_all_shards(folder):
         return folder
-    for file_name in (spec.official_file, "model.safetensors"):
+    for file_name in (spec.official_file, "model.safetensors") if spec.takes_file else ():
         if file_name and (folder / file_name).is_file():
             return folder / file_name
     return None
@@ -144,10 +149,15 @@ def _in_hub_cache(spec: ModelSpec) -> Path | None:
 
 
 def _download(spec: ModelSpec) -> Path:
-    if spec.hub_id is None:
+    if spec.bundled_folder:
         raise WeightsNotFoundError(
-            f"Weights not found: {spec.name} comes with the package, but its folder "
-            f"{demo_data_folder() / str(spec.bundled_folder)} is incomplete. Reinstall the package."
+            f"Weights not found: {spec.name} comes with the package, but its folder {_own_folder(spec)} is incomplete. "
+            "Reinstall the package."
+        )
+    if spec.hub_id is None:
+        reason = "expected config.json and model.safetensors in it" if spec.local_folder else "the hub has none of it"
+        raise WeightsNotFoundError(
+            f"Weights not found: {spec.local_folder or spec.name} ({reason}). Say where they are: {spec.setting}=..."
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
@@ -168,12 +178,18 @@ def _download(spec: ModelSpec) -> Path:
 
 def _missing_error(spec: ModelSpec, reason: str) -> WeightsNotFoundError:
     folders = [str(folder) for folder in weights_folders()]
-    file = f"{spec.official_file} (from {spec.official_url})" if spec.official_url else f"{spec.official_file}"
+    size = f" ({_readable_size(spec.size_mb)})" if spec.size_mb else ""
     return WeightsNotFoundError(
-        f"Weights not found: {spec.name} ({_readable_size(spec.size_mb)}). Looked in {', '.join(folders)} and the "
-        f"Hugging Face cache; {reason} Online: nttt weights get {spec.name}. Offline: copy {file} into a folder and "
-        f"set {WEIGHTS_VARIABLE}=/that/folder."
+        f"Weights not found: {spec.name}{size}. Looked in {', '.join(folders)} and the Hugging Face cache; {reason} "
+        f"Online: nttt weights get {spec.name}. Offline: copy {_files_to_copy(spec)} and set "
+        f"{WEIGHTS_VARIABLE}=/that/folder."
     )
+
+
+def _files_to_copy(spec: ModelSpec) -> str:
+    if spec.official_file is None:
+        return f"{', '.join(spec.hub_files)} of https://huggingface.co/{spec.hub_id} to /that/folder/{spec.hub_id}"
+    return f"{spec.official_file}{f' (from {spec.official_url})' if spec.official_url else ''} into a folder"
 
 
 def _gated_error(spec: ModelSpec, error: Exception) -> WeightsNotFoundError:

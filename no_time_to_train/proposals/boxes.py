@@ -16,9 +16,10 @@ from torch import Tensor
 
 from no_time_to_train.data.box_files import BoxFile, read_box_file
 from no_time_to_train.errors import InputError
-from no_time_to_train.models.detector import BoxDetector, load_detector
+from no_time_to_train.models.detector import Detector, load_detector
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
 from no_time_to_train.ops.boxes import clip_boxes, scale_boxes
+from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
 from no_time_to_train.proposals.settings import BoxesConfig
 from no_time_to_train.structures import MaskProposals, TargetImage
@@ -51,12 +52,12 @@ class BoxesFromDetector:
     """Boxes of a detector that is loaded when the first image comes.
 
     Args:
-        source: hub id or local folder.
+        source: name, hub id or local folder.
     """
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._detector: BoxDetector | None = None
+        self._detector: Detector | None = None
 
     def find(self, image: EncodedImage, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
         if image.pixels is None:
@@ -73,12 +74,14 @@ class BoxProposals(ProposalSource):
     Attributes:
         origin: of the boxes.
         min_box_score: boxes with a lower score are left out.
+        nms_iou_threshold: boxes whose IoU with one of a higher score is above this are left out.
         max_boxes: the best this many boxes of an image are used.
         min_predicted_iou: masks whose predicted IoU is not above this are dropped.
     """
 
     origin: BoxOrigin
     min_box_score: float = 0.0
+    nms_iou_threshold: float = 1.0
     max_boxes: int = 300
     min_predicted_iou: float = 0.4
 
@@ -91,7 +94,13 @@ class BoxProposals(ProposalSource):
             origin = BoxesFromDetector(settings.detector)
         else:
             raise InputError("proposals=boxes needs proposals.boxes.boxes_file or proposals.boxes.detector.")
-        return cls(origin, settings.min_box_score, settings.max_boxes, settings.min_predicted_iou)
+        return cls(
+            origin,
+            min_box_score=settings.min_box_score,
+            nms_iou_threshold=settings.nms_iou_threshold,
+            max_boxes=settings.max_boxes,
+            min_predicted_iou=settings.min_predicted_iou,
+        )
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -119,4 +128,8 @@ class BoxProposals(ProposalSource):
         candidates = np.flatnonzero(has_area & (scores >= self.min_box_score))
         ranked = boxes_xyxy[candidates[np.argsort(-scores[candidates], kind="stable")]]
         _, first = np.unique(ranked, axis=0, return_index=True)
-        return ranked[np.sort(first)][: self.max_boxes]
+        chosen = np.sort(first)
+        if self.nms_iou_threshold < 1:
+            boxes, order = torch.from_numpy(ranked[chosen]), -torch.arange(len(chosen))
+            chosen = chosen[class_aware_nms(boxes, order, torch.zeros_like(order), self.nms_iou_threshold).numpy()]
+        return ranked[chosen][: self.max_boxes]

@@ -114,10 +114,14 @@ class BoxesConfig:
     )
     detector: str | None = setting(
         None,
-        "Hub id or local folder of a transformers object detector whose boxes become prompts.",
+        "Detector whose boxes become prompts: `owlv2` or `owlv2_large` (boxes of whatever looks like an object), or "
+        "the hub id or local folder of an object detector of transformers.",
         is_file=True,
     )
     min_box_score: float = setting(0.0, "Boxes with a lower score are left out.", between=(0, 1))
+    nms_iou_threshold: float = setting(
+        1.0, "Boxes whose IoU with one of a higher score is above this are left out; 1: none is.", between=(0, 1)
+    )
     max_boxes: int = setting(300, "The best this many boxes of an image are used.", between=(1, 1 << 20))
     min_predicted_iou: float = setting(0.4, _PREDICTED_IOU, between=(-1e9, 1))
 

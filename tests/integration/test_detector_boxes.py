@@ -10,7 +10,7 @@ import pytest
 
 from no_time_to_train.commands import main
 from no_time_to_train.files.paths import demo_data_folder
-from tests.models.test_detector import save_yolos
+from tests.models.test_detector import save_owlv2, save_yolos
 
 BENCHMARK = demo_data_folder() / "benchmark"
 
@@ -53,3 +53,12 @@ def test_boxes_of_a_detector(photos: list[str], tmp_path: Path) -> None:
     assert label(*settings, "output.min_score=0", "merging=none") == 0
     predictions = json.loads(Path("photos_labeled/predictions.json").read_text())
     assert 0 < len(predictions) <= 2 * 7  # the detector has seven boxes for each picture
+
+
+def test_boxes_of_owlv2(photos: list[str], tmp_path: Path) -> None:
+    detector = save_owlv2(tmp_path / "owlv2")
+    settings = ("proposals=boxes", f"proposals.boxes.detector={detector}", "proposals.boxes.min_predicted_iou=0")
+    few = ("proposals.boxes.nms_iou_threshold=0.9", "proposals.boxes.max_boxes=5")
+    assert label(*settings, *few, "output.min_score=0", "merging=none") == 0
+    predictions = json.loads(Path("photos_labeled/predictions.json").read_text())
+    assert 0 < len(predictions) <= 2 * 5

@@ -16,7 +16,7 @@ def test_names() -> None:
     expected |= {f"dinov3_{size}" for size in ("small", "small_plus", "base", "large", "huge_plus", "7b")}
     expected |= {"dinov3_sat_large", "dinov3_sat_7b", "dinov2_demo", "sam2_demo"}
     expected |= {f"{version}_{size}" for version in ("sam2", "sam2.1") for size in ("tiny", "small", "large")}
-    expected |= {"sam2_base_plus", "sam2.1_base_plus"}
+    expected |= {"sam2_base_plus", "sam2.1_base_plus", "owlv2", "owlv2_large"}
     assert set(CATALOG) == expected
     assert all(name == spec.name for name, spec in CATALOG.items())
 

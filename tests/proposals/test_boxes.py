@@ -73,6 +73,19 @@ def test_which_boxes_are_used(tmp_path: Path) -> None:
     assert model.boxes_xyxy[:, 2].tolist() == [100, 120]
 
 
+@pytest.mark.parametrize(
+    ("threshold", "ends"),
+    [(0.7, [80, 180]), (0.79, [80, 180, 60]), (0.81, [80, 100, 180, 60]), (1.0, [80, 100, 180, 60])],
+)
+def test_boxes_that_repeat_a_better_one_are_left_out(tmp_path: Path, threshold: float, ends: list[float]) -> None:
+    # IoU with the first: 0.8, 0, 0.75.
+    boxes, scores = [[0, 0, 40, 50], [0, 0, 50, 50], [60, 0, 30, 50], [0, 0, 30, 50]], [0.9, 0.8, 0.7, 0.6]
+    source = source_of(tmp_path, boxes, scores, nms_iou_threshold=threshold, min_predicted_iou=0)
+    model = OneMaskPerBox()
+    source.propose(encoded(), model)
+    assert model.boxes_xyxy[:, 2].tolist() == ends
+
+
 def test_masks_the_model_doubts_are_dropped(tmp_path: Path) -> None:
     source = source_of(tmp_path, [[0, 0, 40, 50], [0, 0, 41, 50]], [0.9, 0.8], min_predicted_iou=0.4)
     assert source.propose(encoded(), OneMaskPerBox()).predicted_ious.tolist() == pytest.approx([0.41])

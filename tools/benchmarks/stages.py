@@ -17,9 +17,10 @@ from no_time_to_train.config import MergingConfig
 from no_time_to_train.matching import Prototypes, match
 from no_time_to_train.merging import decay_scores
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.models.dino.encoder import DinoEncoder, load_dino
+from no_time_to_train.models.dino.encoder import load_dino
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import ImageEmbedding, PromptBatch
+from no_time_to_train.models.patch_encoder import PatchEncoder
 from no_time_to_train.models.sam2.model import Sam2MaskModel, build_sam2, load_sam2
 from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.masks import encode_mask_logits
@@ -71,7 +72,7 @@ class Models:
             dino = Dinov2Model(Dinov2Config(**dino_spec.architecture))
         build_sam = partial(Sam2MaskModel, model_id=sam_spec.name, device=device)
         build_dino = partial(
-            DinoEncoder,
+            PatchEncoder,
             model_id=dino_spec.name,
             patch_size=dino.config.patch_size,
             feature_dim=dino.config.hidden_size,

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, get_spec
-from no_time_to_train.models.dino.encoder import DinoEncoder, load_dino
+from no_time_to_train.models.dino.encoder import load_dino
 from no_time_to_train.models.interfaces import FeatureEncoder
+from no_time_to_train.models.patch_encoder import PatchEncoder
 
 WIDTH, LAYERS, HEADS, PATCH, GRID = 48, 3, 4, 14, 3
 SIDE = PATCH * GRID
@@ -223,23 +224,23 @@ def test_folders_in_the_hubs_layout_load(tmp_path: Path, images: Tensor) -> None
 
 
 @pytest.fixture
-def encoder(tmp_path: Path) -> DinoEncoder:
+def encoder(tmp_path: Path) -> PatchEncoder:
     torch.save(meta_weights(), tmp_path / "meta.pth")
     return load_dino(tiny_spec(), weights=tmp_path / "meta.pth")
 
 
-def test_is_a_frozen_feature_encoder(encoder: DinoEncoder) -> None:
+def test_is_a_frozen_feature_encoder(encoder: PatchEncoder) -> None:
     assert isinstance(encoder, FeatureEncoder)
     assert (encoder.model_id, encoder.patch_size, encoder.feature_dim, encoder.image_size) == ("tiny", 14, 48, 42)
     assert not encoder.module.training
     assert not any(parameter.requires_grad for parameter in encoder.module.parameters())
 
 
-def test_other_input_sizes_need_not_be_square(encoder: DinoEncoder) -> None:
+def test_other_input_sizes_need_not_be_square(encoder: PatchEncoder) -> None:
     assert encoder.encode(torch.rand(1, 3, 28, 70)).shape == (1, 2, 5, WIDTH)
 
 
-def test_bfloat16_is_close_and_comes_back_as_float32(tmp_path: Path, encoder: DinoEncoder, images: Tensor) -> None:
+def test_bfloat16_is_close_and_comes_back_as_float32(tmp_path: Path, encoder: PatchEncoder, images: Tensor) -> None:
     reduced = load_dino(tiny_spec(), weights=tmp_path / "meta.pth", dtype=torch.bfloat16).encode(images)
     exact = encoder.encode(images)
     assert reduced.dtype == torch.float32
@@ -256,7 +257,7 @@ def test_image_size_must_be_a_multiple_of_the_patch(name: str, size: int, choice
         load_dino(name, image_size=size)
 
 
-def test_images_of_the_wrong_form_are_named(encoder: DinoEncoder) -> None:
+def test_images_of_the_wrong_form_are_named(encoder: PatchEncoder) -> None:
     with pytest.raises(InputError, match="image width=43"):
         encoder.encode(torch.rand(1, 3, 42, 43))
     with pytest.raises(InputError, match=r"got \(3, 42, 42\) float32"):
