@@ -35,6 +35,7 @@ def verify_weights(name: str) -> VerificationReport:
         InputError: no model of that name.
         WeightsNotFoundError: the weights are not on this machine.
     """
+    from no_time_to_train.models.detector import load_detector
     from no_time_to_train.models.dino.encoder import load_dino
     from no_time_to_train.models.sam2.model import load_sam2
 
@@ -46,6 +47,8 @@ def verify_weights(name: str) -> VerificationReport:
     try:
         if spec.kind == "encoder":
             load_dino(spec, weights=location)
+        elif spec.kind == "detector":
+            load_detector(str(location))
         else:
             load_sam2(spec, weights=location, decoder="plain")
     except ValueError as error:  # InputError and UnsafeWeightsError: the finding itself

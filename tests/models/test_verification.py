@@ -10,6 +10,7 @@ from no_time_to_train.errors import WeightsNotFoundError
 from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.models import catalog
 from no_time_to_train.models.verification import verify_weights
+from tests.models.test_detector import save_owlv2
 
 
 @pytest.fixture
@@ -41,3 +42,11 @@ def test_absent_weights(known_tiny_sam2: Path) -> None:
     known_tiny_sam2.unlink()
     with pytest.raises(WeightsNotFoundError, match="Fetch it with: nttt weights get tiny"):
         verify_weights("tiny")
+
+
+def test_a_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NTTT_WEIGHTS", str(tmp_path))
+    folder = save_owlv2(tmp_path / "owlv2")
+    assert verify_weights("owlv2").problem is None
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    assert "cannot be loaded as Owlv2ForObjectDetection" in str(verify_weights("owlv2").problem)
