@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from no_time_to_train.tasks.evaluate import evaluate
     from no_time_to_train.tasks.export import export_dataset
     from no_time_to_train.tasks.fit import fit
+    from no_time_to_train.tasks.label import label_folder
     from no_time_to_train.tasks.propose import propose_folder
     from no_time_to_train.tasks.report import RunsReport, report
+    from no_time_to_train.tasks.track import track_video
     from no_time_to_train.tracking.tracker import segment_video
 
 _HOME = {
@@ -66,6 +68,7 @@ _HOME = {
     "export_dataset": "tasks.export",
     "fit": "tasks.fit",
     "list_data": "tasks.data",
+    "label_folder": "tasks.label",
     "load_references": "references.loading",
     "load_segmenter": "build",
     "propose_folder": "tasks.propose",
@@ -74,6 +77,7 @@ _HOME = {
     "report": "tasks.report",
     "segment_video": "tracking.tracker",
     "verify_data": "tasks.data",
+    "track_video": "tasks.track",
 }
 
 __all__ = [
@@ -108,6 +112,7 @@ __all__ = [
     "export_dataset",
     "fit",
     "list_data",
+    "label_folder",
     "load_references",
     "load_segmenter",
     "propose_folder",
@@ -116,6 +121,7 @@ __all__ = [
     "report",
     "segment_video",
     "verify_data",
+    "track_video",
 ]
 
 

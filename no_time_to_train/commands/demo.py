@@ -22,16 +22,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Label the test images and print the table."""
     console.say_loading()
-    from no_time_to_train.tasks.demo import DemoOptions, demo
+    from no_time_to_train.reports.metrics_table import describe_metrics
+    from no_time_to_train.tasks.demo import run_demo
 
-    demo(
-        DemoOptions(
-            out=options.out,
-            shots=options.shots,
-            seed=options.seed,
-            limit=options.limit,
-            overrides=flags.settings(options),
-            overwrite=options.overwrite,
-            command=options.command,
-        )
+    report = run_demo(
+        options.out,
+        shots=options.shots,
+        seed=options.seed,
+        limit=options.limit,
+        overrides=flags.settings(options),
+        overwrite=options.overwrite,
+        on_progress=console.console,
+        command=options.command,
     )
+    print(f"\n{describe_metrics(report.metrics)}")
+    out = report.out
+    print(f"\nPictures: {out / 'sheet.jpg'} and {out / 'index.html'}; numbers: metrics.json there.")

@@ -11,7 +11,6 @@ from no_time_to_train.errors import Parameter
 
 if TYPE_CHECKING:
     from no_time_to_train.structures import ReferenceSet
-    from no_time_to_train.tasks.memory_source import ReferenceOptions
 
 OVERRIDES_HELP = "Further settings are key=value after the flags, e.g. merging=hard encoder=dinov2_base"
 
@@ -125,15 +124,6 @@ def require_references(options: argparse.Namespace) -> None:
         options.subparser.error("give the references by a path, by --ref, or by both")
     if options.classes and options.refs is None:
         options.subparser.error("--classes chooses among the references of a path, which is not given")
-
-
-def references(options: argparse.Namespace) -> ReferenceOptions:
-    """Return how the references were named by the flags and a path."""
-    from no_time_to_train.tasks.memory_source import ReferenceOptions
-
-    return ReferenceOptions(
-        options.refs, options.ref_images, tuple(options.ref), options.classes, options.crowds_are_objects
-    )
 
 
 def read_references(options: argparse.Namespace) -> ReferenceSet:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from no_time_to_train.commands import console, flags
+
+if TYPE_CHECKING:
+    from no_time_to_train.tasks.label import LabelReport
+
+_SHARE_OF_BEST_SCORE = 0.8
+"""Where to look for objects if none scores enough."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,18 +32,36 @@ def run(options: argparse.Namespace) -> None:
     """Label the images."""
     flags.check_memory_flags(options)
     console.say_loading()
-    from no_time_to_train.tasks.label import LabelOptions, label
+    from no_time_to_train.tasks.label import label_folder
 
-    label(
-        LabelOptions(
-            images=options.images,
-            references=flags.references(options),
-            memory=options.memory,
-            out=options.out,
-            overrides=flags.settings(options, {"output.draw_min_score": options.min_score}),
-            limit=options.limit,
-            overwrite=options.overwrite,
-            strict=options.strict,
-            command=options.command,
-        )
+    report = label_folder(
+        options.images,
+        references=None if options.memory is not None else flags.read_references(options),
+        memory=options.memory,
+        out=options.out,
+        min_score=options.min_score,
+        overrides=flags.settings(options),
+        limit=options.limit,
+        overwrite=options.overwrite,
+        strict=options.strict,
+        on_progress=console.console,
+        command=options.command,
+    )
+    print(_conclusion(report))
+
+
+def _conclusion(report: LabelReport) -> str:
+    out = report.out
+    skipped = f"; {len(report.problems)} could not be read, see errors.csv" if report.problems else ""
+    found = f"{report.num_objects} objects above {report.min_score:.2f} in {report.num_images} images{skipped}"
+    if report.num_objects:
+        counts = ", ".join(f"{name} {count}" for name, count in report.counts.items() if count)
+        where = f"Look at {out / 'index.html'}; annotations are in {out / 'annotations.json'}."
+        return f"{found}: {counts}.\n{where}"
+    if report.best_score is None:
+        return f"{found}. Nothing resembles the references at all: see {out / 'references'} for what was looked for."
+    lower = report.best_score * _SHARE_OF_BEST_SCORE
+    return (
+        f"{found}; best score {report.best_score:.2f}. See overlays with --min-score {lower:.2f} (nothing is computed "
+        f"again), and {out / 'references'} for what was looked for."
     )

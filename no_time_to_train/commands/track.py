@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from no_time_to_train.commands import console, flags
+
+if TYPE_CHECKING:
+    from no_time_to_train.tasks.track import TrackReport
+
+_MAX_SHOWN = 10
+"""Objects that are named in the conclusion."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,19 +32,32 @@ def run(options: argparse.Namespace) -> None:
     """Track the objects."""
     flags.check_memory_flags(options)
     console.say_loading()
-    from no_time_to_train.tasks.track import TrackOptions, track
+    from no_time_to_train.tasks.track import track_video
 
-    track(
-        TrackOptions(
-            video=options.video,
-            references=flags.references(options),
-            memory=options.memory,
-            out=options.out,
-            overrides=flags.settings(
-                options, {"tracking.min_score": options.min_score, "tracking.key_frame_interval": options.every}
-            ),
-            max_frames=options.max_frames,
-            overwrite=options.overwrite,
-            command=options.command,
-        )
+    report = track_video(
+        options.video,
+        references=None if options.memory is not None else flags.read_references(options),
+        memory=options.memory,
+        out=options.out,
+        min_score=options.min_score,
+        overrides=flags.settings(options, {"tracking.key_frame_interval": options.every}),
+        max_frames=options.max_frames,
+        overwrite=options.overwrite,
+        on_progress=console.console,
+        command=options.command,
+    )
+    print(_conclusion(report))
+    if report.problem:
+        print(f"Note: {report.problem}")
+
+
+def _conclusion(report: TrackReport) -> str:
+    found = f"{len(report.objects)} objects in {report.num_frames} frames"
+    if not report.objects:
+        return f"{found}. Try a lower --min-score; {report.out / 'references'} shows what was looked for."
+    shown = [f"#{o.track_id} {o.category} ({o.num_frames} frames)" for o in report.objects[:_MAX_SHOWN]]
+    rest = ", ..." if len(report.objects) > _MAX_SHOWN else ""
+    return (
+        f"{found}: {', '.join(shown)}{rest}.\nLook at {report.out / 'overlay.mp4'}; masks are in "
+        f"{report.out / 'annotations.json'}, boxes in {report.out / 'tracks.txt'}."
     )

@@ -15,7 +15,9 @@ _MAX_PER_CATEGORY = 24
 _COLUMNS = 4
 
 
-def write_reference_pictures(references: ReferenceSet, folder: Path, captions: Sequence[str] | None = None) -> None:
+def write_reference_pictures(
+    references: ReferenceSet, folder: Path, captions: Sequence[str] | None = None, *, keep: bool = False
+) -> None:
     """Write one sheet per category with its first references.
 
     Each is cut out, with its mask (or box) drawn.
@@ -24,19 +26,21 @@ def write_reference_pictures(references: ReferenceSet, folder: Path, captions: S
         references: to draw, in their order.
         folder: where the sheets go.
         captions: what to write on each reference; None: the name of its category.
+        keep: leave the sheets as they are that are there already.
     """
     if captions is None:
         captions = [instance.category.name for instance in references.instances]
     captioned = list(zip(references.instances, captions, strict=True))
     for category in references.categories:
         chosen = [(i, caption) for i, caption in captioned if i.category == category][:_MAX_PER_CATEGORY]
-        if not chosen:
+        path = folder / _file_name(category)
+        if not chosen or (keep and path.is_file()):
             continue
         pictures = [
             draw_reference(read_image(instance.image_path), instance.box_xyxy, caption, category.id, instance.mask)
             for instance, caption in chosen
         ]
-        write_jpeg(folder / _file_name(category), picture_sheet(pictures, _COLUMNS))
+        write_jpeg(path, picture_sheet(pictures, _COLUMNS))
 
 
 def _file_name(category: Category) -> str:

@@ -8,8 +8,7 @@ files an undisturbed run writes. All other files are made from the chunks.
 from __future__ import annotations
 
 import json
-import shutil
-from collections import deque
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,17 @@ from typing import Any, Self
 
 import torch
 
+from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.structures import Category, Detections
 from no_time_to_train.tracking.state_file import read_tracker_state, write_tracker_state
 from no_time_to_train.tracking.tracks import TrackedDetections, TrackerState
 
-_OWN_FOLDERS = ("chunks", "state")
-_OWN_FILES = ("overlay.mp4", "tracks.txt")
+logger = logging.getLogger(__name__)
+
+
+class DamagedChunkError(InputError):
+    """A chunk's file holds something else than a chunk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,20 +130,31 @@ class TrackFolder:
             yield chunk
             next_first = chunk.next_key_frame
 
-    def last_chunk(self) -> Chunk | None:
-        """Return the chunk that a continued run goes on from, None where there is none yet."""
-        return next(iter(deque(self.chunks(), maxlen=1)), None)
+    def next_frame(self, max_frames: int | None = None) -> int | None:
+        """Return the key frame at which a continued run goes on, None where nothing is left to do.
+
+        A chunk that is damaged, and those after it, are tracked again: from its own first frame where the tracker's
+        state there is kept, else from the beginning.
+
+        Args:
+            max_frames: how many frames are wanted, None: all.
+        """
+        last: Chunk | None = None
+        try:
+            for chunk in self.chunks():
+                last = chunk
+        except DamagedChunkError as error:
+            logger.warning("%s Frames are tracked again.", error)
+        if last is None:
+            return 0
+        if last.is_end or (max_frames is not None and max_frames <= last.end):
+            return None
+        first = last.first if last.next_key_frame is None else last.next_key_frame
+        return first if self._state_path(first).is_file() else 0
 
     def state_before(self, frame_index: int, device: torch.device) -> TrackerState | None:
         """Read the tracker's state before a key frame; None before the first."""
         return read_tracker_state(self._state_path(frame_index), device) if frame_index else None
-
-    def clear(self) -> None:
-        """Remove what only tracking writes; the rest is ``run_state``'s."""
-        for name in _OWN_FOLDERS:
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in _OWN_FILES:
-            (self.path / name).unlink(missing_ok=True)
 
     def _chunk_path(self, first: int) -> Path:
         return self.path / "chunks" / f"{first:08d}.json"
@@ -163,7 +177,15 @@ def _write_chunk_file(path: Path, chunk: Chunk) -> None:
 
 
 def _read_chunk_file(path: Path) -> Chunk:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    size_hw = (content["height"], content["width"])
-    frames = tuple(FrameRecord.from_json(frame, size_hw) for frame in content["frames"])
-    return Chunk(content["first"], frames, content["next_key_frame"], content["is_end"])
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        size_hw = (int(content["height"]), int(content["width"]))
+        frames = tuple(FrameRecord.from_json(frame, size_hw) for frame in content["frames"])
+        for frame in frames:
+            frame.to_detections(())
+        chunk = Chunk(int(content["first"]), frames, content["next_key_frame"], bool(content["is_end"]))
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedChunkError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+    if not frames or path.stem != f"{chunk.first:08d}" or chunk.next_key_frame not in (None, chunk.end):
+        raise DamagedChunkError(f"{path} is damaged (its frames are not those of its name).")
+    return chunk

@@ -13,6 +13,7 @@ import numpy as np
 from no_time_to_train import build
 from no_time_to_train.config import Config
 from no_time_to_train.data.images import UnreadableImageError, read_image
+from no_time_to_train.errors import Parameter
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
 from no_time_to_train.runs.image_labeling import BatchReader, LoadedBatch
@@ -171,7 +172,10 @@ class _Work:
         if self._job.strict:
             raise problem
         others = len(self._job.targets) - len(self.problems)
-        logger.warning("%s Skipped and listed in errors.csv; %d others go on.", problem, others)
+        instead = Parameter("strict", True)
+        logger.warning(
+            "%s Skipped and listed in errors.csv; %d others go on. %s stops instead.", problem, others, instead
+        )
 
     def _draw_missing_overlays(self) -> None:
         """Of a run with another threshold, or killed at the wrong moment."""

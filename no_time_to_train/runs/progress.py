@@ -82,7 +82,8 @@ class Counter:
     def timings(self) -> dict[str, Any]:
         """Return what ``run.json`` says of the time it took."""
         each = round(self.seconds / self.done, 4) if self.done else None
-        return {"images": self.done, "seconds": round(self.seconds, 3), "seconds_per_image": each}
+        one = self.what.removesuffix("s")
+        return {self.what: self.done, "seconds": round(self.seconds, 3), f"seconds_per_{one}": each}
 
 
 _SECONDS_BETWEEN_UPDATES = 0.1

@@ -114,31 +114,6 @@ def _checked(content: Any) -> dict[str, Any]:
     return content
 
 
-def prepare_folder(path: Path, settings: RunSettings, *, overwrite: bool) -> dict[str, Any] | None:
-    """Decide whether a folder is continued, and clear what does not fit.
-
-    Returns:
-        ``run.json`` of the run that is continued, None where there is nothing to continue.
-
-    Raises:
-        InputError: it holds results of other settings, or foreign files.
-    """
-    earlier = read_run(path)
-    if earlier is None:
-        return None
-    if overwrite:
-        clear(path)
-        return None
-    difference = settings.difference(earlier["settings"])
-    if difference:
-        raise InputError(
-            f"{path} was made {difference}. Choose: {_OTHER_FOLDER}, or {_ANEW}.", parameters=[_OTHER_FOLDER, _ANEW]
-        )
-    if earlier["settings"]["min_score"] != settings.min_score:
-        shutil.rmtree(path / "overlays", ignore_errors=True)
-    return earlier
-
-
 def continued(path: Path, settings: RunSettings) -> dict[str, Any] | None:
     """Return ``run.json`` of the run that these settings continue; None where there is nothing to continue.
 

@@ -1,4 +1,4 @@
-"""``nttt demo``: the bundled models on the bundled benchmark, from drawing references to a table of AP."""
+"""Run the bundled models on the bundled benchmark, from drawing references to AP: ``nttt demo``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from no_time_to_train.data.coco_results import read_results
 from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances
 from no_time_to_train.files.formats import write_jpeg, write_json
 from no_time_to_train.outputs.drawing import picture_sheet
-from no_time_to_train.reports.metrics_table import describe_metrics
-from no_time_to_train.runs.run_state import read_run
+from no_time_to_train.outputs.result_folder import overlay_name
+from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.structures import TargetImage
-from no_time_to_train.tasks.labeling import LabellingJob, label_into_folder
+from no_time_to_train.tasks.label import label_targets, open_run
 from no_time_to_train.tasks.memory_source import MemorySource
 
 _SHEET_PICTURES = 12
@@ -28,55 +28,63 @@ _SHEET_COLUMNS = 4
 
 
 @dataclass(frozen=True)
-class DemoOptions:
-    """The command line of ``nttt demo``.
+class DemoReport:
+    """What ``run_demo`` measured.
 
     Attributes:
-        out: results folder.
-        shots: references per category.
-        seed: of their drawing (the paper's sampler).
-        limit: label only the first test images.
-        overrides: ``key=value`` settings.
-        overwrite, command: see ``LabellingJob``.
+        out: the results folder, with ``metrics.json``, ``sheet.jpg`` and ``index.html``.
+        metrics: AP over the test images.
     """
 
     out: Path
-    shots: int
-    seed: int
-    limit: int | None
-    overrides: Sequence[str]
-    overwrite: bool
-    command: Sequence[str]
+    metrics: InstanceMetrics
 
 
-def demo(options: DemoOptions) -> InstanceMetrics:
-    """Draw references, label the test images, evaluate; print the table and where the pictures are."""
-    has_preset = any(override.split("=")[0] == "preset" for override in options.overrides)
-    config = build.compose_config([*([] if has_preset else ["preset=demo"]), *options.overrides])
-    benchmark = BenchmarkConfig(name="demo", limit=options.limit)
-    task = load_task(BenchConfig(benchmark=benchmark, shots=options.shots, seed=options.seed))
-    job = LabellingJob(
-        targets=task.targets,
-        images_folder=task.targets[0].path.parent,
-        source=MemorySource.from_references(task.references),
-        config=config,
-        out=options.out,
-        command=options.command,
-        overwrite=options.overwrite,
-        details={"shots": options.shots, "seed": options.seed},
-    )
-    label_into_folder(job)
-    write_coco(task.reference_dataset, options.out / "references.json")
-    metrics = evaluate_instances(task.ground_truth, read_results(options.out / "predictions.json"))
-    seconds = (read_run(options.out) or {}).get("timings", {}).get("seconds_per_image")
-    write_json(options.out / "metrics.json", metrics.to_json(seconds))
-    _write_sheet(options.out, task.targets)
-    print()
-    print(describe_metrics(metrics))
-    print(f"\nPictures: {options.out / 'sheet.jpg'} and {options.out / 'index.html'}; numbers: metrics.json there.")
-    return metrics
+def run_demo(
+    out: str | Path = "nttt_demo",
+    *,
+    shots: int = 10,
+    seed: int = 33,
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+    on_progress: OnProgress = tell_nobody,
+    command: Sequence[str] = (),
+) -> DemoReport:
+    """Draw references, label the test images and evaluate.
+
+    Args:
+        out: results folder; continued where it holds a part of the results already.
+        shots: references per category.
+        seed: of their drawing (the paper's sampler).
+        limit: only the first test images.
+        overrides: settings as ``"key=value"``; ``preset=demo`` where they name no other one.
+        overwrite: begin anew where ``out`` holds other results.
+        on_progress: is told how far the run is.
+        command: what continues the run, for ``run.json``.
+
+    Raises:
+        InputError: the folder holds other results, or there are fewer references than asked for.
+        RunInterrupted: Ctrl-C; the folder holds what was done and can be continued.
+    """
+    out = Path(out)
+    has_preset = any(override.split("=")[0] == "preset" for override in overrides)
+    config = build.compose_config([*([] if has_preset else ["preset=demo"]), *overrides])
+    benchmark = BenchmarkConfig(name="demo", limit=limit)
+    task = load_task(BenchConfig(benchmark=benchmark, shots=shots, seed=seed))
+    source = MemorySource.from_references(task.references)
+    images = task.targets[0].path.parent
+    with open_run(out, images, source, config, command=command, overwrite=overwrite, on_progress=on_progress) as run:
+        run.details |= {"shots": shots, "seed": seed}
+        label_targets(run, task.targets, source, config)
+        write_coco(task.reference_dataset, out / "references.json")
+        metrics = evaluate_instances(task.ground_truth, read_results(out / "predictions.json"))
+        seconds = run.details.get("timings", {}).get("seconds_per_image")
+        write_json(out / "metrics.json", metrics.to_json(seconds))
+        _write_sheet(out, task.targets)
+    return DemoReport(out, metrics)
 
 
 def _write_sheet(out: Path, targets: Sequence[TargetImage]) -> None:
-    overlays = [out / "overlays" / target.file_name for target in targets[:_SHEET_PICTURES]]
+    overlays = [out / "overlays" / overlay_name(target) for target in targets[:_SHEET_PICTURES]]
     write_jpeg(out / "sheet.jpg", picture_sheet([np.array(Image.open(path)) for path in overlays], _SHEET_COLUMNS))

@@ -1,82 +1,153 @@
-"""``nttt label``: a folder of images and a few references in, labelled masks out."""
+"""Label a folder of images by a few references: ``nttt label``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from no_time_to_train import build
+from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.errors import InputError
+from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import RunSummary
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.runs.folder_run import FolderJob, FolderOutcome, Process, carry_out
+from no_time_to_train.runs.image_labeling import label_batch
+from no_time_to_train.runs.progress import OnProgress, tell_nobody
+from no_time_to_train.runs.run import Run
+from no_time_to_train.runs.run_state import RunSettings
+from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.structures import ReferenceSet, TargetImage
 from no_time_to_train.tasks.image_folder import default_out, find_targets
-from no_time_to_train.tasks.labeling import LabellingJob, label_into_folder
-from no_time_to_train.tasks.memory_source import MemorySource, ReferenceOptions
-
-_SHARE_OF_BEST_SCORE = 0.8
+from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory
 
 
 @dataclass(frozen=True)
-class LabelOptions:
-    """The command line of ``nttt label``.
+class LabelReport:
+    """What ``label_folder`` found.
 
     Attributes:
-        images: folder of the images.
-        references: what to look for; not used where ``memory`` is given.
-        memory: file of an earlier ``nttt fit``.
-        out: results folder, None: ``<images>_labeled``.
-        overrides: ``key=value`` settings.
-        limit: label only the first images, in order of their names.
-        overwrite, strict, command: see ``LabellingJob``.
+        out: the results folder: ``annotations.json``, ``predictions.json``, ``overlays/``, ``index.html``.
+        num_images: images with a result, also those of earlier runs into the same folder.
+        counts: objects by category name that score at least ``min_score``.
+        min_score: lowest score that is drawn and counted.
+        best_score: of all detections, None where there is none.
+        problems: (file name, what is wrong) of the images that cannot be read.
     """
 
-    images: Path
-    references: ReferenceOptions
-    memory: Path | None
-    out: Path | None
-    overrides: Sequence[str]
-    limit: int | None
-    overwrite: bool
-    strict: bool
-    command: Sequence[str]
+    out: Path
+    num_images: int
+    counts: Mapping[str, int]
+    min_score: float
+    best_score: float | None
+    problems: tuple[tuple[str, str], ...]
+
+    @property
+    def num_objects(self) -> int:
+        """Return the number of objects of all categories."""
+        return sum(self.counts.values())
+
+    @classmethod
+    def of(cls, out: Path, outcome: FolderOutcome) -> LabelReport:
+        """Report what a run came to."""
+        summary: RunSummary = outcome.summary
+        return cls(out, len(summary.images), summary.counts, summary.min_score, summary.best_score, outcome.problems)
 
 
-def label(options: LabelOptions) -> None:
-    """Label the images and say what was found where."""
-    config = build.compose_config(options.overrides)
-    out = options.out or default_out(options.images, "labeled")
-    targets = find_targets(options.images, out, options.limit)
-    if options.memory is not None:
-        source = MemorySource.from_file(options.memory)
-    else:
-        source = MemorySource.from_references(options.references.read())
-    job = LabellingJob(
-        targets=targets,
-        images_folder=options.images,
-        source=source,
-        config=config,
-        out=out,
-        command=options.command,
-        overwrite=options.overwrite,
-        strict=options.strict,
+def label_folder(
+    images: str | Path,
+    *,
+    references: str | Path | ReferenceSet | None = None,
+    memory: str | Path | MemoryBank | None = None,
+    reference_images: str | Path | None = None,
+    categories: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    min_score: float | None = None,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+    on_progress: OnProgress = tell_nobody,
+    command: Sequence[str] = (),
+) -> LabelReport:
+    """Label the images of a folder by a few references.
+
+    A folder that holds a part of the results already is continued.
+
+    Args:
+        images: folder of the images, sub-folders included.
+        references: COCO file, folder, or what ``load_references`` returned.
+        memory: in place of references: what ``fit`` returned, or its file.
+        reference_images: folder of the references' images; None: found beside the references.
+        categories: names of the references' categories to use; None: all.
+        out: results folder; None: ``<images>_labeled``.
+        min_score: lowest score drawn, counted and put into ``annotations.json``; None: the settings' (0.4). A finished
+            folder is drawn again with another one, without computing anything again.
+        overrides: settings as ``"key=value"``.
+        limit: only the first images, in order of their names.
+        overwrite: begin anew where ``out`` holds other results.
+        strict: stop at the first image that cannot be read; else it is listed, and the others go on.
+        on_progress: is told how far the run is.
+        command: what continues the run, for ``run.json``.
+
+    Raises:
+        InputError: the folder holds other results, or none of the images can be read.
+        RunInterrupted: Ctrl-C; the folder holds what was done and can be continued.
+
+    Example:
+        >>> report = ntt.label_folder("photos/", references="refs.json", min_score=0.5)  # doctest: +SKIP
+        >>> report.counts  # doctest: +SKIP
+        {'boat': 3, 'bird': 1}
+    """
+    if min_score is not None:
+        overrides = [*overrides, f"output.draw_min_score={min_score}"]
+    config = build.compose_config(overrides)
+    images = Path(images)
+    out = default_out(images, "labeled") if out is None else Path(out)
+    targets = find_targets(images, out, limit)
+    source = MemorySource.of(references, memory, reference_images, categories)
+    with open_run(out, images, source, config, command=command, overwrite=overwrite, on_progress=on_progress) as run:
+        outcome = label_targets(run, targets, source, config, strict=strict)
+    if not outcome.summary.images:
+        raise InputError(f"none of the {len(targets)} images in {images} can be read; see {out}/errors.csv.")
+    return LabelReport.of(out, outcome)
+
+
+def open_run(
+    out: Path,
+    images: Path,
+    source: MemorySource,
+    config: Config,
+    *,
+    command: Sequence[str],
+    overwrite: bool,
+    on_progress: OnProgress,
+) -> Run:
+    """Open the run that labels these images with these references and settings."""
+    settings = RunSettings(
+        config=to_dict(config),
+        config_hash=config_hash(config),
+        references=source.fingerprint,
+        images=images.resolve().as_posix(),
+        min_score=config.output.draw_min_score,
     )
-    summary = label_into_folder(job)
-    if not summary.images:
-        raise InputError(f"none of the {len(targets)} images in {options.images} can be read; see {out}/errors.csv.")
-    print(_conclusion(summary, len(targets), out))
+    return Run(out, settings, command=command, overwrite=overwrite, on_progress=on_progress)
 
 
-def _conclusion(summary: RunSummary, num_targets: int, out: Path) -> str:
-    labelled = len(summary.images)
-    skipped = f"; {num_targets - labelled} could not be read, see errors.csv" if labelled < num_targets else ""
-    found = f"{summary.num_objects} objects above {summary.min_score:.2f} in {labelled} images{skipped}"
-    if summary.num_objects:
-        counts = ", ".join(f"{name} {count}" for name, count in summary.counts.items() if count)
-        return f"{found}: {counts}.\nLook at {out / 'index.html'}; annotations are in {out / 'annotations.json'}."
-    if summary.best_score is None:
-        return f"{found}. Nothing resembles the references at all: see {out / 'references'} for what was looked for."
-    lower = summary.best_score * _SHARE_OF_BEST_SCORE
-    return (
-        f"{found}; best score {summary.best_score:.2f}. See overlays with --min-score {lower:.2f} (nothing is computed "
-        f"again), and {out / 'references'} for what was looked for."
+def label_targets(
+    run: Run, targets: Sequence[TargetImage], source: MemorySource, config: Config, *, strict: bool = False
+) -> FolderOutcome:
+    """Label the images of a run that have no result yet; errors as those of ``folder_run.carry_out``."""
+    folder = ResultFolder(
+        run.path, source.categories, keep_min_score=config.output.min_score, min_score=config.output.draw_min_score
     )
+    return carry_out(FolderJob(targets, folder, config, _labeler(source), strict), run)
+
+
+def _labeler(source: MemorySource) -> Callable[[Run, Segmenter], Process]:
+    def prepare(run: Run, segmenter: Segmenter) -> Process:
+        return partial(label_batch, segmenter=segmenter, memory=begin_with_memory(run, source, segmenter))
+
+    return prepare

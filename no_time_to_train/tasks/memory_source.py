@@ -1,49 +1,21 @@
-"""Where a run's memory bank comes from: references of any kind, or a file of an earlier ``nttt fit``."""
+"""Where a run's memory bank comes from: references of any kind, or a bank that is finished already."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
-from no_time_to_train.references.loading import inline_references, join_references, load_references
+from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
+from no_time_to_train.runs.run import Run
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceSet
-
-
-@dataclass(frozen=True)
-class ReferenceOptions:
-    """How the references were named on the command line.
-
-    Attributes:
-        path: COCO file, or folder.
-        images: folder of its images, None: found beside it.
-        inline: ``image:category:x1,y1,x2,y2`` texts, in place of ``path`` or added to it.
-        category_names: the ones of ``path`` to use, None: all.
-        crowds_are_objects: see ``load_references``.
-    """
-
-    path: Path | None = None
-    images: Path | None = None
-    inline: tuple[str, ...] = ()
-    category_names: tuple[str, ...] | None = None
-    crowds_are_objects: bool = False
-
-    def read(self) -> ReferenceSet:
-        """Read them. Raises InputError where none were given."""
-        if self.path is None:
-            if not self.inline:
-                raise InputError("give references: as a file or folder, as boxes of images, or both.")
-            return inline_references(self.inline)
-        references = load_references(
-            self.path, self.images, categories=self.category_names, crowds_are_objects=self.crowds_are_objects
-        )
-        return join_references(references, inline_references(self.inline)) if self.inline else references
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +25,8 @@ class MemorySource:
     Attributes:
         categories: what the run looks for.
         fingerprint: changes with everything that can change the memory bank but the settings of the run.
+        references: to encode; None where there is a bank.
+        bank: the finished one; None where there are references.
     """
 
     categories: tuple[Category, ...]
@@ -61,54 +35,72 @@ class MemorySource:
     bank: MemoryBank | None = None
 
     @classmethod
-    def from_references(cls, references: ReferenceSet) -> MemorySource:
-        return cls(references.categories, references_fingerprint(references), references=references)
+    def of(
+        cls,
+        references: str | Path | ReferenceSet | None,
+        memory: str | Path | MemoryBank | None,
+        reference_images: str | Path | None = None,
+        categories: Sequence[str] | None = None,
+    ) -> MemorySource:
+        """Read what was given to look for.
 
-    @classmethod
-    def from_file(cls, path: Path) -> MemorySource:
-        bank = MemoryBank.load(path)
+        Raises:
+            InputError: both or none of the two were given, or it cannot be read.
+        """
+        if (references is None) == (memory is None):
+            names = [Parameter("references", "refs.json"), Parameter("memory", "boats.safetensors")]
+            raise InputError(f"give what to look for once: {names[0]} or {names[1]}.", parameters=names)
+        if references is not None:
+            return cls.from_references(as_references(references, reference_images, categories))
+        bank = memory if isinstance(memory, MemoryBank) else MemoryBank.load(Path(str(memory)))
         return cls(bank.categories, f"memory {bank.fingerprint}", bank=bank)
 
-    def memory(self, segmenter: Segmenter) -> MemoryBank:
-        """The bank, made now if need be. Raises InputError where it was made with another encoder."""
+    @classmethod
+    def from_references(cls, references: ReferenceSet) -> MemorySource:
+        """Take references that are read already."""
+        return cls(references.categories, references_fingerprint(references), references=references)
+
+    def memory(self, segmenter: Segmenter, on_progress: OnProgress = tell_nobody) -> MemoryBank:
+        """Return the bank, made now if need be. Raises InputError where it was made with another encoder."""
         if self.references is not None:
-            return build_memory(segmenter, self.references)
+            return build_memory(segmenter, self.references, on_progress)
         if self.bank is None:
             raise ValueError("a memory source needs references or a bank")
         self.bank.check_encoder(segmenter.encoder)
         return self.bank
 
 
-def memory_in_folder(source: MemorySource, segmenter: Segmenter, folder: Path) -> MemoryBank:
-    """The bank of a results folder; the first run puts it there, with pictures of the references.
+def begin_with_memory(run: Run, source: MemorySource, segmenter: Segmenter) -> MemoryBank:
+    """Load the bank, then begin the run and put the bank into its folder, with pictures of the references.
 
-    A continued run takes the folder's, so that all of its images are compared with the same numbers.
+    A continued run takes the folder's, so that all of its images are compared with the same numbers. Where a killed one
+    drew only a part of the pictures, all are drawn.
     """
-    path = folder / "memory.safetensors"
-    if path.is_file():
+    path = run.path / "memory.safetensors"
+    is_continued = run.earlier is not None and path.is_file()
+    if is_continued:
         memory = MemoryBank.load(path)
         memory.check_encoder(segmenter.encoder)
-        return memory
-    memory = source.memory(segmenter)
-    memory.save(path)
+    else:
+        memory = source.memory(segmenter, run.on_progress)
+    run.begin()
     if source.references is not None:
-        write_reference_pictures(source.references, folder / "references")
+        write_reference_pictures(source.references, run.path / "references", keep=is_continued)
+    if not is_continued:
+        memory.save(path)
     return memory
 
 
-def build_memory(segmenter: Segmenter, references: ReferenceSet) -> MemoryBank:
+def build_memory(segmenter: Segmenter, references: ReferenceSet, on_progress: OnProgress = tell_nobody) -> MemoryBank:
     """Encode the references, with progress."""
     counts = ", ".join(f"{name} {count}" for name, count in references.counts().items())
-    print(f"{len(references)} references: {counts}", flush=True)
-    progress = Progress(len(references), "references")
-    try:
-        return segmenter.build_memory(references, on_progress=lambda done, _: progress.advance(done - progress.done))
-    finally:
-        progress.end()
+    on_progress(RunProgress("references", 0, len(references), f"{len(references)} references: {counts}"))
+    counter = Counter("references", len(references), on_progress)
+    return segmenter.build_memory(references, on_progress=lambda done, _: counter.advance(done - counter.done))
 
 
 def references_fingerprint(references: ReferenceSet) -> str:
-    """12 hex digits of categories, boxes, masks and the bytes of the image files; not of where they lie."""
+    """Return 12 hex digits of categories, boxes, masks and the bytes of the image files; not of where they lie."""
     digests: dict[Path, str] = {}
     for path in dict.fromkeys(instance.image_path for instance in references.instances):
         digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -66,29 +66,35 @@ def test_records_come_back(folder: TrackFolder) -> None:
     assert detections.category_names == ["boat", "bird"] and detections.image_size_hw == (10, 20)
     assert detections.masks[1, 5:, 10:].all() and detections.masks[1].sum() == 50
     assert [chunk.first for chunk in folder.chunks([2])] == [2]
-    assert folder.last_chunk().first == 2
+    assert folder.next_frame() is None and folder.next_frame(max_frames=4) is None
 
 
 def test_a_folder_is_continued_at_the_last_chunk_that_is_whole(tmp_path: Path) -> None:
     folder = TrackFolder(tmp_path)
-    assert folder.last_chunk() is None and folder.state_before(0, CPU) is None
+    assert folder.next_frame() == 0 and folder.state_before(0, CPU) is None
     folder.write_chunk(Chunk(0, FIRST, next_key_frame=2), TrackerState(2, num_found_again=7))
-    assert folder.last_chunk().next_key_frame == 2
+    assert folder.next_frame() == 2 and folder.next_frame(max_frames=2) is None
     assert folder.state_before(2, CPU).num_found_again == 7
     folder.write_chunk(Chunk(2, SECOND))  # as many frames as were asked for: it may be done again from its key frame
     assert folder.state_before(2, CPU).num_found_again == 7
     folder.write_chunk(Chunk(2, (*SECOND, frame()), next_key_frame=6), TrackerState(6))
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["00000006.safetensors"]
-    assert [chunk.end for chunk in folder.chunks()] == [2, 6]
+    assert [chunk.end for chunk in folder.chunks()] == [2, 6] and folder.next_frame() == 6
     with pytest.raises(ValueError, match="needs the tracker's state"):
         folder.write_chunk(Chunk(6, FIRST, next_key_frame=8))
 
 
-def test_clearing_leaves_foreign_files(folder: TrackFolder) -> None:
-    (folder.path / "notes.txt").write_text("mine")
-    folder.overlay_path.write_bytes(b"video")
-    folder.clear()
-    assert [path.name for path in folder.path.iterdir()] == ["notes.txt"]
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"first": 0}', "[" * 100000])
+def test_damaged_chunks_are_tracked_again(tmp_path: Path, damage: str, caplog) -> None:
+    folder = TrackFolder(tmp_path)
+    folder.write_chunk(Chunk(0, FIRST, next_key_frame=2), TrackerState(2))
+    folder.write_chunk(Chunk(2, SECOND, is_end=True))
+    last = tmp_path / "chunks/00000002.json"
+    last.write_text(damage or last.read_text()[:-40])
+    assert folder.next_frame() == 2 and f"{last} is damaged" in caplog.text  # the state before it is kept
+    first = tmp_path / "chunks/00000000.json"
+    first.write_text(damage or first.read_text()[:-40])
+    assert folder.next_frame() == 0
 
 
 def test_tracks_over_the_whole_clip(folder: TrackFolder) -> None:

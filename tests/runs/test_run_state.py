@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.errors import InputError
-from no_time_to_train.runs.run_state import RunSettings, clear, prepare_folder, read_run, write_run
+from no_time_to_train.runs.run_state import RunSettings, clear, continued, read_run, write_run
 
 SETTINGS = RunSettings(
     config={"device": "cpu", "merging": {"exponent": 0.5}},
@@ -27,19 +27,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_nothing_to_continue(tmp_path: Path) -> None:
-    assert prepare_folder(tmp_path / "new", SETTINGS, overwrite=False) is None
-    assert prepare_folder(tmp_path, SETTINGS, overwrite=False) is None  # there, but empty
+    assert continued(tmp_path / "new", SETTINGS) is None
+    assert continued(tmp_path, SETTINGS) is None  # there, but empty
 
 
 def test_the_same_settings_continue(folder: Path) -> None:
     moved = replace(SETTINGS, config={"device": "cuda", "merging": {"exponent": 0.5}})  # the hash leaves the device out
-    assert prepare_folder(folder, moved, overwrite=False)["status"] == "finished"
+    assert continued(folder, moved)["status"] == "finished"
     assert (folder / "overlays/a.jpg").exists()
-
-
-def test_another_threshold_drops_the_overlays(folder: Path) -> None:
-    assert prepare_folder(folder, replace(SETTINGS, min_score=0.3), overwrite=False) is not None
-    assert not (folder / "overlays").exists()
 
 
 @pytest.mark.parametrize(
@@ -53,11 +48,17 @@ def test_another_threshold_drops_the_overlays(folder: Path) -> None:
         ),
     ],
 )
-def test_other_settings_are_refused_and_overwritten_on_request(folder: Path, change: dict, message: str) -> None:
+def test_other_settings_are_refused(folder: Path, change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        prepare_folder(folder, replace(SETTINGS, **change), overwrite=False)
+        continued(folder, replace(SETTINGS, **change))
     assert (folder / "overlays/a.jpg").exists()
-    assert prepare_folder(folder, replace(SETTINGS, **change), overwrite=True) is None
+
+
+def test_clearing_leaves_foreign_files(folder: Path) -> None:
+    for name in ("chunks", "state"):
+        (folder / name).mkdir()
+    (folder / "overlay.mp4").touch()
+    clear(folder)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
@@ -74,4 +75,4 @@ def test_folders_of_another_version_are_refused(folder: Path) -> None:
     text = (folder / "run.json").read_text()
     (folder / "run.json").write_text(text.replace('"settings_format"', '"unknown"'))
     with pytest.raises(InputError, match="by another version of this program, whose settings had other names"):
-        prepare_folder(folder, SETTINGS, overwrite=False)
+        continued(folder, SETTINGS)

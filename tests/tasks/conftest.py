@@ -19,8 +19,8 @@ from no_time_to_train.config import Config
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.proposals.point_grid import PointGrid
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.runs import run as labelling
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
-from no_time_to_train.tasks import labeling as labelling
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 COLOURS = {"boat": RED, "bird": BLUE}

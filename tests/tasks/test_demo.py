@@ -48,7 +48,7 @@ def benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_table_pictures_and_numbers(nttt, benchmark: Path, workplace: Path, segmenters, capsys) -> None:
     assert nttt("demo --shots 2 --seed 5") == 0
     output = capsys.readouterr().out
-    assert output.startswith("cpu: dinov2_demo + sam2_demo, 3 images")
+    assert output.startswith("cpu: dinov2_demo + sam2_demo, point_grid, 3 images")
     assert "4 references: boat 2, bird 2" in output
     assert "AP in per cent over 3 images with 3 objects" in output
     assert "nttt_demo/sheet.jpg" in output.splitlines()[-1]

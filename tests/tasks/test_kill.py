@@ -20,7 +20,7 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 from no_time_to_train import build
 from no_time_to_train.commands import main
-from no_time_to_train.tasks import labeling as labelling
+from no_time_to_train.runs import run as labelling
 from tests.tasks.conftest import ColourSegmenter
 
 def build_slow_segmenter(config):

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+
+import no_time_to_train as ntt
+from tests.tasks.conftest import BLUE, RED, picture
 
 NAMES = ["a.png", "b.png", "c.png", "d.png", "sub/a.png"]
 
@@ -56,7 +60,7 @@ def test_writes_the_whole_folder(nttt, workplace: Path, capsys) -> None:
     assert run["command"] == "nttt label photos/ --refs refs/ --min-score 0.5"
 
     first_line, *_, counts, where = capsys.readouterr().out.strip().splitlines()
-    assert first_line.startswith("cpu: dinov2_large + sam2.1_large, 5 images")
+    assert first_line.startswith("cpu: dinov2_large + sam2.1_large, point_grid, 5 images")
     assert counts == "4 objects above 0.50 in 5 images: boat 3, bird 1."
     assert "photos_labeled/index.html" in where
 
@@ -269,3 +273,66 @@ def test_bad_input_is_one_message(nttt, workplace: Path, capsys) -> None:
         error = capsys.readouterr().err
         assert message in error and "Traceback" not in error, error
     assert not (workplace / "photos_labeled").exists()
+
+
+def test_from_python_it_prints_nothing(workplace: Path, segmenters, capfd) -> None:
+    told: list[ntt.RunProgress] = []
+    memory = ntt.fit("refs", overrides=["preset=fast"])
+    settings = {"overrides": ["preset=fast"], "min_score": 0.5, "on_progress": told.append}
+    report = ntt.label_folder("photos", references="refs", categories=["boat"], out="made", **settings)
+    assert (report.num_images, dict(report.counts), report.problems) == (5, {"boat": 3}, ())
+    by_memory = ntt.label_folder("photos", memory=memory, out="by_memory", **settings)
+    assert dict(by_memory.counts) == {"boat": 3, "bird": 1} and by_memory.best_score == 1
+    assert {step.what for step in told} >= {"references", "images"}
+    with pytest.raises(ntt.InputError, match="once: references='refs.json' or memory="):
+        ntt.label_folder("photos", out="made")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_image_replaced_by_one_of_the_same_size_is_labelled_again(nttt, workplace: Path, segmenters) -> None:
+    for name, box in (("x", (10, 10, 40, 30)), ("y", (12, 12, 42, 32))):
+        picture((RED, box)).save(workplace / f"photos/{name}.bmp")
+    assert nttt("label photos/ --refs refs/") == 0
+    (workplace / "photos/y.bmp").replace(workplace / "photos/x.bmp")  # as old and as large as before
+    assert nttt("label photos/ --refs refs/") == 0
+    assert segmenters[-1].num_segmented == 1
+    os.utime(workplace / "photos/a.png")  # only looks younger
+    assert nttt("label photos/ --refs refs/") == 0
+    assert len(segmenters) == 2
+
+
+def test_two_images_never_share_an_overlay(nttt, workplace: Path) -> None:
+    picture((BLUE, (20, 20, 60, 50))).save(workplace / "photos/a.png.jpg", quality=95)
+    assert nttt("label photos/ --refs refs/") == 0
+    names = {path.name for path in (workplace / "photos_labeled/overlays").iterdir()}
+    assert {"a.png.jpg", "a.png.jpg.jpg"} <= names
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"height": 1, "width": 1}', "[" * 100000, "\udce4"])
+def test_a_damaged_record_is_made_again(nttt, workplace: Path, segmenters, read_folder, capsys, content: str) -> None:
+    assert nttt("label photos/ --refs refs/") == 0
+    before = read_folder(workplace / "photos_labeled")
+    record = workplace / "photos_labeled/per_image/b.png.json"
+    record.write_bytes(content.encode(errors="surrogateescape"))
+    assert nttt("label photos/ --refs refs/") == 0
+    assert f"{record.relative_to(workplace)} is damaged" in capsys.readouterr().err
+    assert segmenters[-1].num_segmented == 1 and read_folder(workplace / "photos_labeled") == before
+
+
+def test_overwriting_removes_nothing_before_everything_is_loaded(nttt, workplace: Path, read_folder, capsys) -> None:
+    assert nttt("label photos/ --refs refs/") == 0
+    assert nttt("fit refs/ -o both.safetensors") == 0
+    before = read_folder(workplace / "photos_labeled")
+    assert nttt("label photos/ --memory both.safetensors --overwrite encoder=dinov2_small") == 1
+    assert "was made with" in capsys.readouterr().err
+    assert read_folder(workplace / "photos_labeled") == before
+
+
+def test_reference_sheets_that_a_kill_left_out_are_drawn(nttt, workplace: Path, interrupt, read_folder) -> None:
+    assert nttt("label photos/ --refs refs/ --out whole") == 0
+    interrupt(0, RuntimeError("killed"))
+    assert nttt("label photos/ --refs refs/ --out parts") == 1
+    (workplace / "parts/references/16_bird.jpg").unlink()
+    interrupt(99, RuntimeError())
+    assert nttt("label photos/ --refs refs/ --out parts") == 0
+    assert read_folder(workplace / "parts") == read_folder(workplace / "whole")

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import no_time_to_train as ntt
 from no_time_to_train import build
 from no_time_to_train.commands import main
 from no_time_to_train.data.video_reader import open_video
 from no_time_to_train.outputs.track_folder import TrackFolder
 from no_time_to_train.outputs.video_writer import mp4_writer
+from no_time_to_train.runs import run as run_engine
 from no_time_to_train.tasks import track
 from tests.colour_video import BLUE, RED, ColourFollower, ColourVideoSegmenter, picture
 
@@ -39,7 +41,7 @@ def segmenters(monkeypatch: pytest.MonkeyPatch) -> list[ColourVideoSegmenter]:
         return built[-1]
 
     monkeypatch.setattr(build, "build_segmenter", build_segmenter)
-    monkeypatch.setattr(track, "weight_hashes", lambda config: {})
+    monkeypatch.setattr(run_engine, "weight_hashes", lambda config: {})
     monkeypatch.setattr("no_time_to_train.tracking.tracker.Sam2VideoMemory", ColourFollower)
     return built
 
@@ -231,8 +233,18 @@ def test_bad_input_is_one_message(nttt, workplace: Path, capsys) -> None:
         assert nttt(line) == 1, line
         error = capsys.readouterr().err
         assert message in error and "Traceback" not in error, error
-        assert len(error.splitlines()) == 1
+        assert len(error.removeprefix("Loading ...\n").splitlines()) == 1
     assert not list(workplace.glob("*_tracked"))
     for line in ("track frames/", "track frames/ --refs a --memory b", "track frames/ --memory b --classes a"):
         assert nttt(line) == 2
     assert nttt("track frames/ --refs refs/ --every 0") == 2
+
+
+def test_from_python_it_prints_nothing(nttt, workplace: Path, capfd) -> None:
+    report = ntt.track_video("frames", references="refs", out="made", max_frames=6)
+    assert report.num_frames == 6 and report.problem is None
+    assert [(found.track_id, found.category, found.num_frames) for found in report.objects] == [
+        (1, "boat", 6),
+        (2, "bird", 4),
+    ]
+    assert (workplace / "made/overlay.mp4").is_file() and capfd.readouterr() == ("", "")
