@@ -101,11 +101,19 @@ class ReferenceSet:
 
 @dataclass(frozen=True)
 class TargetImage:
-    """An image to label: its path, its name in the images folder, its id in COCO files."""
+    """An image to label.
+
+    Attributes:
+        path: of the file.
+        file_name: in the images folder.
+        id: in COCO files.
+        size_hw: (height, width) that its annotations are of, None where nothing says it.
+    """
 
     path: Path
     file_name: str
     id: int | str
+    size_hw: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,9 @@ def load_task(config: BenchConfig) -> BenchmarkTask:
     reference_images = _reference_images(benchmark, config, train, drawn)
     target_images = test.images_folder([image.file_name for image in truth.images])
     references = references_from_coco(drawn, reference_images)
-    targets = tuple(TargetImage(target_images / image.file_name, image.file_name, image.id) for image in truth.images)
+    targets = tuple(
+        TargetImage(target_images / image.file_name, image.file_name, image.id, image.size_hw) for image in truth.images
+    )
     _warn_of_overlap(references, targets)
     return BenchmarkTask(
         name=task_name(config.benchmark),

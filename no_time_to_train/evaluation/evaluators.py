@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 from no_time_to_train.config import EvaluatorConfig
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_results import checked_results, read_results
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, missing_package
 from no_time_to_train.evaluation.instance_ap import Engine, evaluate_instances
 from no_time_to_train.evaluation.lvis_ap import evaluate_lvis
 from no_time_to_train.evaluation.semantic_iou import evaluate_published_semantic, evaluate_semantic
@@ -20,6 +21,14 @@ _PROTOCOLS = {
     "lvis": "federated LVIS AP: lvis-api, at most 300 detections per image",
     "semantic": "mean IoU of semantic maps beside COCO AP",
 }
+
+
+def check_evaluator(name: str, settings: EvaluatorConfig) -> None:
+    """Raise EnvironmentProblemError where a package is missing: before a run, not after it."""
+    needed = {"lvis": name == "lvis", "faster_coco_eval": settings.engine == "faster-coco-eval"}
+    for package, is_needed in needed.items():
+        if is_needed and importlib.util.find_spec(package) is None:
+            raise missing_package(ModuleNotFoundError(f"No module named {package!r}", name=package))
 
 
 def evaluate_predictions(

@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from no_time_to_train.data.images import UnreadableImageError, read_image
+from no_time_to_train.data.images import UnreadableImageError, describe_size_mismatch, read_image
+from no_time_to_train.errors import InputError
 from no_time_to_train.proposals.cache import ProposalCache, image_key
 from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.references.memory_bank import MemoryBank
@@ -75,13 +76,23 @@ def load_batch(targets: Sequence[TargetImage], cache: ProposalCache | None) -> L
 
     Raises:
         UnreadableImageError: an image cannot be read; a benchmark without it would be another one.
+        InputError: an image has another size than its annotations.
     """
     keys = [] if cache is None else [image_key(target) for target in targets]
     pooled = [] if cache is None else [cache.load(key) for key in keys]
     known = [item for item in pooled if item is not None]
     if cache is not None and len(known) == len(targets):
         return LoadedBatch(targets, keys, pooled=known)
-    return LoadedBatch(targets, keys, images=[read_image(target.path) for target in targets])
+    return LoadedBatch(targets, keys, images=[_read_annotated(target) for target in targets])
+
+
+def _read_annotated(target: TargetImage) -> np.ndarray:
+    image = read_image(target.path)
+    if target.size_hw is not None:
+        mismatch = describe_size_mismatch(target.size_hw, "size in the annotations", image.shape[:2], str(target.path))
+        if mismatch is not None:
+            raise InputError(mismatch)
+    return image
 
 
 def load_readable(targets: Sequence[TargetImage]) -> LoadedBatch:

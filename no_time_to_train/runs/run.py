@@ -38,6 +38,7 @@ class Run:
         command: the command line that continues the run, for ``run.json``.
         overwrite: begin anew where it holds other results.
         on_progress: is told how far the run is.
+        advice: what to do where it holds other results; None: choose another folder, or overwrite.
 
     Attributes:
         earlier: ``run.json`` of the run that is continued, None where there is nothing to continue.
@@ -55,6 +56,7 @@ class Run:
         command: Sequence[str] = (),
         overwrite: bool = False,
         on_progress: OnProgress = tell_nobody,
+        advice: str | None = None,
     ) -> None:
         self.path = path
         self.on_progress = on_progress
@@ -64,7 +66,7 @@ class Run:
         if read_run(path) is not None:
             self._keep_out_others()
         try:
-            self.earlier = None if overwrite else continued(path, settings)
+            self.earlier = None if overwrite else continued(path, settings, advice)
         except BaseException:
             self.close()
             raise

@@ -12,14 +12,12 @@ import yaml
 
 from no_time_to_train.benchmarks.registry import task_name
 from no_time_to_train.config import BenchConfig, config_hash, to_dict
-from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.runs.run_state import RunSettings, read_run, write_run
+from no_time_to_train.runs.run_state import FINISHED, RunSettings, read_run
 from no_time_to_train.settings import settings_of
+from no_time_to_train.settings.fields import Scope
 from no_time_to_train.settings.walk import result_settings
-
-FINISHED = "finished"
 
 _IN_THE_PATH = {
     *("encoder.name", "mask_model.name", "shots", "seed"),
@@ -46,7 +44,11 @@ def _changes(config: BenchConfig) -> dict[str, Any]:
     default = BenchConfig()
     default.encoder.image_size = get_spec(config.encoder.name).image_size
     defaults = {setting.key: setting.value for setting in settings_of(default)}
-    settings = result_settings(config, ("method", "bench", "evaluation"))
+    # How predictions are scored is no part of what they are; episodes have no predictions.
+    scopes: list[Scope] = ["method", "bench"]
+    if config.evaluator.name == "episodes":
+        scopes.append("evaluation")
+    settings = result_settings(config, scopes)
     return {key: value for key, value in settings.items() if key not in _IN_THE_PATH and value != defaults[key]}
 
 
@@ -64,40 +66,49 @@ class RunFolder:
         self.references = self.path / "references.json"
         self.unfinished = self.path / "unfinished"
         self._config = config
-        self._settings: RunSettings
 
     @property
     def is_finished(self) -> bool:
-        """Raises InputError where the folder holds something else than a run."""
-        return (read_run(self.path) or {}).get("status") == FINISHED
+        """Whether nothing is left to do. Raises InputError where the folder holds something else than a run."""
+        return self.metrics.is_file() and self._is_labelled() and self._was_scored_so()
 
-    def begin(self, references: str, images: str, details: dict[str, Any]) -> None:
-        """Write down what is run; an earlier, unfinished run of the same is continued.
+    @property
+    def is_labelled(self) -> bool:
+        """Whether only the scores are missing, or are those of another evaluator."""
+        return self._config.evaluator.name != "episodes" and self._is_labelled()
+
+    def settings(self, references: str, images: str) -> RunSettings:
+        """Return what must be equal for the folder to be continued.
 
         Args:
             references: fingerprint of the references.
             images: fingerprint of the images.
-            details: further entries of ``run.json``.
-
-        Raises:
-            InputError: the folder holds a run of other data.
         """
-        self._settings = RunSettings(
+        return RunSettings(
             config=to_dict(self._config),
             config_hash=config_hash(self._config),
             references=references,
             images=images,
             min_score=self._config.output.draw_min_score,
         )
-        earlier = read_run(self.path)
-        difference = None if earlier is None else self._settings.difference(earlier["settings"])
-        if difference:
-            raise InputError(f"{self.path} was begun {difference}. Remove it, or choose another place with runs=DIR.")
-        self.end(details, "running")
+
+    def write_config(self) -> None:
+        """Write ``config.yaml``."""
         write_text(self.path / "config.yaml", yaml.safe_dump(to_dict(self._config), sort_keys=False))
 
-    def end(self, details: dict[str, Any], status: str) -> None:
-        """Write down how far the run is; what only a continued one needs goes with the last step."""
-        write_run(self.path, self._settings, {**details, "status": status})
-        if status == FINISHED:
-            shutil.rmtree(self.unfinished, ignore_errors=True)
+    def clean_up(self) -> None:
+        """Remove what only a continued run needs."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    def _is_labelled(self) -> bool:
+        has_predictions = self._config.evaluator.name == "episodes" or self.predictions.is_file()
+        return has_predictions and (read_run(self.path) or {}).get("status") == FINISHED
+
+    def _was_scored_so(self) -> bool:
+        earlier = (read_run(self.path) or {})["settings"]["config"].get("evaluator")
+        return earlier is None or _scores(earlier) == _scores(to_dict(self._config)["evaluator"])
+
+
+def _scores(evaluator: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an evaluator that change its numbers: engines agree."""
+    return {key: value for key, value in evaluator.items() if key != "engine"}

@@ -114,10 +114,15 @@ def _checked(content: Any) -> dict[str, Any]:
     return content
 
 
-def continued(path: Path, settings: RunSettings) -> dict[str, Any] | None:
+def continued(path: Path, settings: RunSettings, advice: str | None = None) -> dict[str, Any] | None:
     """Return ``run.json`` of the run that these settings continue; None where there is nothing to continue.
 
     A run that ended before its first result leaves nothing to continue, whatever its settings were.
+
+    Args:
+        path: the results folder.
+        settings: of the run to be.
+        advice: what to do where they differ; None: choose another folder, or overwrite.
 
     Raises:
         InputError: the folder holds results of other settings, or foreign files.
@@ -130,6 +135,8 @@ def continued(path: Path, settings: RunSettings) -> dict[str, Any] | None:
         return earlier
     if earlier.get("status") != FINISHED and not _holds_results(path):
         return None
+    if advice is not None:
+        raise InputError(f"{path} was made {difference}. {advice}")
     raise InputError(
         f"{path} was made {difference}. Choose: {_OTHER_FOLDER}, or {_ANEW}.", parameters=[_OTHER_FOLDER, _ANEW]
     )

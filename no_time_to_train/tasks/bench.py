@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from no_time_to_train.benchmarks.task import BenchmarkTask
 from no_time_to_train.config import BenchConfig, to_dict
 from no_time_to_train.data.coco import write_coco
 from no_time_to_train.errors import InputError
-from no_time_to_train.evaluation.evaluators import evaluate_predictions
+from no_time_to_train.evaluation.evaluators import check_evaluator, evaluate_predictions
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.outputs.coco_json import write_result_entries
 from no_time_to_train.proposals.cache import proposal_fingerprint
@@ -24,8 +23,10 @@ from no_time_to_train.runs.loggers import check_logger, log_metrics
 from no_time_to_train.runs.plan import CachePlan, RunPlan
 from no_time_to_train.runs.progress import Progress
 from no_time_to_train.runs.prototype_cache import prototype_fingerprint
-from no_time_to_train.runs.provenance import versions, weight_hashes
-from no_time_to_train.runs.run_folder import FINISHED, RunFolder
+from no_time_to_train.runs.provenance import weight_hashes
+from no_time_to_train.runs.run import Run
+from no_time_to_train.runs.run_folder import RunFolder
+from no_time_to_train.runs.run_state import read_run
 from no_time_to_train.runs.shards import merged_results
 from no_time_to_train.runs.shared_models import segmenter_with_shared_models
 from no_time_to_train.tasks.episodes import run_episodes
@@ -55,45 +56,46 @@ def run_benchmark(config: BenchConfig, command: Sequence[str] = ()) -> Path:
         return folder.path
     check_logger(config.trainer.logger)
     if config.evaluator.name == "episodes":
-        run: _EpisodesRun | _LabellingRun = _EpisodesRun(config)
+        work: _EpisodesRun | _LabellingRun = _EpisodesRun(config)
     else:
-        run = _LabellingRun(config, load_task(config), folder)
+        work = _LabellingRun(config, load_task(config), folder)
     if is_first_process():
-        _carry_out(run, config, folder, command)
+        _carry_out(work, config, folder, command)
     else:
-        run.score()
+        work.score()
     return folder.path
 
 
 def _carry_out(
-    run: _EpisodesRun | _LabellingRun, config: BenchConfig, folder: RunFolder, command: Sequence[str]
+    work: _EpisodesRun | _LabellingRun, config: BenchConfig, folder: RunFolder, command: Sequence[str]
 ) -> None:
     """A run with its files, in the first process."""
-    run.details |= {
-        "command": shlex.join(command),
-        "shots": config.shots,
-        "seed": config.seed,
-        "versions": versions(),
-        "weights": weight_hashes(config),
-    }
-    print(f"{folder.path}: {run.description}", flush=True)
-    folder.begin(run.references_fingerprint, run.images_fingerprint, run.details)
-    try:
-        metrics = run.score()
-    except KeyboardInterrupt:
-        folder.end(run.details, "interrupted")
-        print(f"\nInterrupted. Continue with:\n  {run.details['command']}", flush=True)
-        raise
-    write_json(folder.metrics, metrics)
-    log_metrics(config.trainer.logger, folder.path, Path(config.runs), to_dict(config), metrics)
-    folder.end(run.details, FINISHED)
-    print(format_metrics(metrics), flush=True)
+    settings = folder.settings(work.references_fingerprint, work.images_fingerprint)
+    advice = "Remove it, or choose another place with runs=DIR."
+    with Run(folder.path, settings, command=command, advice=advice) as run:
+        run.details |= {"shots": config.shots, "seed": config.seed, "weights": weight_hashes(config)}
+        print(f"{folder.path}: {work.description}", flush=True)
+
+        def label_and_score() -> dict[str, Any]:
+            if not work.is_labelled:  # else the folder stays finished until the new scores are there
+                run.begin()
+            folder.write_config()
+            metrics = work.score()
+            run.details |= work.details
+            write_json(folder.metrics, metrics)
+            log_metrics(config.trainer.logger, folder.path, Path(config.runs), to_dict(config), metrics)
+            print(format_metrics(metrics), flush=True)
+            return metrics
+
+        run.carry_out(label_and_score, lambda: None, lambda: "some images labelled")
+        folder.clean_up()
 
 
 class _EpisodesRun:
     """Episodes of COCO-20i: no predictions of images, only IoUs."""
 
     references_fingerprint = "episodes"
+    is_labelled = False
 
     def __init__(self, config: BenchConfig) -> None:
         self._config = config
@@ -127,6 +129,9 @@ class _LabellingRun:
         self._config = config
         self._task = task
         self._folder = folder
+        self._evaluator = task.evaluator if config.evaluator.name == "default" else config.evaluator.name
+        check_evaluator(self._evaluator, config.evaluator)
+        self.is_labelled = folder.is_labelled
         self.details: dict[str, Any] = {}
         self.references_fingerprint = references_fingerprint(task.references)
         names = json.dumps([[target.id, target.file_name] for target in task.targets])
@@ -138,6 +143,15 @@ class _LabellingRun:
 
     def score(self) -> dict[str, Any]:
         """The content of ``metrics.json``; nothing in all processes but the first."""
+        if not self.is_labelled:
+            self._label()
+        if not is_first_process():
+            return {}
+        timings = (read_run(self._folder.path) or {}).get("timings", {}) | self.details.get("timings", {})
+        return self._evaluate() | {"seconds_per_image": timings.get("seconds_per_image")}
+
+    def _label(self) -> None:
+        """Write the predictions, in the first process."""
         plan = RunPlan(
             config=self._config,
             references=self._task.references,
@@ -147,13 +161,11 @@ class _LabellingRun:
         )
         label_images(plan)
         if not is_first_process():
-            return {}
+            return
         report = json.loads(plan.report_file.read_text(encoding="utf-8"))
         self.details |= report
         write_coco(self._task.reference_dataset, self._folder.references)
         write_result_entries(self._folder.predictions, merged_results(plan.shards, self._task.targets))
-        metrics = self._evaluate()
-        return metrics | {"seconds_per_image": report["timings"]["seconds_per_image"]}
 
     def _cache(self) -> CachePlan | None:
         """Raises InputError where candidate masks depend on the references and are of no use to other runs."""
@@ -167,9 +179,8 @@ class _LabellingRun:
         )
 
     def _evaluate(self) -> dict[str, Any]:
-        name = self._config.evaluator.name
         return evaluate_predictions(
-            self._task.evaluator if name == "default" else name,
+            self._evaluator,
             self._config.evaluator,
             self._task.ground_truth,
             self._folder.predictions,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -36,11 +35,7 @@ def sweep(overrides: Sequence[str], command: Sequence[str]) -> None:
     folder = Path(runs) / ".sweeps" / hashlib.sha256("\0".join(overrides).encode()).hexdigest()[:12]
     if is_first_process():
         shutil.rmtree(folder, ignore_errors=True)
-    try:
-        sweep_bench_configs(overrides, folder, _run)
-    except KeyboardInterrupt:
-        print(f"The whole sweep continues with:\n  {shlex.join(command)}", flush=True)
-        raise
+    sweep_bench_configs(overrides, folder, _run)
     if is_first_process():
         _conclude(folder, runs)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.build import compose_bench_config
-from no_time_to_train.errors import InputError
-from no_time_to_train.runs.run_folder import FINISHED, RunFolder, run_folder
+from no_time_to_train.runs.run_folder import run_folder
 from tests.small_benchmark import small_config
 
 
@@ -36,6 +35,7 @@ def test_default_settings_have_a_readable_folder() -> None:
         "encoder.batch_size=2",
         "benchmark.root=/elsewhere",
         "evaluator.engine=faster-coco-eval",
+        "evaluator.name=semantic",
     ],
 )
 def test_how_it_is_computed_does_not_count(override: str) -> None:
@@ -51,8 +51,7 @@ def test_how_it_is_computed_does_not_count(override: str) -> None:
         "encoder.image_size=504",
         "limit=12",
         "sampler=paper",
-        "evaluator.min_score=0.4",
-        "evaluator.name=semantic",
+        "evaluator.name=episodes",
     ],
 )
 def test_what_changes_results_gives_another_folder(override: str) -> None:
@@ -76,16 +75,3 @@ def test_of_given_files_the_contents_count(tmp_path: Path) -> None:
     assert run_folder(config) == before
     moved.write_text(moved.read_text().replace("boat", "ship"))
     assert run_folder(config) != before
-
-
-def test_a_folder_is_continued_with_the_same_data_only(tmp_path: Path) -> None:
-    config = small_config(tmp_path / "data")
-    run = RunFolder(config)
-    assert not run.is_finished
-    run.begin("refs", "images", {"seed": 33})
-    RunFolder(config).begin("refs", "images", {})
-    with pytest.raises(InputError, match=r"was begun from different references \(refs vs others\). Remove it, or"):
-        RunFolder(config).begin("others", "images", {})
-    run.unfinished.mkdir()
-    run.end({}, FINISHED)
-    assert RunFolder(config).is_finished and not run.unfinished.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -14,12 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from no_time_to_train import build
 from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.commands import main
 from no_time_to_train.config import Config
-from no_time_to_train.errors import EnvironmentProblemError, InputError
+from no_time_to_train.errors import EnvironmentProblemError, InputError, RunInterrupted
 from no_time_to_train.runs.shards import labelled_ids
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.tasks import bench
@@ -87,10 +89,9 @@ def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path, monkeypa
         return label(self, *arguments)
 
     monkeypatch.setattr(Segmenter, "label", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RunInterrupted, match="is valid"):
         run_benchmark(config, ["nttt", "bench", "benchmark=custom"])
     [folder] = (tmp_path / "data/runs").glob(RUN)
-    assert "Continue with:\n  nttt bench benchmark=custom" in capsys.readouterr().out
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     assert len(labelled_ids(folder / "unfinished/shards")) == 4
     assert run_benchmark(config) == folder
@@ -150,6 +151,61 @@ def test_episodes_have_numbers_and_no_predictions(tmp_path: Path, monkeypatch, c
     assert not (folder / "predictions.json").exists() and "40.5" in capsys.readouterr().out
     with pytest.raises(InputError, match="episodes runs in one process"):
         run_benchmark(build.compose_bench_config([*overrides, "trainer.devices=2"]))
+
+
+def test_another_evaluator_scores_the_same_labelling(tmp_path: Path, monkeypatch, loaded: list[Config]) -> None:
+    config = small_config(tmp_path / "data")
+    folder = run_benchmark(config)
+    before = (folder / "predictions.json").stat().st_mtime_ns
+    config.evaluator.name = "semantic"
+    assert run_benchmark(config) == folder and len(loaded) == 1
+    assert json.loads((folder / "metrics.json").read_text())["evaluator"] == "semantic"
+    assert (folder / "predictions.json").stat().st_mtime_ns == before
+    written = (folder / "metrics.json").stat().st_mtime_ns
+    assert run_benchmark(config) == folder and (folder / "metrics.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.json"])
+def test_a_result_that_was_removed_is_made_again(tmp_path: Path, name: str) -> None:
+    config = small_config(tmp_path / "data")
+    folder = run_benchmark(config)
+    predictions = (folder / "predictions.json").read_bytes()
+    (folder / name).unlink()
+    run_benchmark(config)
+    assert (folder / name).is_file() and (folder / "predictions.json").read_bytes() == predictions
+
+
+def test_a_missing_evaluator_is_found_before_anything_is_labelled(tmp_path: Path, monkeypatch, loaded) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lvis" else find_spec(name))
+    with pytest.raises(EnvironmentProblemError, match="evaluator lvis needs"):
+        run_benchmark(small_config(tmp_path / "data", "evaluator.name=lvis"))
+    assert not loaded and not (tmp_path / "data/runs").exists()
+
+
+def test_an_image_of_another_size_is_found_at_once_and_can_be_repaired(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "data")
+    path = tmp_path / "data/targets/3.png"
+    original = path.read_bytes()
+    Image.new("RGB", (30, 20)).save(path)
+    with pytest.raises(InputError, match=r"size in the annotations is \[40, 60\] but .*3.png is 30x20"):
+        run_benchmark(config)
+    path.write_bytes(original)
+    assert json.loads((run_benchmark(config) / "metrics.json").read_text())["num_images"] == 11
+
+
+def test_a_run_that_failed_before_any_work_does_not_block_the_next(tmp_path: Path, monkeypatch) -> None:
+    config = small_config(tmp_path / "data")
+
+    def fail(config: Config) -> None:
+        raise EnvironmentProblemError("no weights")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "load_models", fail)
+        with pytest.raises(EnvironmentProblemError, match="no weights"):
+            run_benchmark(config)
+    Image.new("RGB", (60, 40), "green").save(tmp_path / "data/references/1.png")  # other references
+    assert (run_benchmark(config) / "metrics.json").is_file()
 
 
 def test_command_line(tmp_path: Path, capsys) -> None:
