@@ -75,3 +75,13 @@ def test_demo_benchmark_numbers(tmp_path: Path) -> None:
     assert metrics["num_images"] == 80
     assert metrics["box"]["nAP"] > 45
     assert metrics["mask"]["nAP"] > 45
+
+
+@pytest.mark.slow
+def test_demo_and_bench_give_the_same_predictions(tmp_path: Path) -> None:
+    drawing = ["--out", str(tmp_path / "demo"), "--shots", "2", "--seed", "5", "--limit", "3"]
+    assert commands.main(["demo", *drawing, "--device", "cpu"]) == 0
+    settings = ["preset=demo", "device=cpu", "shots=2", "seed=5", "limit=3", f"runs={tmp_path / 'runs'}"]
+    assert commands.main(["bench", "benchmark=demo", *settings]) == 0
+    [benched] = (tmp_path / "runs").glob("demo/*/shots=2/seed=5/predictions.json")
+    assert benched.read_bytes() == (tmp_path / "demo/predictions.json").read_bytes()
