@@ -128,7 +128,14 @@ def require_references(options: argparse.Namespace) -> None:
 
 def read_references(options: argparse.Namespace) -> ReferenceSet:
     """Read the references that the flags and a path name."""
-    return references(options).read()
+    from no_time_to_train.references.loading import inline_references, join_references, load_references
+
+    if options.refs is None:
+        return inline_references(options.ref)
+    references = load_references(
+        options.refs, options.ref_images, categories=options.classes, crowds_are_objects=options.crowds_are_objects
+    )
+    return join_references(references, inline_references(options.ref)) if options.ref else references
 
 
 def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:
