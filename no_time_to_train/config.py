@@ -129,6 +129,18 @@ class ScoringConfig:
 
 
 @dataclass
+class SecondLookConfig:
+    """Encode the best masks of an image once more, each as the crop that a reference gets, and match them again."""
+
+    max_masks: int = setting(
+        0, "The best this many masks of an image, one pass of the encoder each; 0: none.", between=(0, 10_000)
+    )
+    discount: float = setting(
+        0.5, "Factor of the similarity of the masks that are not looked at again.", between=(0, 1)
+    )
+
+
+@dataclass
 class MergingConfig:
     """How overlapping masks are settled."""
 
@@ -177,6 +189,7 @@ class Config:
     proposals: ProposalsConfig = section(ProposalsConfig)
     matching: MatchingConfig = section(MatchingConfig)
     scoring: ScoringConfig = section(ScoringConfig)
+    second_look: SecondLookConfig = section(SecondLookConfig)
     merging: MergingConfig = section(MergingConfig)
     references: ReferencesConfig = section(ReferencesConfig)
     output: OutputConfig = section(OutputConfig)

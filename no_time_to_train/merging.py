@@ -14,7 +14,7 @@ from torch import Tensor
 
 from no_time_to_train.config import MergingConfig
 from no_time_to_train.errors import InputError
-from no_time_to_train.ops.rle import Rle, intersection_over_self, mask_iou
+from no_time_to_train.ops.rle import Rle, intersection_over_self, mask_ious
 
 
 def decay_scores(
@@ -74,7 +74,8 @@ def best_across_categories(scores: Tensor, labels: Tensor, rles: Sequence[Rle], 
     order = order[scores[order] > 0]
     ranked_labels = labels[order].cpu().numpy()
     is_other = ranked_labels[:, None] != ranked_labels
-    repeats = is_other & (mask_iou([rles[i] for i in order.tolist()]) >= iou_threshold)
+    ranked = [rles[i] for i in order.tolist()]
+    repeats = is_other & (mask_ious(ranked, ranked) >= iou_threshold)
     ranked_is_kept = np.ones(len(order), bool)
     for position in range(len(order)):
         ranked_is_kept[position] = not (repeats[position] & ranked_is_kept)[:position].any()

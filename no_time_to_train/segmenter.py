@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,31 @@ from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.models.prompting import Numbers, PromptableImage, PromptedMasks, segment_prompts
 from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.nms import class_aware_nms
-from no_time_to_train.ops.rle import rle_area
+from no_time_to_train.ops.rle import Rle, rle_area
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
 from no_time_to_train.references.encoding import build_memory_bank
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.second_look import encode_mask_crops
 from no_time_to_train.scoring import Evidence, mask_ranking, mask_scores
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
+
+
+@dataclass(frozen=True, eq=False)
+class SettledMasks:
+    """The masks of an image that are left after NMS and merging, best first.
+
+    Attributes:
+        rles: of the image's size.
+        scores: (K,) float.
+        category_indices: (K,) int64.
+        mask_indices: (K,) int64, which candidate mask each is.
+    """
+
+    rles: Sequence[Rle]
+    scores: Tensor
+    category_indices: Tensor
+    mask_indices: Tensor
 
 
 class Segmenter:
@@ -104,7 +122,10 @@ class Segmenter:
             targets: which images they are, for sources of proposals that need to know it (``proposals=boxes``).
         """
         memory.check_encoder(self.encoder)
-        return [self.label(self.propose(encoded, memory), memory) for encoded in self.encode(images, targets)]
+        return [
+            self.label(self.propose(encoded, memory), memory, encoded.pixels)
+            for encoded in self.encode(images, targets)
+        ]
 
     def segment_prompts(
         self,
@@ -161,9 +182,48 @@ class Segmenter:
         return pool_proposals(proposals, image, settings.consistency, settings.min_consistency)
 
     @torch.inference_mode()
-    def label(self, pooled: PooledProposals, memory: MemoryBank) -> Detections:
-        """Match, score, suppress and merge (sections 1 and 2 of the method) the candidate masks of one image."""
+    def label(self, pooled: PooledProposals, memory: MemoryBank, pixels: np.ndarray | None = None) -> Detections:
+        """Match, score, suppress and merge (sections 1 and 2 of the method) the candidate masks of one image.
+
+        Args:
+            pooled: the candidate masks.
+            memory: from ``build_memory`` or ``MemoryBank.load``.
+            pixels: (H, W, 3) uint8 RGB of the image; needed with ``second_look.max_masks``.
+        """
         matches = self._match(pooled.features, memory)
+        if self.looks_twice:
+            if pixels is None:
+                raise ValueError("second_look.max_masks needs the pixels of the image")
+            matches = self._look_again(pooled, matches, memory, pixels)
+        return self._detections(pooled, self._settle(pooled, matches, memory), memory)
+
+    @property
+    def looks_twice(self) -> bool:
+        """Whether labeling needs the pixels of the image."""
+        return self.config.second_look.max_masks > 0
+
+    def _look_again(self, pooled: PooledProposals, matches: Matches, memory: MemoryBank, pixels: np.ndarray) -> Matches:
+        """Match once more, with the features of the crops around the best masks; the others lose."""
+        settings = self.config.second_look
+        best = self._settle(pooled, matches, memory).mask_indices
+        chosen = list(dict.fromkeys(best.tolist()))[: settings.max_masks]
+        crops = encode_mask_crops(
+            pixels,
+            pooled.rles(torch.tensor(chosen, dtype=torch.long)),
+            self.encoder,
+            context_ratio=self.config.references.context_ratio,
+            batch_size=self.config.encoder.batch_size,
+        )
+        features = pooled.features.clone()
+        weights = torch.full_like(pooled.consistencies, settings.discount)
+        for index, feature in zip(chosen, crops, strict=True):
+            if feature is not None:
+                features[index], weights[index] = feature.to(features), 1.0
+        again = self._match(features, memory)
+        return replace(again, scores=again.scores * weights[again.mask_indices])
+
+    def _settle(self, pooled: PooledProposals, matches: Matches, memory: MemoryBank) -> SettledMasks:
+        """Score, suppress and merge labeled masks."""
         evidence = Evidence(
             similarities=matches.scores,
             predicted_ious=pooled.predicted_ious[matches.mask_indices],
@@ -173,6 +233,18 @@ class Segmenter:
         matches = replace(matches, scores=mask_scores(evidence, self.config.scoring))
         kept = self._suppress(pooled, matches, mask_ranking(evidence, self.config.scoring))
         return self._merge(pooled, matches, kept, memory)
+
+    def _detections(self, pooled: PooledProposals, settled: SettledMasks, memory: MemoryBank) -> Detections:
+        ids = np.array([category.id for category in memory.categories], np.int64)
+        return Detections.from_rles(
+            settled.rles,
+            scores=settled.scores.float().cpu().numpy(),
+            category_ids=ids[settled.category_indices.cpu().numpy()],
+            predicted_ious=pooled.predicted_ious[settled.mask_indices].float().cpu().numpy(),
+            image_size_hw=pooled.image_size_hw,
+            categories=[category for category in memory.categories if not category.is_background],
+            box_convention=self.config.output.box_convention,
+        )
 
     def _match(self, mask_features: Tensor, memory: MemoryBank) -> Matches:
         if memory not in self._prototypes:
@@ -211,8 +283,8 @@ class Segmenter:
         kept = kept[: settings.max_masks]
         return kept[matches.scores[kept] > 0]
 
-    def _merge(self, pooled: PooledProposals, matches: Matches, kept: Tensor, memory: MemoryBank) -> Detections:
-        """Full-resolution masks of the survivors, their scores decayed by overlap, the best ones as detections."""
+    def _merge(self, pooled: PooledProposals, matches: Matches, kept: Tensor, memory: MemoryBank) -> SettledMasks:
+        """Full-resolution masks of the survivors, their scores decayed by overlap, the best ones first."""
         mask_indices, rows = torch.unique(matches.mask_indices[kept], return_inverse=True)
         unique_rles = pooled.rles(mask_indices)
         rles = [unique_rles[row] for row in rows.tolist()]
@@ -234,15 +306,11 @@ class Segmenter:
             scores = scores * is_best
         order = self._ranked_output(scores, matches.category_indices[kept], memory)
         best = kept[order]
-        ids = np.array([category.id for category in memory.categories], np.int64)
-        return Detections.from_rles(
-            [rles[position] for position in order.tolist()],
-            scores=scores[order].float().cpu().numpy(),
-            category_ids=ids[matches.category_indices[best].cpu().numpy()],
-            predicted_ious=pooled.predicted_ious[matches.mask_indices[best]].float().cpu().numpy(),
-            image_size_hw=pooled.image_size_hw,
-            categories=[category for category in memory.categories if not category.is_background],
-            box_convention=self.config.output.box_convention,
+        return SettledMasks(
+            rles=[rles[position] for position in order.tolist()],
+            scores=scores[order],
+            category_indices=matches.category_indices[best],
+            mask_indices=matches.mask_indices[best],
         )
 
     def _ranked_output(self, scores: Tensor, category_indices: Tensor, memory: MemoryBank) -> Tensor:

@@ -122,15 +122,14 @@ def intersection_over_self(rles: Sequence[Rle]) -> np.ndarray:
     return coco_mask.iou(list(rles), list(rles), [1] * len(rles))
 
 
-def mask_iou(rles: Sequence[Rle]) -> np.ndarray:
-    """Intersection over union of every pair of masks, (N, N) float64 in 0..1.
+def mask_ious(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:
+    """Return the (N, M) float64 IoUs of masks of one size.
 
-    Args:
-        rles: N masks of one size. Pairs whose boxes do not overlap cost nothing.
+    Pairs whose boxes do not overlap cost nothing.
     """
-    if not rles:
-        return np.zeros((0, 0))
-    return coco_mask.iou(list(rles), list(rles), [0] * len(rles))
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    return coco_mask.iou(list(first), list(second), [0] * len(second))
 
 
 def segmentation_to_rle(segmentation: Any, image_size_hw: tuple[int, int]) -> Rle:

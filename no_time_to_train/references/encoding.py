@@ -96,7 +96,7 @@ def encode_references(
     for batch in _batches(stream_reference_crops(references, encoder.image_size, mask_model, config), batch_size):
         features = encoder.encode(torch.stack([crop.image for crop in batch]).to(encoder.device))
         for crop, feature_map in zip(batch, features, strict=True):
-            weights = _to_patch_grid(crop.mask, feature_map)
+            weights = to_patch_grid(crop.mask, feature_map)
             prototype = pool_weighted_features(weights[None], feature_map)[0] if weights.any() else None
             yield EncodedReference(
                 reference=crop.reference,
@@ -154,7 +154,7 @@ def _batches(crops: Iterable[ReferenceCrop], batch_size: int) -> Iterator[list[R
         yield batch
 
 
-def _to_patch_grid(mask: Tensor, feature_map: Tensor) -> Tensor:
+def to_patch_grid(mask: Tensor, feature_map: Tensor) -> Tensor:
     """(S, S) soft mask -> (h, w) weights of the patches: nearest, the soft values kept."""
     size = feature_map.shape[:2]
     return torch.nn.functional.interpolate(mask[None, None], tuple(size), mode="nearest")[0, 0].to(feature_map.device)

@@ -136,4 +136,7 @@ def label_batch(
         pooled = [segmenter.propose(image) for image in segmenter.encode(batch.images, batch.targets)]
         for key, item in zip(batch.keys, pooled, strict=True):
             store(key, item)
-    return [segmenter.label(item, memory) for item in pooled]
+    images: Sequence[np.ndarray | None] = batch.images
+    if not images:
+        images = [read_image(target.path) if segmenter.looks_twice else None for target in batch.targets]
+    return [segmenter.label(item, memory, image) for item, image in zip(pooled, images, strict=True)]

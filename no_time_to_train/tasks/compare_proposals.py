@@ -106,7 +106,7 @@ class _Candidate:
         self.seconds.append(_now(self.segmenter.device) - started)
         self.coverages.append(cover_objects(pooled.rles(), pooled.predicted_ious.float().cpu().numpy(), objects))
         if memory is not None:
-            self.predictions += self.segmenter.label(pooled, memory).to_coco_results(target.id)
+            self.predictions += self.segmenter.label(pooled, memory, image.pixels).to_coco_results(target.id)
 
     def result(self, data: ComparisonData) -> SourceResult:
         """Over the images of ``data``, the first ones that were added."""

@@ -8,22 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from no_time_to_train.ops.rle import Rle, decode_rle, rle_area
+from no_time_to_train.ops.rle import Rle, decode_rle, mask_ious, rle_area
 
 _SCENE_CELLS = 32
 _CHANGED_COLOR = 0.12
 """Mean difference of the color channels, 0..1, from which on a cell of a scene looks different."""
-
-
-def mask_ious(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:
-    """Return the (N, M) float64 IoUs of masks of one size."""
-    if not first or not second:
-        return np.zeros((len(first), len(second)))
-    return coco_mask.iou(list(first), list(second), [0] * len(second))
 
 
 def mask_overlaps(first: Sequence[Rle], second: Sequence[Rle]) -> np.ndarray:

@@ -19,12 +19,12 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.sam2.video_memory import FrameEncoding, Sam2VideoMemory
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import pool_mask_features
-from no_time_to_train.ops.rle import rle_area
+from no_time_to_train.ops.rle import mask_ious, rle_area
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings import validate
 from no_time_to_train.structures import Detections
-from no_time_to_train.tracking.association import Scene, best_pairs, mask_ious, mask_overlaps, square_masks
+from no_time_to_train.tracking.association import Scene, best_pairs, mask_overlaps, square_masks
 from no_time_to_train.tracking.settings import TrackingConfig
 from no_time_to_train.tracking.tracks import Track, TrackedDetections, TrackerState
 
@@ -172,7 +172,8 @@ class VideoTracker:
     def _detect(self, frame: _Frame) -> _Objects:
         """What the references find in the frame; an object may be among it more than once."""
         [encoded] = self._segmenter.encode([frame.image])
-        detections = self._segmenter.label(self._segmenter.propose(encoded, self._memory), self._memory)
+        proposals = self._segmenter.propose(encoded, self._memory)
+        detections = self._segmenter.label(proposals, self._memory, encoded.pixels)
         detections = detections[detections.scores >= self.options.min_score]
         squares = square_masks(detections.rles, self._follower.image_size)
         is_large_enough = squares.flatten(1).any(dim=1)  # to be seen at the network's resolution

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from no_time_to_train.ops.rle import Rle, encode_mask
-from no_time_to_train.tracking.association import Scene, best_pairs, mask_ious, mask_overlaps, square_masks
+from no_time_to_train.ops.rle import Rle, encode_mask, mask_ious
+from no_time_to_train.tracking.association import Scene, best_pairs, mask_overlaps, square_masks
 
 
 def rectangle(left: int, top: int, right: int, bottom: int, size_hw: tuple[int, int] = (10, 20)) -> Rle:

@@ -54,7 +54,7 @@ def render_frames(
         image = read_image(path)
         [encoded] = segmenter.encode([path])
         proposals = segmenter.propose(encoded, memory)
-        detections = segmenter.label(proposals, memory)
+        detections = segmenter.label(proposals, memory, encoded.pixels)
         drawn = draw_detections(image, detections[detections.scores >= MIN_SCORE])
         large = [rle for rle in proposals.rles() if rle_area(rle) >= _MIN_AREA_SHARE * image[..., 0].size]
         pictures = (image, draw_masks(image, large), drawn)
