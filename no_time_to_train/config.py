@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from no_time_to_train.benchmarks.settings import BenchmarkConfig
+from no_time_to_train.data.settings import BenchImagesConfig, ImagesConfig
 from no_time_to_train.evaluation.settings import EvaluatorConfig
 from no_time_to_train.models.settings import EncoderConfig, MaskModelConfig
 from no_time_to_train.outputs.settings import OutputConfig
@@ -32,6 +33,7 @@ __all__ = [
     "EvaluatorConfig",
     "GraphDiffusionConfig",
     "HardConfig",
+    "ImagesConfig",
     "MaskModelConfig",
     "MatchingConfig",
     "MergingConfig",
@@ -184,6 +186,7 @@ class Config:
         (True, 'hard')
     """
 
+    images: ImagesConfig = section(ImagesConfig)
     encoder: EncoderConfig = section(EncoderConfig)
     mask_model: MaskModelConfig = section(MaskModelConfig)
     proposals: ProposalsConfig = section(ProposalsConfig)
@@ -212,6 +215,7 @@ class Config:
 class BenchConfig(Config):
     """A benchmark run: the method's settings, and what it is run on."""
 
+    images: ImagesConfig = section(BenchImagesConfig)
     benchmark: BenchmarkConfig = section(BenchmarkConfig, scope="bench")
     evaluator: EvaluatorConfig = section(EvaluatorConfig, scope="evaluation")
     trainer: TrainerConfig = section(TrainerConfig, scope="bench", affects_results=False)

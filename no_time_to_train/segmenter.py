@@ -153,7 +153,8 @@ class Segmenter:
         self, images: Sequence[np.ndarray | str | Path], targets: Sequence[TargetImage] | None = None
     ) -> list[EncodedImage]:
         """Both networks' view of every image: the whole picture squashed to each one's square input."""
-        arrays = [image if isinstance(image, np.ndarray) else read_image(Path(image)) for image in images]
+        upright = self.config.images.upright
+        arrays = [i if isinstance(i, np.ndarray) else read_image(Path(i), upright=upright) for i in images]
         if not arrays:
             return []
         squares = torch.stack(

@@ -57,6 +57,7 @@ class ReferenceInstance:
         box_xyxy: half-open box in pixels of the image.
         mask: run-length encoded mask of the image's size, or None where only the box is known (the mask model then
             makes one, see ``box_to_mask``).
+        upright: whether box and mask are of the image with its EXIF orientation applied, or of the stored pixels.
 
     Example:
         >>> [first, *_] = ntt.load_references("references.json").instances
@@ -70,6 +71,7 @@ class ReferenceInstance:
     category: Category
     box_xyxy: tuple[float, float, float, float]
     mask: Rle | None = None
+    upright: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +110,14 @@ class TargetImage:
         file_name: in the images folder.
         id: in COCO files.
         size_hw: (height, width) that its annotations are of, None where nothing says it.
+        upright: whether its EXIF orientation is applied when it is read.
     """
 
     path: Path
     file_name: str
     id: int | str
     size_hw: tuple[int, int] | None = None
+    upright: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ class AnnotatedImages:
 @lru_cache(maxsize=2)
 def _read_coco_once(path: Path, images: Path | None, modified_ns: int, num_bytes: int) -> CocoDataset:
     """The runs of a sweep share what was read: COCO's training annotations alone take half a minute."""
-    return read_coco(path, images)
+    return read_coco(path, images, upright=False)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,12 @@ _MAX_COORDINATE_PX = 1e7
 
 
 def read_coco(
-    path: Path, images: Path | None = None, *, ignore_as_crowd: bool = False, crowds_are_objects: bool = False
+    path: Path,
+    images: Path | None = None,
+    *,
+    ignore_as_crowd: bool = False,
+    crowds_are_objects: bool = False,
+    upright: bool = True,
 ) -> CocoDataset:
     """Read a COCO annotation file.
 
@@ -41,6 +46,8 @@ def read_coco(
         ignore_as_crowd: take ``"ignore": 1`` as ``"iscrowd": 1`` (COCO's evaluator knows only the latter).
         crowds_are_objects: take no notice of either: CVAT and Datumaro write ``"iscrowd": 1`` for every object that was
             painted with a brush or made by SAM.
+        upright: whether sizes that the file does not give are those of the images turned as their EXIF orientation
+            says.
 
     Raises:
         InputFileNotFoundError: no such file, or images are missing whose sizes are needed.
@@ -48,7 +55,12 @@ def read_coco(
     """
     path = Path(path)
     return parse_coco(
-        load_coco(path), path, images, ignore_as_crowd=ignore_as_crowd, crowds_are_objects=crowds_are_objects
+        load_coco(path),
+        path,
+        images,
+        ignore_as_crowd=ignore_as_crowd,
+        crowds_are_objects=crowds_are_objects,
+        upright=upright,
     )
 
 
@@ -59,9 +71,10 @@ def parse_coco(
     *,
     ignore_as_crowd: bool = False,
     crowds_are_objects: bool = False,
+    upright: bool = True,
 ) -> CocoDataset:
     """The same for what :func:`load_coco` gave; ``path`` is what messages name."""
-    coco_images = _read_images(data["images"], path, images)
+    coco_images = _read_images(data["images"], path, images, upright)
     used_ids = {_as_id(raw.get("category_id")) for raw in data["annotations"]}
     categories = _read_categories(data["categories"], used_ids, path)
     crowd_keys = () if crowds_are_objects else ("iscrowd", "ignore") if ignore_as_crowd else ("iscrowd",)
@@ -98,7 +111,9 @@ def load_coco(path: Path) -> dict[str, list[dict[str, Any]]]:
     return data
 
 
-def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | None) -> list[CocoImage]:
+def _read_images(
+    raw_images: list[dict[str, Any]], path: Path, images: Path | None, upright: bool
+) -> list[CocoImage]:
     names: dict[int | str, str] = {}
     sizes: dict[int | str, tuple[int, int] | None] = {}
     shortened: dict[str, str] = {}
@@ -129,17 +144,21 @@ def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | No
     _refuse(path, too_large, f"images have more than {MAX_PIXELS} pixels; correct their height and width")
     if len(names) < len(raw_images):
         logger.warning("%s lists %d images twice; each is used once.", path, len(raw_images) - len(names))
-    return _with_sizes(names, sizes, path, images)
+    return _with_sizes(names, sizes, path, images, upright)
 
 
 def _with_sizes(
-    names: dict[int | str, str], sizes: dict[int | str, tuple[int, int] | None], path: Path, images: Path | None
+    names: dict[int | str, str],
+    sizes: dict[int | str, tuple[int, int] | None],
+    path: Path,
+    images: Path | None,
+    upright: bool,
 ) -> list[CocoImage]:
     """Sizes that the file does not give are read from the images."""
     unknown = [image_id for image_id, size in sizes.items() if size is None]
     if unknown:
         root = locate_images([names[image_id] for image_id in unknown], path, images)
-        sizes = sizes | {image_id: image_size_hw(root / names[image_id]) for image_id in unknown}
+        sizes = sizes | {image_id: image_size_hw(root / names[image_id], upright=upright) for image_id in unknown}
     return [CocoImage(image_id, names[image_id], size) for image_id, size in sizes.items() if size is not None]
 
 

@@ -9,11 +9,11 @@ from no_time_to_train.errors import InputError, InputFileNotFoundError
 
 
 def image_fault(path: Path, annotated_size_hw: tuple[int, int]) -> str | None:
-    """What is wrong with an image file, which is decoded for it; None: nothing."""
+    """What is wrong with a benchmark's image file, which is decoded for it; None: nothing."""
     try:
         with open_image(path) as image:
             image.load()
-            actual_hw = (image.height, image.width)
+            actual_hw = (image.height, image.width)  # as stored: benchmarks take no notice of EXIF orientations
     except (InputError, InputFileNotFoundError) as error:
         return str(error)
     return describe_size_mismatch(annotated_size_hw, "size in the annotations", actual_hw, str(path))

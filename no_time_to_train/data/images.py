@@ -1,26 +1,44 @@
 """Image files in and out of arrays: RGB ``uint8``, whatever the file's own mode.
 
-EXIF orientation is not applied: annotations refer to the stored pixels, and the published code reads them so too.
+EXIF orientation is applied, as viewers, browsers and annotation tools do; benchmarks ask for the stored pixels, which
+the published code reads. TIFF and HEIC files are decoded upright in any case, by their decoders. Of files with several
+images the first is read.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
-from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter, install_command
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif"})
+"""Of the files that are taken for images; some need more than Pillow, see :func:`missing_decoder`."""
 
+_HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+_FORMATS_WITH_FRAMES = frozenset({"GIF", "TIFF", "WEBP", "PNG", "AVIF"})
 _EXIF_ORIENTATION_TAG = 0x0112
+_DECODED_UPRIGHT = frozenset({"TIFF", "HEIF"})
+"""Formats whose decoders apply the orientation themselves."""
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by its EXIF orientation."""
+_STORED_PIXELS = Parameter("images.exif", "ignore")
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 
 
@@ -28,46 +46,40 @@ class UnreadableImageError(InputError):
     """The file is there but is no image Pillow can decode."""
 
 
-def find_images(folder: Path) -> list[Path]:
-    """All image files under a folder and its sub-folders, sorted by path.
-
-    Hidden files and folders are left out (macOS leaves ``._photo.jpg`` stubs that are no images).
-
-    Raises:
-        InputFileNotFoundError: there is no such folder.
-        InputError: the folder holds no image; the message counts what it holds instead.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputFileNotFoundError(f"{folder} is not a folder. Give the folder that holds the images.")
-    files = [path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder))]
-    images = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
-        raise InputError(f"{folder} has no readable images (looked for jpg png webp tif bmp; {_describe(files)}).")
-    return images
+def missing_decoder(suffix: str) -> str | None:
+    """Return how to install what reads images of a suffix, ``.heic``; None where nothing is missing."""
+    if suffix.lower() in _HEIC_SUFFIXES and not _registers_heic():
+        return install_command("heic")
+    if suffix.lower() == ".avif" and not features.check("avif"):
+        return "pip install -U pillow (11.3 or newer reads AVIF)"
+    return None
 
 
-def _is_hidden(relative_path: Path) -> bool:
-    return any(part.startswith(".") for part in relative_path.parts)
+@cache
+def _registers_heic() -> bool:
+    """Make Pillow read HEIC; return whether it can."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
 
 
-def _describe(files: list[Path]) -> str:
-    if not files:
-        return "it is empty"
-    counts = Counter(path.suffix.lower() or "without suffix" for path in files)
-    found = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
-    advice = ": convert them to jpg or png" if counts.keys() & {".heic", ".heif", ".avif"} else ""
-    return f"found {found}{advice}"
+def read_image(path: Path, *, upright: bool = True) -> np.ndarray:
+    """Read an image file as (H, W, 3) uint8 RGB.
 
+    Gray, palette and CMYK images are converted, transparent ones composited on black, 16-bit gray divided by 257. Of an
+    animation or a file of several pages the first image is read.
 
-def read_image(path: Path) -> np.ndarray:
-    """Read an image file as (H, W, 3) uint8 RGB, the file's EXIF orientation not applied.
-
-    Gray, palette and CMYK images are converted, transparent ones composited on black, 16-bit gray divided by 257.
+    Args:
+        path: the file.
+        upright: apply the file's EXIF orientation; else the pixels are those that are stored.
 
     Raises:
         InputFileNotFoundError: there is no such file.
-        UnreadableImageError: truncated, corrupt, no image, or 32-bit pixels without a known range.
+        UnreadableImageError: truncated, corrupt, no image, a decoder is missing, or 32-bit pixels without a known
+            range.
 
     Example:
         >>> image = ntt.read_image("photo.jpg")
@@ -75,15 +87,45 @@ def read_image(path: Path) -> np.ndarray:
         (dtype('uint8'), 3)
     """
     with open_image(path) as image:
+        if image.format in _FORMATS_WITH_FRAMES and getattr(image, "n_frames", 1) > 1:
+            _say_first_of_several(image.format)
+        # Asked for first: decoders that apply it take it away.
+        orientation = _pending_orientation(image) if upright else 1
         image.load()
-        _warn_if_rotated(image, Path(path))
+        if orientation != 1:
+            image = image.transpose(_TRANSPOSITIONS[orientation])
         return np.array(_to_rgb(image))
 
 
-def image_size_hw(path: Path) -> tuple[int, int]:
-    """(height, width) of an image file, from its header only; raises like :func:`read_image`."""
+def image_size_hw(path: Path, *, upright: bool = True) -> tuple[int, int]:
+    """Return (height, width) of an image file, from its header only; arguments and errors as of :func:`read_image`."""
     with open_image(path) as image:
+        if upright and _pending_orientation(image) >= 5:
+            return image.width, image.height
         return image.height, image.width
+
+
+def exif_orientation(path: Path) -> int:
+    """Return the EXIF orientation that reading upright applies, 1 (upright as it is) to 8; raises like read_image."""
+    with open_image(path) as image:
+        return _pending_orientation(image)
+
+
+def _pending_orientation(image: Image.Image) -> int:
+    """Return the orientation, 1 to 8, that is still to be applied to the pixels as Pillow gives them."""
+    if image.format in _DECODED_UPRIGHT:
+        return 1
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION_TAG)
+    except Exception:  # broken EXIF: the pixels are fine, and there is no orientation to speak of
+        return 1
+    # Values outside 1..8 (0, 65537 ...) occur in the wild and mean nothing.
+    return orientation if orientation in _TRANSPOSITIONS else 1
+
+
+@cache
+def _say_first_of_several(image_format: str) -> None:
+    logger.warning("Of %s files with several images (pages, frames) only the first is read.", image_format)
 
 
 def describe_size_mismatch(found_hw: Sequence[int], what: str, image_hw: Sequence[int], image_name: str) -> str | None:
@@ -93,7 +135,10 @@ def describe_size_mismatch(found_hw: Sequence[int], what: str, image_hw: Sequenc
     height, width = image_hw
     hint = "Was the image resized after labelling?"
     if list(found_hw) == [width, height]:
-        hint = "Width and height are swapped: was it labelled as an EXIF orientation shows it?"
+        hint = (
+            "Width and height are swapped: annotations of images as they are stored, without their EXIF orientation, "
+            f"go with {_STORED_PIXELS}."
+        )
     return (
         f"{what} is {list(found_hw)} but {image_name} is {width}x{height} (height, width = {height}, {width}). {hint}"
     )
@@ -110,6 +155,9 @@ def open_image(path: Path) -> Iterator[Image.Image]:
     path = Path(path)
     if not path.is_file():
         raise InputFileNotFoundError(f"{path}: no such image file.")
+    missing = missing_decoder(path.suffix)
+    if missing is not None:
+        raise UnreadableImageError(f"{path} cannot be read ({path.suffix.lower()} needs a package more: {missing}).")
     try:
         with Image.open(path) as image:
             yield image
@@ -152,18 +200,3 @@ def _sixteen_bit_to_gray(image: Image.Image) -> Image.Image:
             f"{values.max()}; 16-bit ones must be between 0 and 65535). Save it with 8 or 16 bits per channel."
         )
     return Image.fromarray(np.round(values / 257).astype(np.uint8))
-
-
-def _warn_if_rotated(image: Image.Image, path: Path) -> None:
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION_TAG)
-    except Exception:  # broken EXIF: the pixels are fine, and there is no orientation to speak of
-        return
-    # Values outside 1..8 (0, 65537 ...) occur in the wild and mean nothing.
-    if orientation in range(2, 9):
-        logger.warning(
-            "%s has EXIF orientation %d, which is not applied: viewers show it rotated or mirrored, boxes and masks "
-            "refer to the stored pixels.",
-            path,
-            orientation,
-        )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from no_time_to_train.data.images import find_images, image_size_hw, read_image
+from no_time_to_train.data.image_search import find_images
+from no_time_to_train.data.images import image_size_hw, read_image
 from no_time_to_train.errors import InputError, InputFileNotFoundError, missing_package
 
 try:

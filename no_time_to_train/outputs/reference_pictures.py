@@ -37,7 +37,13 @@ def write_reference_pictures(
         if not chosen or (keep and path.is_file()):
             continue
         pictures = [
-            draw_reference(read_image(instance.image_path), instance.box_xyxy, caption, category.id, instance.mask)
+            draw_reference(
+                read_image(instance.image_path, upright=instance.upright),
+                instance.box_xyxy,
+                caption,
+                category.id,
+                instance.mask,
+            )
             for instance, caption in chosen
         ]
         write_jpeg(path, picture_sheet(pictures, _COLUMNS))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from no_time_to_train.config import Config, EncoderConfig, MaskModelConfig
+from no_time_to_train.data.images import exif_orientation
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.files.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
@@ -54,8 +55,12 @@ class ProposalCache:
 
 
 def image_key(target: TargetImage) -> str:
-    """The key of an image: its id (sources that read boxes from a file go by it) and the contents of its file."""
-    return f"{target.id} {sha256_of_file(target.path)}"
+    """The key of an image: its id (sources that read boxes from a file go by it) and the contents of its file.
+
+    Where turning it upright makes a difference, the key says so.
+    """
+    turned = " upright" if target.upright and exif_orientation(target.path) != 1 else ""
+    return f"{target.id} {sha256_of_file(target.path)}{turned}"
 
 
 def proposal_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]]) -> str:

@@ -59,7 +59,7 @@ def stream_reference_crops(
     number = 0
     for image_path, of_image in group_by_image(references).items():
         try:
-            image = read_image(image_path)
+            image = read_image(image_path, upright=of_image[0].upright)
         except (UnreadableImageError, InputFileNotFoundError) as error:
             number += len(of_image)
             logger.warning("%s References in it that are skipped: %d. The others go on.", error, len(of_image))

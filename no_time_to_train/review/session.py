@@ -9,7 +9,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self
 
-from no_time_to_train.data.images import find_images, image_size_hw
+from no_time_to_train.data.image_search import find_images
+from no_time_to_train.data.images import image_size_hw
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.files.formats import write_json, write_json_list

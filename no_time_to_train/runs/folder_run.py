@@ -188,7 +188,7 @@ class _Work:
             return
 
         def draw(target: TargetImage) -> None:
-            self._folder.redraw_overlay(target, read_image(target.path))
+            self._folder.redraw_overlay(target, read_image(target.path, upright=target.upright))
 
         counter = Counter("overlays", len(missing), self._run.on_progress)
         for _ in read_ahead(draw, missing):

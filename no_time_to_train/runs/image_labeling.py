@@ -87,7 +87,7 @@ def load_batch(targets: Sequence[TargetImage], cache: ProposalCache | None) -> L
 
 
 def _read_annotated(target: TargetImage) -> np.ndarray:
-    image = read_image(target.path)
+    image = read_image(target.path, upright=target.upright)
     if target.size_hw is not None:
         mismatch = describe_size_mismatch(target.size_hw, "size in the annotations", image.shape[:2], str(target.path))
         if mismatch is not None:
@@ -110,7 +110,7 @@ def load_readable(targets: Sequence[TargetImage]) -> LoadedBatch:
 def read_or_problem(target: TargetImage) -> np.ndarray | UnreadableImageError:
     """Return the image (H, W, 3) uint8, or what is wrong with its file: the others go on."""
     try:
-        return read_image(target.path)
+        return read_image(target.path, upright=target.upright)
     except UnreadableImageError as error:
         return error
 

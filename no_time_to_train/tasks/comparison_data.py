@@ -8,7 +8,7 @@ from pathlib import Path
 
 from no_time_to_train.benchmarks.benchmark import AnnotatedImages
 from no_time_to_train.benchmarks.registry import load_task
-from no_time_to_train.config import BenchConfig, BenchmarkConfig
+from no_time_to_train.config import BenchConfig
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.errors import InputError
 from no_time_to_train.structures import ReferenceSet, TargetImage
@@ -53,7 +53,7 @@ def load_comparison_data(
     """
     settings = config.benchmark
     if annotations is not None and references is None:
-        data = _without_references(annotations, images, settings)
+        data = _without_references(annotations, images, config)
     else:
         if annotations is not None:
             settings = replace(
@@ -71,11 +71,12 @@ def load_comparison_data(
     return data
 
 
-def _without_references(annotations: Path, images: Path | None, settings: BenchmarkConfig) -> ComparisonData:
+def _without_references(annotations: Path, images: Path | None, config: BenchConfig) -> ComparisonData:
     annotated = AnnotatedImages("target images", annotations, images, images_setting="images")
-    truth = annotated.dataset.first_images(settings.limit)
+    truth = annotated.dataset.first_images(config.benchmark.limit)
     folder = annotated.images_folder([image.file_name for image in truth.images])
-    targets = [TargetImage(folder / image.file_name, image.file_name, image.id) for image in truth.images]
+    upright = config.images.upright
+    targets = [TargetImage(folder / image.file_name, image.file_name, image.id, upright) for image in truth.images]
     return ComparisonData(targets, truth, None)
 
 

@@ -81,10 +81,11 @@ def run_episodes(
 
 def segment_query(episode: Episode, folder: Path, segmenter: Segmenter, min_score: float) -> np.ndarray:
     """(H, W) bool mask of the episode's class in its query image."""
-    memory = segmenter.build_memory(episode_references(episode, folder))
+    upright = segmenter.config.images.upright
+    memory = segmenter.build_memory(episode_references(episode, folder, upright=upright))
     path = folder / episode.query
-    target = TargetImage(path, episode.query, episode.query)
-    (detections,) = segmenter.segment_batch([read_image(path)], memory, [target])
+    target = TargetImage(path, episode.query, episode.query, upright)
+    (detections,) = segmenter.segment_batch([read_image(path, upright=upright)], memory, [target])
     return foreground(detections, min_score)
 
 
@@ -94,14 +95,14 @@ def foreground(detections: Detections, min_score: float) -> np.ndarray:
     return paint(detections.image_size_hw, ((1, rle) for rle in detections.rles[:num_kept])) > 0
 
 
-def episode_references(episode: Episode, folder: Path) -> ReferenceSet:
+def episode_references(episode: Episode, folder: Path, *, upright: bool = False) -> ReferenceSet:
     """Every support as one reference: all that its image shows of the class."""
     category = Category(episode.class_index + 1, COCO_CATEGORIES[episode.class_index])
     instances = []
     for name in episode.supports:
         mask = encode_mask(read_class_mask(_mask_path(folder, name), episode.class_index))
         x1, y1, x2, y2 = rle_to_box_xyxy(mask).tolist()
-        instances.append(ReferenceInstance(folder / name, name, name, category, (x1, y1, x2, y2), mask))
+        instances.append(ReferenceInstance(folder / name, name, name, category, (x1, y1, x2, y2), mask, upright))
     return ReferenceSet((category,), tuple(instances))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from no_time_to_train.data.images import find_images
+from no_time_to_train.data.image_search import find_images
 from no_time_to_train.structures import TargetImage
 
 
