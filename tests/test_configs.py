@@ -185,8 +185,10 @@ def test_hash_follows_what_changes_results_and_nothing_else() -> None:
     different = ["merging=soft", "encoder=dinov2_small", "proposals.point_grid.points_per_side=8", "precision=float32"]
     for override in different:
         assert config_hash(compose_config([override])) != base, override
+    stored_pixels = config_hash(compose_config(["images.exif=ignore"]))
+    assert stored_pixels != base
     for override in ("evaluator.name=coco", "trainer.devices=2", "shots=1", "cache.enabled=true", "limit=3"):
-        assert config_hash(compose_bench_config([override])) == base, override
+        assert config_hash(compose_bench_config([override])) == stored_pixels, override
 
 
 def test_hash_of_a_command_knows_its_own_settings() -> None:

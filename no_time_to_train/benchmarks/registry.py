@@ -38,16 +38,11 @@ def load_task(config: BenchConfig) -> BenchmarkTask:
     drawn = _with_ids_of(sampler(train, [category.name for category in categories], config), categories)
     reference_images = _reference_images(benchmark, config, train, drawn)
     target_images = test.images_folder([image.file_name for image in truth.images])
-<<<<<<< HEAD
-    references = references_from_coco(drawn, reference_images)
+    upright = config.images.upright
+    references = references_from_coco(drawn, reference_images, upright=upright)
     targets = tuple(
-        TargetImage(target_images / image.file_name, image.file_name, image.id, image.size_hw) for image in truth.images
-=======
-    references = references_from_coco(drawn, reference_images, upright=config.images.upright)
-    targets = tuple(
-        TargetImage(target_images / image.file_name, image.file_name, image.id, config.images.upright)
+        TargetImage(target_images / image.file_name, image.file_name, image.id, image.size_hw, upright)
         for image in truth.images
->>>>>>> d2a5640 (Apply EXIF orientation, read HEIC and AVIF, and say what a folder holds beside)
     )
     _warn_of_overlap(references, targets)
     return BenchmarkTask(

@@ -128,14 +128,20 @@ def require_references(options: argparse.Namespace) -> None:
 
 def read_references(options: argparse.Namespace) -> ReferenceSet:
     """Read the references that the flags and a path name."""
+    from no_time_to_train.build import compose_config
     from no_time_to_train.references.loading import inline_references, join_references, load_references
 
+    upright = compose_config(settings(options)).images.upright
     if options.refs is None:
-        return inline_references(options.ref)
+        return inline_references(options.ref, upright=upright)
     references = load_references(
-        options.refs, options.ref_images, categories=options.classes, crowds_are_objects=options.crowds_are_objects
+        options.refs,
+        options.ref_images,
+        categories=options.classes,
+        crowds_are_objects=options.crowds_are_objects,
+        upright=upright,
     )
-    return join_references(references, inline_references(options.ref)) if options.ref else references
+    return join_references(references, inline_references(options.ref, upright=upright)) if options.ref else references
 
 
 def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:

@@ -111,9 +111,7 @@ def load_coco(path: Path) -> dict[str, list[dict[str, Any]]]:
     return data
 
 
-def _read_images(
-    raw_images: list[dict[str, Any]], path: Path, images: Path | None, upright: bool
-) -> list[CocoImage]:
+def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | None, upright: bool) -> list[CocoImage]:
     names: dict[int | str, str] = {}
     sizes: dict[int | str, tuple[int, int] | None] = {}
     shortened: dict[str, str] = {}

@@ -51,11 +51,15 @@ def find_images(folder: Path) -> list[Path]:
     return list(search_images(folder).paths)
 
 
-def search_images(folder: Path) -> FoundImages:
+def search_images(folder: Path, own: Path | None = None) -> FoundImages:
     """Look for images under a folder and its sub-folders.
 
     Hidden files and folders do not count (macOS leaves ``._photo.jpg`` stubs that are no images), and neither do
     sub-folders with a ``run.json``: overlays of an earlier run are no images to label.
+
+    Args:
+        folder: to look into.
+        own: a folder whose contents are left out without a word: the results of this run.
 
     Raises:
         InputFileNotFoundError: there is no such folder.
@@ -66,7 +70,7 @@ def search_images(folder: Path) -> FoundImages:
         raise InputFileNotFoundError(f"{folder} is not a folder. Give the folder that holds the images.")
     result_folders: list[str] = []
     images, left_out, files = [], [], []
-    for path in _walk(folder, result_folders):
+    for path in _walk(folder, own, result_folders):
         files.append(path)
         suffix = path.suffix.lower()
         if suffix not in IMAGE_SUFFIXES | _NOT_READ:
@@ -91,9 +95,12 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _walk(folder: Path, result_folders: list[str]) -> Iterator[Path]:
+def _walk(folder: Path, own: Path | None, result_folders: list[str]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         inner = Path(parent)
+        if own is not None and inner.resolve() == own.resolve():
+            folders.clear()
+            continue
         if inner != folder and "run.json" in names:
             result_folders.append(printable(inner.relative_to(folder).as_posix()))
             folders.clear()

@@ -20,7 +20,9 @@ from no_time_to_train.errors import InputError, InputFileNotFoundError, Paramete
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif"}
+)
 """Of the files that are taken for images; some need more than Pillow, see :func:`missing_decoder`."""
 
 _HEIC_SUFFIXES = frozenset({".heic", ".heif"})
@@ -38,7 +40,7 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What makes an image upright, by its EXIF orientation."""
-_STORED_PIXELS = Parameter("images.exif", "ignore")
+_TURNED, _STORED_PIXELS = Parameter("images.exif", "upright"), Parameter("images.exif", "ignore")
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 
 
@@ -106,9 +108,12 @@ def image_size_hw(path: Path, *, upright: bool = True) -> tuple[int, int]:
 
 
 def exif_orientation(path: Path) -> int:
-    """Return the EXIF orientation that reading upright applies, 1 (upright as it is) to 8; raises like read_image."""
-    with open_image(path) as image:
-        return _pending_orientation(image)
+    """Return the EXIF orientation that reading upright applies, 1 to 8; 1 also for files that cannot be read."""
+    try:
+        with open_image(path) as image:
+            return _pending_orientation(image)
+    except UnreadableImageError:
+        return 1
 
 
 def _pending_orientation(image: Image.Image) -> int:
@@ -136,8 +141,8 @@ def describe_size_mismatch(found_hw: Sequence[int], what: str, image_hw: Sequenc
     hint = "Was the image resized after labelling?"
     if list(found_hw) == [width, height]:
         hint = (
-            "Width and height are swapped: annotations of images as they are stored, without their EXIF orientation, "
-            f"go with {_STORED_PIXELS}."
+            "Width and height are swapped: annotations of images turned as their EXIF orientation says go with "
+            f"{_TURNED}, those of the stored pixels with {_STORED_PIXELS}."
         )
     return (
         f"{what} is {list(found_hw)} but {image_name} is {width}x{height} (height, width = {height}, {width}). {hint}"

@@ -102,11 +102,13 @@ class FrameFolder:
         path: the folder.
         frame_paths: its images.
         frame_rate: frames per second they are shown with.
+        upright: whether their EXIF orientation is applied.
     """
 
     path: Path
     frame_paths: tuple[Path, ...]
     frame_rate: Fraction = _DEFAULT_FRAME_RATE
+    upright: bool = True
 
     @property
     def num_announced_frames(self) -> int:
@@ -120,14 +122,18 @@ class FrameFolder:
 
     def frames(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 RGB each; raises like ``read_image`` at a file that cannot be read."""
-        return (read_image(path) for path in self.frame_paths)
+        return (read_image(path, upright=self.upright) for path in self.frame_paths)
 
 
 Video = VideoFile | FrameFolder
 
 
-def open_video(path: Path | str) -> Video:
+def open_video(path: Path | str, *, upright: bool = True) -> Video:
     """A video file or a folder of frames; nothing is decoded yet.
+
+    Args:
+        path: of the file or the folder.
+        upright: whether the EXIF orientation of frames that are image files is applied.
 
     Raises:
         InputFileNotFoundError: there is neither.
@@ -136,8 +142,8 @@ def open_video(path: Path | str) -> Video:
     path = Path(path)
     if path.is_dir():
         paths = tuple(sorted(find_images(path), key=_natural_order))
-        _check_one_size(path, paths)
-        return FrameFolder(path, paths)
+        _check_one_size(path, paths, upright)
+        return FrameFolder(path, paths, upright=upright)
     if not path.is_file():
         raise InputFileNotFoundError(f"{path}: no such video file or folder of frames.")
     try:
@@ -182,10 +188,10 @@ def _natural_order(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
-def _check_one_size(folder: Path, paths: tuple[Path, ...]) -> None:
-    first = image_size_hw(paths[0])
+def _check_one_size(folder: Path, paths: tuple[Path, ...], upright: bool) -> None:
+    first = image_size_hw(paths[0], upright=upright)
     for path in paths[1:]:
-        size = image_size_hw(path)
+        size = image_size_hw(path, upright=upright)
         if size != first:
             raise InputError(
                 f"All frames of {folder} must have one size, but {paths[0].name} is {first[1]}x{first[0]} and "

@@ -55,7 +55,7 @@ def _annotation_files(folder: Path) -> list[Path]:
     return named or sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
 
 
-def read_category_folders(folder: Path) -> tuple[list[str], list[LabeledObject]]:
+def read_category_folders(folder: Path, *, upright: bool = True) -> tuple[list[str], list[LabeledObject]]:
     """The labels (names of the sub-folders, sorted) and the objects of a folder-per-category tree.
 
     Raises:
@@ -75,7 +75,7 @@ def read_category_folders(folder: Path) -> tuple[list[str], list[LabeledObject]]
                 faults.append(f"{image_path} has no mask ({image_path.stem}_mask.png)")
             for mask_path in mask_paths:
                 try:
-                    objects += _read_objects(image_path, mask_path, category_folder.name)
+                    objects += _read_objects(image_path, mask_path, category_folder.name, upright)
                 except InputError as error:
                     faults.append(str(error))
     if faults:
@@ -103,8 +103,8 @@ def _masks_of(image_path: Path, files: Sequence[Path]) -> list[Path]:
     return [path for _, path in sorted(named)] or ([plain] if plain != image_path and plain in files else [])
 
 
-def _read_objects(image_path: Path, mask_path: Path, label: str) -> list[LabeledObject]:
-    size_hw = image_size_hw(image_path)
+def _read_objects(image_path: Path, mask_path: Path, label: str, upright: bool) -> list[LabeledObject]:
+    size_hw = image_size_hw(image_path, upright=upright)
     objects = []
     for mask in read_instance_masks(mask_path):
         mismatch = describe_size_mismatch(mask.shape, f"the size of {mask_path}", size_hw, image_path.name)

@@ -33,6 +33,7 @@ def load_references(
     *,
     categories: Sequence[str] | None = None,
     crowds_are_objects: bool = False,
+    upright: bool = True,
 ) -> ReferenceSet:
     """Read references: annotated example objects, any number per category.
 
@@ -45,6 +46,8 @@ def load_references(
         categories: names of the categories to use (the background always stays); None: all.
         crowds_are_objects: use annotations with ``iscrowd`` 1 too, which CVAT and Datumaro write for every object that
             was painted with a brush or made by SAM; else they are left out, and a warning says so.
+        upright: whether the annotations are of the images turned as their EXIF orientation says, as tools show them, or
+            of the stored pixels (``images.exif=ignore``).
 
     Returns:
         Categories in the order of their ids, those without a reference among them (a warning names them).
@@ -62,55 +65,65 @@ def load_references(
     path = source.path
     if source.reader is not None or path.is_dir():
         labels, objects = (
-            read_category_folders(path) if source.reader is None else source.reader(path, _optional_path(images))
+            read_category_folders(path, upright=upright)
+            if source.reader is None
+            else source.reader(path, _optional_path(images), upright=upright)
         )
-        return _checked(_number(objects, labels), str(path), categories)
-    dataset = read_coco(path, _optional_path(images), crowds_are_objects=crowds_are_objects)
+        return _checked(_number(objects, labels, upright), str(path), categories)
+    dataset = read_coco(path, _optional_path(images), crowds_are_objects=crowds_are_objects, upright=upright)
     _warn_of_crowds(dataset)
     used = _usable_annotations(dataset, categories)
     names = list(dict.fromkeys(dataset.images_by_id[annotation.image_id].file_name for annotation in used))
     root = locate_images(names, path, _optional_path(images), what="reference images") if names else path.parent
-    return references_from_coco(dataset, root, categories=categories)
+    return references_from_coco(dataset, root, categories=categories, upright=upright)
 
 
 def as_references(
     references: str | Path | ReferenceSet,
     images: str | Path | None = None,
     categories: Sequence[str] | None = None,
+    *,
+    upright: bool = True,
 ) -> ReferenceSet:
     """Return references that were given as such, or by their path: see :func:`load_references`."""
     if not isinstance(references, ReferenceSet):
-        return load_references(references, images, categories=categories)
+        return load_references(references, images, categories=categories, upright=upright)
     return references if categories is None else _checked(references, "the references", categories)
 
 
 def references_from_coco(
-    dataset: CocoDataset, images: Path, *, categories: Sequence[str] | None = None
+    dataset: CocoDataset, images: Path, *, categories: Sequence[str] | None = None, upright: bool = True
 ) -> ReferenceSet:
     """Every annotation of a data set as a reference, crowds left out.
 
     Args:
         dataset: see :func:`~no_time_to_train.data.coco_reader.read_coco`.
         images: the folder its file names are relative to.
-        categories: as in :func:`load_references`.
+        categories, upright: as in :func:`load_references`.
 
     Raises:
         InputError: an image has another size than the data set says, or nothing is annotated.
     """
     used = _usable_annotations(dataset, categories)
     coco_images = [dataset.images_by_id[image_id] for image_id in dict.fromkeys(a.image_id for a in used)]
-    _check_sizes(dataset.name, coco_images, images)
+    _check_sizes(dataset.name, coco_images, images, upright)
     category_of = merge_background(dataset.categories)
     instances = tuple(
-        _instance(annotation, dataset.images_by_id[annotation.image_id], images, category_of[annotation.category_id])
+        _instance(
+            annotation,
+            dataset.images_by_id[annotation.image_id],
+            images,
+            category_of[annotation.category_id],
+            upright,
+        )
         for annotation in used
     )
     merged = tuple(dict.fromkeys(category_of.values()))
     return _checked(ReferenceSet(merged, instances), dataset.name, categories)
 
 
-def parse_inline_reference(text: str) -> LabeledObject:
-    """Read ``image:category:x1,y1,x2,y2``, e.g. ``boat.jpg:boat:120,40,380,300``; the box is clipped to the image.
+def parse_inline_reference(text: str, *, upright: bool = True) -> LabeledObject:
+    """Read ``image:category:x1,y1,x2,y2``, e.g. ``boat.jpg:boat:120,40,380,300``.
 
     Raises:
         InputFileNotFoundError: there is no such image.
@@ -123,20 +136,19 @@ def parse_inline_reference(text: str) -> LabeledObject:
         raise InputError(
             f"reference {text}: must be image:category:x1,y1,x2,y2 in pixels, like boat.jpg:boat:120,40,380,300."
         ) from error
-    height, width = image_size_hw(Path(image))
-    box_xyxy = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    if not label or not (box_xyxy[0] < box_xyxy[2] and box_xyxy[1] < box_xyxy[3]):
+    height, width = image_size_hw(Path(image), upright=upright)
+    if not label or not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
         raise InputError(
             f"reference {text}: needs a category and a box with x1 < x2 and y1 < y2 inside the image, which is "
             f"{width}x{height}."
         )
-    return LabeledObject(Path(image), label, box_xyxy)
+    return LabeledObject(Path(image), label, (x1, y1, x2, y2))
 
 
-def inline_references(texts: Sequence[str]) -> ReferenceSet:
+def inline_references(texts: Sequence[str], *, upright: bool = True) -> ReferenceSet:
     """References given as ``image:category:x1,y1,x2,y2``; categories are numbered from 1 as they appear."""
-    objects = [parse_inline_reference(text) for text in texts]
-    return _checked(_number(objects, [item.label for item in objects]), "the list of boxes", None)
+    objects = [parse_inline_reference(text, upright=upright) for text in texts]
+    return _checked(_number(objects, [item.label for item in objects], upright), "the list of boxes", None)
 
 
 def join_references(first: ReferenceSet, second: ReferenceSet) -> ReferenceSet:
@@ -176,7 +188,9 @@ def _selected(categories: tuple[Category, ...], names: Sequence[str] | None) -> 
     return tuple(category for category in categories if category in chosen or category.is_background)
 
 
-def _instance(annotation: CocoAnnotation, image: CocoImage, images: Path, category: Category) -> ReferenceInstance:
+def _instance(
+    annotation: CocoAnnotation, image: CocoImage, images: Path, category: Category, upright: bool
+) -> ReferenceInstance:
     label = annotation.id if annotation.source_id is None else annotation.source_id
     return ReferenceInstance(
         image_path=images / image.file_name,
@@ -185,6 +199,7 @@ def _instance(annotation: CocoAnnotation, image: CocoImage, images: Path, catego
         category=category,
         box_xyxy=annotation.box_xyxy,
         mask=_mask(annotation, image, label),
+        upright=upright,
     )
 
 
@@ -197,18 +212,18 @@ def _mask(annotation: CocoAnnotation, image: CocoImage, label: int | str) -> Rle
         raise InputError(f"annotation {label} ({image.file_name}): {error}") from error
 
 
-def _check_sizes(name: str, coco_images: Sequence[CocoImage], root: Path) -> None:
+def _check_sizes(name: str, coco_images: Sequence[CocoImage], root: Path, upright: bool) -> None:
     """A wrong size in the file would silently stretch every mask."""
     mismatches = []
     for image in coco_images:
-        actual_hw = image_size_hw(root / image.file_name)
+        actual_hw = image_size_hw(root / image.file_name, upright=upright)
         if mismatch := describe_size_mismatch(image.size_hw, "size", actual_hw, image.file_name):
             mismatches.append(mismatch)
     if mismatches:
         raise InputError(f"{name} gives the wrong size for {len(mismatches)} images. First: {mismatches[0]}")
 
 
-def _number(objects: Sequence[LabeledObject], labels: Sequence[str]) -> ReferenceSet:
+def _number(objects: Sequence[LabeledObject], labels: Sequence[str], upright: bool) -> ReferenceSet:
     """Ids from 1: categories in the order of ``labels``, images and objects in their own order."""
     names = list(dict.fromkeys(category_name_of(label) for label in labels))
     categories = {name: Category(number, name) for number, name in enumerate(names, start=1)}
@@ -221,6 +236,7 @@ def _number(objects: Sequence[LabeledObject], labels: Sequence[str]) -> Referenc
             category=categories[category_name_of(item.label)],
             box_xyxy=item.box_xyxy,
             mask=item.mask,
+            upright=upright,
         )
         for number, item in enumerate(objects, start=1)
     )

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from no_time_to_train.data.images import open_image, read_image
+from no_time_to_train.data.images import exif_orientation, open_image, read_image
 from no_time_to_train.errors import InputError
 from no_time_to_train.outputs.drawing import category_color
 from no_time_to_train.review.guard import Guard
@@ -27,7 +27,6 @@ from no_time_to_train.structures import Category
 STATIC = Path(__file__).with_name("static")
 _SHOWN_BY_BROWSERS = frozenset({"JPEG", "PNG", "WEBP", "GIF"})
 _MAX_SHOWN_SIDE_PX = 6000
-_ORIENTATION_TAG = 0x0112
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -109,16 +108,15 @@ class _Pages:
         return JSONResponse(self._session.image(request.path_params["number"]))
 
     def pixels(self, request: Request) -> Response:
-        """Hand out the file itself where a browser shows its stored pixels, else a JPEG of them."""
+        """Hand out the file itself where a browser shows it as it is read here, else a JPEG of what is read."""
         path = self._session.image_path(request.path_params["number"])
         with open_image(path) as image:
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
             as_it_is = image.format in _SHOWN_BY_BROWSERS and max(image.size) <= _MAX_SHOWN_SIDE_PX
             media_type = Image.MIME.get(image.format or "", "image/jpeg")
-            as_it_is = as_it_is and image.mode in ("RGB", "L", "P") and orientation not in range(2, 9)
-        if as_it_is:
+            as_it_is = as_it_is and image.mode in ("RGB", "L", "P")
+        if as_it_is and exif_orientation(path) == 1:
             return FileResponse(path, media_type=media_type)
-        shown = Image.fromarray(read_image(path))
+        shown = Image.fromarray(read_image(path, upright=self._session.upright))
         shown.thumbnail((_MAX_SHOWN_SIDE_PX, _MAX_SHOWN_SIDE_PX))
         buffer = io.BytesIO()
         shown.save(buffer, "JPEG", quality=90)
@@ -129,10 +127,10 @@ class _Pages:
         path = self._session.image_path(number)
         points = [(float(x), float(y)) for x, y in content.get("points", [])]
         if not points and content.get("box") is None:
-            self._masks.prepare(path)
+            self._masks.prepare(path, upright=self._session.upright)
             return {"candidates": []}
         labels = [int(label) for label in content.get("labels", [])]
-        found = self._masks.candidates(path, points, labels, content.get("box"))
+        found = self._masks.candidates(path, points, labels, content.get("box"), upright=self._session.upright)
         self._candidates = {number: found}  # only the last prompt's can be taken
         return {
             "candidates": [

@@ -40,10 +40,10 @@ class PromptedMasks:
         self._encoded: OrderedDict[Path, PromptableImage] = OrderedDict()
         self._lock = Lock()
 
-    def prepare(self, path: Path) -> None:
-        """Encode an image, so that its first click is answered at once."""
+    def prepare(self, path: Path, *, upright: bool = True) -> None:
+        """Encode an image, so that its first click is answered at once; ``upright`` as of ``read_image``."""
         with self._lock:
-            self._encode(path)
+            self._encode(path, upright)
 
     def candidates(
         self,
@@ -51,6 +51,8 @@ class PromptedMasks:
         points_xy: Sequence[tuple[float, float]],
         point_labels: Sequence[int],
         box_xyxy: Sequence[float] | None,
+        *,
+        upright: bool = True,
     ) -> Candidates:
         """Return the masks for points, a box or both.
 
@@ -59,6 +61,7 @@ class PromptedMasks:
             points_xy: P points in pixels of the image.
             point_labels: P times 1 (on the object) or 0 (beside it).
             box_xyxy: x1, y1, x2, y2 in pixels of the image.
+            upright: whether these are of the image turned as its EXIF orientation says.
 
         Raises:
             InputError: no prompt, or coordinates outside the image.
@@ -68,7 +71,7 @@ class PromptedMasks:
         with self._lock:
             found = segment_prompts(
                 self._mask_model(),
-                self._encode(path),
+                self._encode(path, upright),
                 points_xy=list(points_xy) or None,
                 point_labels=list(point_labels) or None,
                 boxes_xyxy=None if box_xyxy is None else list(box_xyxy),
@@ -80,11 +83,11 @@ class PromptedMasks:
         visible = [(score, rle) for score, rle in scored if rle_area(rle)]
         return Candidates(tuple(rle for _, rle in visible), tuple(score for score, _ in visible))
 
-    def _encode(self, path: Path) -> PromptableImage:
+    def _encode(self, path: Path, upright: bool) -> PromptableImage:
         from no_time_to_train.models.prompting import embed_image
 
         if path not in self._encoded:
-            self._encoded[path] = embed_image(self._mask_model(), read_image(path))
+            self._encoded[path] = embed_image(self._mask_model(), read_image(path, upright=upright))
             while len(self._encoded) > _MAX_IMAGES:
                 self._encoded.popitem(last=False)
         self._encoded.move_to_end(path)

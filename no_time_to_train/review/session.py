@@ -72,6 +72,7 @@ class ReviewSession:
         file_names: of the images, relative to ``images``, in order.
         categories: of the run; may be empty.
         min_score: the run's threshold.
+        upright: whether the run turned the images as their EXIF orientation says.
     """
 
     def __init__(
@@ -81,11 +82,14 @@ class ReviewSession:
         file_names: Sequence[str],
         categories: Sequence[Category],
         min_score: float,
+        *,
+        upright: bool = True,
     ) -> None:
         self.folder = folder
         self.images = images
         self.file_names = tuple(file_names)
         self.min_score = min_score
+        self.upright = upright
         self._review = folder / REVIEW_FOLDER
         self._records = folder / "per_image"
         self._lock = RLock()
@@ -117,14 +121,15 @@ class ReviewSession:
             settings = run["settings"]
             images = images or Path(settings["images"])
             min_score = float(settings["min_score"])
-        except (KeyError, TypeError, ValueError) as error:
+            upright = settings.get("config", {}).get("images", {}).get("exif") == "upright"
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{folder / 'run.json'} is damaged ({error!r}). Label the images again.") from error
         if not images.is_dir():
             raise InputFileNotFoundError(f"The images of {folder} are no longer in {images}. Say where they lie now.")
         dataset = _read_json(folder / "annotations.json", {"categories": [], "images": []})
         categories = [Category(entry["id"], entry["name"]) for entry in dataset["categories"]]
         names = [entry["file_name"] for entry in dataset["images"]]
-        return cls(folder, images, names, categories, min_score)
+        return cls(folder, images, names, categories, min_score, upright=upright)
 
     @classmethod
     def of_images(cls, images: Path, folder: Path) -> Self:
@@ -172,6 +177,9 @@ class ReviewSession:
             raise InputError(f"{self._name(number)} does not lie in {self.images}.")
         return path
 
+    def _size_of_file_hw(self, number: int) -> tuple[int, int]:
+        return image_size_hw(self.image_path(number), upright=self.upright)
+
     def overview(self) -> list[ImageOverview]:
         """Return one entry per image, in order."""
         return [self._overview(number) for number in range(len(self.file_names))]
@@ -180,7 +188,7 @@ class ReviewSession:
         """Return size, state and objects of an image as plain values."""
         review = self.review(number)
         record = self.record(number)
-        height, width = record.image_size_hw if record else image_size_hw(self.image_path(number))
+        height, width = record.image_size_hw if record else self._size_of_file_hw(number)
         return {
             "name": self._name(number),
             "height": height,
@@ -288,7 +296,7 @@ class ReviewSession:
                 objects = [item for item in objects if item.status == "kept"]
             if only_kept and not objects:
                 continue
-            height, width = record.image_size_hw if record else image_size_hw(self.image_path(number))
+            height, width = record.image_size_hw if record else self._size_of_file_hw(number)
             images.append({"id": number + 1, "file_name": name, "height": height, "width": width})
             annotations += [
                 coco_annotation(item, len(annotations) + position, number + 1)
@@ -349,7 +357,7 @@ class ReviewSession:
 
     def _check_mask(self, number: int, mask: Rle) -> None:
         record = self.record(number)
-        size = list(record.image_size_hw if record else image_size_hw(self.image_path(number)))
+        size = list(record.image_size_hw if record else self._size_of_file_hw(number))
         if mask["size"] != size or not rle_area(mask):
             raise InputError(f"the mask must have the size {size} of the image and cover a pixel of it.")
 

@@ -43,6 +43,7 @@ class FolderJob:
             finds the detections.
         strict: stop at the first image that cannot be read.
         is_class_free: nothing is matched, so that the encoder may be left out.
+        left_out: (file name, why) of further files that are listed as not read.
     """
 
     targets: Sequence[TargetImage]
@@ -51,6 +52,7 @@ class FolderJob:
     prepare: Callable[[Run, Segmenter], Process]
     strict: bool = False
     is_class_free: bool = False
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class _Work:
         self._job = job
         self._run = run
         self._folder = job.folder
-        self.problems: list[tuple[str, str]] = []
+        self.problems: list[tuple[str, str]] = list(job.left_out)
         self._done: dict[str, ImageSummary] = {}
         self._labelled = 0
         run.details["images"] = len(job.targets)
@@ -171,7 +173,7 @@ class _Work:
         self.problems.append((target.file_name, str(problem)))
         if self._job.strict:
             raise problem
-        others = len(self._job.targets) - len(self.problems)
+        others = len(self._job.targets) - (len(self.problems) - len(self._job.left_out))
         instead = Parameter("strict", True)
         logger.warning(
             "%s Skipped and listed in errors.csv; %d others go on. %s stops instead.", problem, others, instead

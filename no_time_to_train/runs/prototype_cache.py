@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from no_time_to_train.config import Config
+from no_time_to_train.data.images import exif_orientation
 from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.files.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
 from no_time_to_train.proposals.cache import models_identity
@@ -52,12 +53,14 @@ def reference_keys(of_image: Sequence[ReferenceInstance]) -> list[str]:
     A reference with only a box gets its mask together with the others on the image that have none, so that their boxes
     belong to the key.
     """
-    image = sha256_of_file(of_image[0].image_path)
+    first = of_image[0]
+    image = sha256_of_file(first.image_path)
+    turned = ["upright"] if first.upright and exif_orientation(first.image_path) != 1 else []
     boxes_to_masks = [reference.box_xyxy for reference in of_image if reference.mask is None]
     keys = []
     for reference in of_image:
         mask = boxes_to_masks if reference.mask is None else hashlib.sha256(reference.mask["counts"]).hexdigest()
-        content = json.dumps([image, reference.box_xyxy, mask])
+        content = json.dumps([image, reference.box_xyxy, mask, *turned])
         keys.append(hashlib.sha256(content.encode()).hexdigest()[:32])
     return keys
 

@@ -163,8 +163,9 @@ def check_references(
         >>> worst.margin <= report.references[-1].margin
         True
     """
-    reference_set = as_references(references, reference_images, categories)
-    segmenter = segmenter or build.build_segmenter(build.compose_config(overrides))
+    config = segmenter.config if segmenter else build.compose_config(overrides)
+    reference_set = as_references(references, reference_images, categories, upright=config.images.upright)
+    segmenter = segmenter or build.build_segmenter(config)
     encoded = [item for item in _encode(segmenter, reference_set, on_progress) if item.prototype is not None]
     if not encoded:
         raise InputError(

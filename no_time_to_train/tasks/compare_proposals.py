@@ -263,7 +263,11 @@ def _cover(
     data: ComparisonData, candidates: Sequence[_Candidate], memory: MemoryBank | None, on_progress: OnProgress
 ) -> None:
     counter = Counter("images", len(data.targets), on_progress)
-    with closing(read_ahead(read_image, [target.path for target in data.targets])) as images:
+
+    def read(target: TargetImage) -> np.ndarray:
+        return read_image(target.path, upright=target.upright)
+
+    with closing(read_ahead(read, data.targets)) as images:
         for target, pixels in zip(data.targets, images, strict=True):
             objects = _object_masks(data.ground_truth, target, pixels)
             [encoded] = candidates[0].segmenter.encode([pixels], [target])

@@ -76,7 +76,9 @@ def _without_references(annotations: Path, images: Path | None, config: BenchCon
     truth = annotated.dataset.first_images(config.benchmark.limit)
     folder = annotated.images_folder([image.file_name for image in truth.images])
     upright = config.images.upright
-    targets = [TargetImage(folder / image.file_name, image.file_name, image.id, upright) for image in truth.images]
+    targets = [
+        TargetImage(folder / image.file_name, image.file_name, image.id, upright=upright) for image in truth.images
+    ]
     return ComparisonData(targets, truth, None)
 
 

@@ -84,7 +84,7 @@ def segment_query(episode: Episode, folder: Path, segmenter: Segmenter, min_scor
     upright = segmenter.config.images.upright
     memory = segmenter.build_memory(episode_references(episode, folder, upright=upright))
     path = folder / episode.query
-    target = TargetImage(path, episode.query, episode.query, upright)
+    target = TargetImage(path, episode.query, episode.query, upright=upright)
     (detections,) = segmenter.segment_batch([read_image(path, upright=upright)], memory, [target])
     return foreground(detections, min_score)
 

@@ -49,8 +49,9 @@ def fit(
         raise InputError(
             f"{came}: the memory bank is a safetensors file, so its name ends in .safetensors.", parameters=[came]
         )
-    reference_set = as_references(references, reference_images, categories)
-    segmenter = segmenter or build.build_segmenter(build.compose_config(overrides))
+    config = segmenter.config if segmenter else build.compose_config(overrides)
+    reference_set = as_references(references, reference_images, categories, upright=config.images.upright)
+    segmenter = segmenter or build.build_segmenter(config)
     counter = Counter("references", len(reference_set), on_progress)
     memory = segmenter.build_memory(reference_set, on_progress=lambda done, _: counter.advance(done - counter.done))
     if file is not None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from no_time_to_train.data.image_search import find_images
+from no_time_to_train.data.image_search import search_images
 from no_time_to_train.structures import TargetImage
+
+logger = logging.getLogger(__name__)
 
 
 def default_out(images: Path, suffix: str) -> Path:
@@ -14,14 +19,33 @@ def default_out(images: Path, suffix: str) -> Path:
     return named.with_name(f"{named.name}_{suffix}")
 
 
-def find_targets(folder: Path, out: Path, limit: int | None) -> list[TargetImage]:
-    """Return the images of the folder, numbered from 1 by name; what lies in the results folder ``out`` is left out.
+@dataclass(frozen=True)
+class FolderImages:
+    """The images of a folder that are to be gone through.
+
+    Attributes:
+        targets: numbered from 1 by name.
+        left_out: (name, why) of what looks like images but is not read.
+    """
+
+    targets: Sequence[TargetImage]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def find_targets(folder: Path, out: Path, limit: int | None, *, upright: bool = True) -> FolderImages:
+    """Return the images of a folder; what lies in the results folder ``out`` is left out.
+
+    What is not read is counted in a warning.
 
     Raises:
-        InputError, InputFileNotFoundError: see ``find_images``.
+        InputError, InputFileNotFoundError: see ``search_images``.
     """
-    own = out.resolve()
-    paths = [path for path in find_images(folder) if not path.resolve().is_relative_to(own)][:limit]
-    return [
-        TargetImage(path, path.relative_to(folder).as_posix(), number) for number, path in enumerate(paths, start=1)
+    found = search_images(folder, own=out)
+    remark = found.remark()
+    if remark is not None:
+        logger.warning("%s: %s", folder, remark)
+    targets = [
+        TargetImage(path, path.relative_to(folder).as_posix(), number, upright=upright)
+        for number, path in enumerate(found.paths[:limit], start=1)
     ]
+    return FolderImages(targets, found.left_out)

@@ -106,12 +106,12 @@ def label_folder(
     config = build.compose_config(overrides)
     images = Path(images)
     out = default_out(images, "labeled") if out is None else Path(out)
-    targets = find_targets(images, out, limit)
-    source = MemorySource.of(references, memory, reference_images, categories)
+    found = find_targets(images, out, limit, upright=config.images.upright)
+    source = MemorySource.of(references, memory, reference_images, categories, upright=config.images.upright)
     with open_run(out, images, source, config, command=command, overwrite=overwrite, on_progress=on_progress) as run:
-        outcome = label_targets(run, targets, source, config, strict=strict)
+        outcome = label_targets(run, found.targets, source, config, strict=strict, left_out=found.left_out)
     if not outcome.summary.images:
-        raise InputError(f"none of the {len(targets)} images in {images} can be read; see {out}/errors.csv.")
+        raise InputError(f"none of the {len(found.targets)} images in {images} can be read; see {out}/errors.csv.")
     return LabelReport.of(out, outcome)
 
 
@@ -137,13 +137,19 @@ def open_run(
 
 
 def label_targets(
-    run: Run, targets: Sequence[TargetImage], source: MemorySource, config: Config, *, strict: bool = False
+    run: Run,
+    targets: Sequence[TargetImage],
+    source: MemorySource,
+    config: Config,
+    *,
+    strict: bool = False,
+    left_out: tuple[tuple[str, str], ...] = (),
 ) -> FolderOutcome:
-    """Label the images of a run that have no result yet; errors as those of ``folder_run.carry_out``."""
+    """Label the images of a run that have no result yet; arguments as of ``FolderJob``, errors of ``carry_out``."""
     folder = ResultFolder(
         run.path, source.categories, keep_min_score=config.output.min_score, min_score=config.output.draw_min_score
     )
-    return carry_out(FolderJob(targets, folder, config, _labeler(source), strict), run)
+    return carry_out(FolderJob(targets, folder, config, _labeler(source), strict, left_out=left_out), run)
 
 
 def _labeler(source: MemorySource) -> Callable[[Run, Segmenter], Process]:

@@ -41,8 +41,10 @@ class MemorySource:
         memory: str | Path | MemoryBank | None,
         reference_images: str | Path | None = None,
         categories: Sequence[str] | None = None,
+        *,
+        upright: bool = True,
     ) -> MemorySource:
-        """Read what was given to look for.
+        """Read what was given to look for; ``upright`` as of ``load_references``.
 
         Raises:
             InputError: both or none of the two were given, or it cannot be read.
@@ -51,7 +53,7 @@ class MemorySource:
             names = [Parameter("references", "refs.json"), Parameter("memory", "boats.safetensors")]
             raise InputError(f"give what to look for once: {names[0]} or {names[1]}.", parameters=names)
         if references is not None:
-            return cls.from_references(as_references(references, reference_images, categories))
+            return cls.from_references(as_references(references, reference_images, categories, upright=upright))
         bank = memory if isinstance(memory, MemoryBank) else MemoryBank.load(Path(str(memory)))
         return cls(bank.categories, f"memory {bank.fingerprint}", bank=bank)
 

@@ -86,7 +86,7 @@ def propose_folder(
     config = build.compose_config(overrides)
     images = Path(images)
     out = default_out(images, "proposals") if out is None else Path(out)
-    targets = find_targets(images, out, limit)
+    found = find_targets(images, out, limit, upright=config.images.upright)
     settings = RunSettings(
         config=to_dict(config),
         config_hash=config_hash(config, "propose"),
@@ -103,10 +103,13 @@ def propose_folder(
         draw=lambda image, found: draw_masks(image, found.rles),
         has_table=False,
     )
+    job = FolderJob(
+        found.targets, folder, config, prepare=_proposer(config), is_class_free=True, left_out=found.left_out
+    )
     with Run(out, settings, command=command, overwrite=overwrite, on_progress=on_progress) as run:
-        outcome = carry_out(FolderJob(targets, folder, config, prepare=_proposer(config), is_class_free=True), run)
+        outcome = carry_out(job, run)
     if not outcome.summary.images:
-        raise InputError(f"none of the {len(targets)} images in {images} can be read; see {out}/errors.csv.")
+        raise InputError(f"none of the {len(found.targets)} images in {images} can be read; see {out}/errors.csv.")
     return ProposeReport(out, len(outcome.summary.images), outcome.summary.num_objects, outcome.problems)
 
 

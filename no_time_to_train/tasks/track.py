@@ -105,9 +105,9 @@ def track_video(
     if min_score is not None:
         overrides = [*overrides, f"tracking.min_score={min_score}"]
     config = build.compose_config(overrides)
-    clip = open_video(Path(video))
+    clip = open_video(Path(video), upright=config.images.upright)
     folder = _default_folder(Path(video)) if out is None else Path(out)
-    source = MemorySource.of(references, memory, reference_images, categories)
+    source = MemorySource.of(references, memory, reference_images, categories, upright=config.images.upright)
     settings = RunSettings(
         config=to_dict(config),
         config_hash=config_hash(config, "track"),

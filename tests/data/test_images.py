@@ -1,19 +1,19 @@
 import io
-import logging
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
+from no_time_to_train.data import images
 from no_time_to_train.data.images import (
     UnreadableImageError,
     describe_size_mismatch,
-    find_images,
+    exif_orientation,
     image_size_hw,
     read_image,
     resize_for_model,
 )
-from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.errors import InputFileNotFoundError
 
 RED, GRAY = (200, 10, 20), (90, 90, 90)
 
@@ -65,15 +65,100 @@ def test_float_and_wide_integer_pixels_are_refused(tmp_path):
             read_image(path)
 
 
-@pytest.mark.parametrize(("orientation", "num_warnings"), [(1, 0), (6, 1), (0, 0), (9, 0)])
-def test_exif_orientation_is_not_applied_and_said_once(tmp_path, caplog, orientation, num_warnings):
+CORNERS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 0], [0, 255, 255], [255, 0, 255]]], np.uint8)
+"""As it is to be seen: red, green, blue over yellow, cyan, magenta."""
+
+STORED = {
+    1: CORNERS,
+    2: CORNERS[:, ::-1],
+    3: CORNERS[::-1, ::-1],
+    4: CORNERS[::-1],
+    5: CORNERS.transpose(1, 0, 2),
+    6: np.rot90(CORNERS, 1),
+    7: CORNERS.transpose(1, 0, 2)[::-1, ::-1],
+    8: np.rot90(CORNERS, -1),
+}
+"""How a camera that writes this EXIF orientation stores it."""
+
+
+def turned(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(Image.new("RGB", (4, 2)), tmp_path / "a.jpg", exif=exif)
-    with caplog.at_level(logging.WARNING):
-        assert read_image(path).shape == (2, 4, 3)
-    assert image_size_hw(path) == (2, 4)
-    assert len(caplog.records) == num_warnings
+    return exif
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_images_are_turned_upright_from_every_orientation(tmp_path, orientation, suffix):
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
+    options = {"lossless": True} if suffix == ".webp" else {}
+    path = save(stored, tmp_path / f"a{suffix}", exif=turned(orientation), **options)
+    np.testing.assert_array_equal(read_image(path), CORNERS)
+    assert image_size_hw(path) == (2, 3) and exif_orientation(path) == orientation
+    np.testing.assert_array_equal(read_image(path, upright=False), STORED[orientation])
+    assert image_size_hw(path, upright=False) == STORED[orientation].shape[:2]
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_tiff_is_turned_once(tmp_path, orientation):
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
+    path = save(stored, tmp_path / "a.tif", exif=turned(orientation))
+    np.testing.assert_array_equal(read_image(path), CORNERS)
+    assert image_size_hw(path) == (2, 3)
+
+
+def test_heic_is_left_to_its_decoder(tmp_path):
+    """The container has a rotation of its own, which the decoder applies; EXIF's is a copy of it."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    large = CORNERS.repeat(32, 0).repeat(32, 1)
+    path = save(Image.fromarray(large), tmp_path / "a.heic", exif=turned(6), quality=100)
+    pixels = read_image(path)
+    assert pixels.shape[:2] == image_size_hw(path) == (64, 96)
+    np.testing.assert_allclose(pixels[16::32, 16::32].astype(int), CORNERS, atol=40)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+@pytest.mark.parametrize("orientation", STORED)
+def test_avif_is_turned_once(tmp_path, orientation):
+    large = np.ascontiguousarray(STORED[orientation].repeat(32, 0).repeat(32, 1))
+    path = save(Image.fromarray(large), tmp_path / "a.avif", exif=turned(orientation), quality=95)
+    pixels = read_image(path)
+    assert pixels.shape[:2] == image_size_hw(path) == (64, 96)
+    np.testing.assert_allclose(pixels[16::32, 16::32].astype(int), CORNERS, atol=40)
+
+
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_orientations_without_meaning_change_nothing(tmp_path, orientation):
+    path = save(Image.fromarray(CORNERS), tmp_path / "a.png", exif=turned(orientation))
+    np.testing.assert_array_equal(read_image(path), CORNERS)
+    assert exif_orientation(path) == 1
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp"])
+def test_of_several_images_the_first_is_read_and_that_is_said_once(tmp_path, caplog, suffix):
+    images._say_first_of_several.cache_clear()
+    first, second = Image.new("RGB", (3, 2), RED), Image.new("RGB", (3, 2), GRAY)
+    options = {"lossless": True} if suffix == ".webp" else {}
+    path = save(first, tmp_path / f"a{suffix}", save_all=True, append_images=[second], **options)
+    for _ in range(2):
+        assert (read_image(path) == RED).all()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Of {first_format(path)} files with several images (pages, frames) only the first is read."
+    ]
+
+
+def first_format(path) -> str:
+    with Image.open(path) as image:
+        return str(image.format)
+
+
+def test_heic_without_its_package_is_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_registers_heic", lambda: False)
+    path = tmp_path / "a.HEIC"
+    path.write_bytes(b"anything")
+    with pytest.raises(UnreadableImageError, match=r"\.heic needs a package more: pip install '\.\[heic\]'"):
+        read_image(path)
 
 
 def test_broken_files_give_one_clear_error(tmp_path):
@@ -87,25 +172,6 @@ def test_broken_files_give_one_clear_error(tmp_path):
             read_image(tmp_path / name)
     with pytest.raises(InputFileNotFoundError, match="gone"):
         read_image(tmp_path / "gone.jpg")
-
-
-def test_find_images_is_sorted_recursive_and_knows_suffixes(tmp_path):
-    names = ["b.JPG", "a.png", "sub/c.webp", "sub/d.tiff", "e.jpeg"]
-    for name in [*names, "notes.txt", "._a.png", ".cache/x.png"]:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert find_images(tmp_path) == sorted(tmp_path / name for name in names)
-
-
-def test_find_images_says_what_is_there_instead(tmp_path):
-    with pytest.raises(InputError, match="it is empty"):
-        find_images(tmp_path)
-    for number in range(3):
-        (tmp_path / f"{number}.HEIC").touch()
-    with pytest.raises(InputError, match=r"no readable images .*found 3 \.heic: convert"):
-        find_images(tmp_path)
-    with pytest.raises(InputFileNotFoundError, match="not a folder"):
-        find_images(tmp_path / "gone")
 
 
 def test_resize_squashes_to_a_square():

@@ -51,7 +51,7 @@ def test_every_image_is_read_once(tmp_path, monkeypatch):
     a, b = save_image(tmp_path, "a.png"), save_image(tmp_path, "b.png")
     read = []
     original = reference_crops.read_image
-    monkeypatch.setattr(reference_crops, "read_image", lambda path: read.append(path) or original(path))
+    monkeypatch.setattr(reference_crops, "read_image", lambda path, **how: read.append(path) or original(path, **how))
     crops = stream([reference(a, 1), reference(b, 2), reference(a, 3)])
     assert read == [a, b]
     assert [(crop.number, crop.reference.annotation_id) for crop in crops] == [(1, 1), (2, 3), (3, 2)]

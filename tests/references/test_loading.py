@@ -1,5 +1,6 @@
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,17 +199,79 @@ def test_an_empty_category_folder_is_a_category_without_reference(folders, caplo
 
 def test_inline_reference(tmp_path):
     path = save_image(tmp_path / "odd:name.jpg")
-    item = parse_inline_reference(f"{path}:boat:-3,4,30.5,90")
-    assert (item.image_path, item.label, item.box_xyxy, item.mask) == (path, "boat", (0, 4, 30.5, 40), None)
+    item = parse_inline_reference(f"{path}:boat:3,4,30.5,40")
+    assert (item.image_path, item.label, item.box_xyxy, item.mask) == (path, "boat", (3, 4, 30.5, 40), None)
 
 
 @pytest.mark.parametrize(
-    "rest", ["boat:1,2,3", "boat:1,2,3,x", "1,2,3,4", "boat:5,5,5,9", "boat:100,5,200,9", ":1,2,3,4"]
+    "rest",
+    [
+        "boat:1,2,3",
+        "boat:1,2,3,x",
+        "1,2,3,4",
+        "boat:5,5,5,9",
+        "boat:100,5,200,9",
+        ":1,2,3,4",
+        "boat:-1,2,3,4",
+        "boat:1,2,61,4",
+    ],
 )
 def test_bad_inline_references(tmp_path, rest):
     path = save_image(tmp_path / "a.jpg")
     with pytest.raises((InputError, InputFileNotFoundError)):
         parse_inline_reference(f"{path}:{rest}")
+
+
+def save_turned(path: Path) -> Path:
+    """Write an image that is stored 60 x 40 and seen 40 x 60 (width x height)."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (60, 40)).save(path, exif=exif)
+    return path
+
+
+def coco_of_size(path: Path, width: int, height: int) -> Path:
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": width, "height": height}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+        "categories": [{"id": 1, "name": "boat"}],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_annotations_are_of_upright_images(tmp_path):
+    save_turned(tmp_path / "a.jpg")
+    seen = load_references(coco_of_size(tmp_path / "seen.json", 40, 60))
+    assert seen.instances[0].upright
+    stored = load_references(coco_of_size(tmp_path / "stored.json", 60, 40), upright=False)
+    assert not stored.instances[0].upright
+
+
+@pytest.mark.parametrize(("size", "upright"), [((60, 40), True), ((40, 60), False)])
+def test_annotations_of_the_other_orientation_are_refused_with_advice(tmp_path, size, upright):
+    save_turned(tmp_path / "a.jpg")
+    advice = "images.exif=ignore" if upright else "images.exif=upright"
+    with pytest.raises(InputError, match=f"swapped.*{advice}"):
+        load_references(coco_of_size(tmp_path / "a.json", *size), upright=upright)
+
+
+def test_labelme_files_of_stored_pixels_go_with_images_that_are_not_turned(tmp_path):
+    save_turned(tmp_path / "a.jpg")
+    shape = {"label": "boat", "points": [[1, 1], [50, 30]], "shape_type": "rectangle"}
+    content = {"imagePath": "a.jpg", "imageWidth": 60, "imageHeight": 40, "shapes": [shape]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="images.exif=ignore"):
+        load_references(tmp_path / "a.json")
+    assert load_references(tmp_path / "a.json", upright=False).instances[0].box_xyxy == (1, 1, 50, 30)
+
+
+def test_boxes_on_the_command_line_are_of_upright_images(tmp_path):
+    path = save_turned(tmp_path / "a.jpg")
+    assert parse_inline_reference(f"{path}:boat:0,0,40,60").box_xyxy == (0, 0, 40, 60)
+    with pytest.raises(InputError, match="40x60"):
+        parse_inline_reference(f"{path}:boat:0,0,60,40")
 
 
 def test_inline_references_share_images_and_categories(tmp_path):

@@ -110,6 +110,16 @@ def test_pixels_are_the_stored_ones(client: TestClient, session: ReviewSession) 
     assert Image.open(io.BytesIO(converted.content)).size == (20, 10)
 
 
+def test_turned_images_are_shown_as_they_are_read(client: TestClient, session: ReviewSession) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(session.images / "a.png", exif=exif)
+    for upright, size in ((True, (10, 20)), (False, (20, 10))):
+        session.upright = upright
+        shown = Image.open(io.BytesIO(client.get("/api/images/0/pixels").content))
+        assert shown.size == size and 0x0112 not in shown.getexif()
+
+
 def test_decisions(client: TestClient, session: ReviewSession) -> None:
     name = client.get("/api/images/0").json()["objects"][0]["id"]
     image = client.post("/api/images/0/decide", json={"ids": [name], "decision": "drop"}).json()

@@ -29,7 +29,7 @@ XML_NAME = "CVAT's XML for images"
 DATUMARO_NAME = "Datumaro's JSON"
 
 
-def read_cvat_xml(path: Path, images: Path | None = None) -> Found:
+def read_cvat_xml(path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
     """Read ``annotations.xml`` of CVAT ("CVAT for images 1.1").
 
     Masks, polygons and ellipses become masks; of rectangles the box is known. Polygons of one group are one object.
@@ -44,7 +44,7 @@ def read_cvat_xml(path: Path, images: Path | None = None) -> Found:
     if root.find("track") is not None:
         raise InputError(f'{path} is CVAT\'s XML of a video. Export it as "CVAT for images 1.1".')
     labels = [name.text or "" for name in root.findall("meta//labels/label/name")]
-    found = ObjectList(path)
+    found = ObjectList(path, upright=upright)
     finder = _finder(path, images)
     for element in root.findall("image"):
         given = (int(element.get("height", 0)), int(element.get("width", 0)))
@@ -104,7 +104,7 @@ def is_datumaro(content: object) -> bool:
     )
 
 
-def read_datumaro(path: Path, images: Path | None = None) -> Found:
+def read_datumaro(path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
     """Read a JSON file of Datumaro, as CVAT writes it too.
 
     Masks and polygons become masks; of boxes the box is known. Polygons of one group are one object.
@@ -115,7 +115,7 @@ def read_datumaro(path: Path, images: Path | None = None) -> Found:
     content = read_json(path)
     entries = content["categories"].get("label", {}).get("labels", [])
     labels = [str(entry.get("name")) for entry in entries]
-    found = ObjectList(path)
+    found = ObjectList(path, upright=upright)
     finder = _finder(path, images)
     for item in content["items"]:
         media = item.get("image") or {}
@@ -124,7 +124,7 @@ def read_datumaro(path: Path, images: Path | None = None) -> Found:
         image = _checked_image(finder, name, None if size is None else (size[0], size[1]), found)
         if image is None:
             continue
-        size_hw = image_size_hw(image)
+        size_hw = image_size_hw(image, upright=found.upright)
         for number, annotation in enumerate(item.get("annotations", []), start=1):
             try:
                 kind = annotation["type"]
@@ -162,7 +162,7 @@ def _checked_image(finder: ImageFinder, name: str, given_hw: tuple[int, int] | N
         found.fault(f"images that are not in {finder.describe()}", name)
         return None
     if given_hw is not None:
-        mismatch = describe_size_mismatch(given_hw, "size", image_size_hw(image), image.name)
+        mismatch = describe_size_mismatch(given_hw, "size", image_size_hw(image, upright=found.upright), image.name)
         if mismatch:
             found.fault("images of another size than the file says", mismatch)
             return None

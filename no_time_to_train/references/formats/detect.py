@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.json_files import read_json
@@ -13,8 +13,20 @@ from no_time_to_train.references.folders import find_annotation_file
 from no_time_to_train.references.formats import cvat, label_studio, labelme, voc, yolo
 from no_time_to_train.references.formats.objects import Found
 
-Reader = Callable[[Path, Path | None], Found]
-"""Reads a file or folder; the second path is the folder of the images, None: found near by."""
+
+class Reader(Protocol):
+    """Reads a file or folder."""
+
+    def __call__(self, path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
+        """Return the labels and the objects.
+
+        Args:
+            path: of the file or folder.
+            images: folder of the images; None: found near by.
+            upright: whether the annotations are of images turned as their EXIF orientation says.
+        """
+        ...
+
 
 _COCO_KEYS = ("images", "annotations", "categories")
 

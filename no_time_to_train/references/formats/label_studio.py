@@ -46,7 +46,7 @@ def is_label_studio_min(content: object) -> bool:
     return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "annotator" in content[0]
 
 
-def read_label_studio(path: Path, images: Path | None = None) -> Found:
+def read_label_studio(path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
     """Read Label Studio's JSON export.
 
     Brushes, polygons, ellipses and turned rectangles become masks; of upright rectangles the box is known. A task
@@ -55,7 +55,7 @@ def read_label_studio(path: Path, images: Path | None = None) -> Found:
     Raises:
         InputError: it is damaged, or images are missing or of another size.
     """
-    found = ObjectList(path)
+    found = ObjectList(path, upright=upright)
     folder = path.parent
     near = [folder / "images", folder, folder.parent / "images", folder.parent]
     finder = ImageFinder(near if images is None else [images])
@@ -92,7 +92,7 @@ def _find_image(finder: ImageFinder, name: str) -> Path | None:
 
 
 def _read_results(image: Path, results: list[dict[str, Any]], place: str, found: ObjectList) -> None:
-    size_hw = image_size_hw(image)
+    size_hw = image_size_hw(image, upright=found.upright)
     for result in results:
         value = result.get("value")
         kind = str(result.get("type", "")).removesuffix("labels")

@@ -36,7 +36,7 @@ def is_labelme(content: object) -> bool:
     return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
 
 
-def read_labelme(path: Path, images: Path | None = None) -> Found:
+def read_labelme(path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
     """Read one LabelMe file, or all in a folder and its sub-folders.
 
     Polygons, circles and masks become masks; of rectangles the box is known. Polygons of one group are one object.
@@ -46,7 +46,7 @@ def read_labelme(path: Path, images: Path | None = None) -> Found:
         InputError: files are damaged, of another size than their image, or have none.
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.json"))
-    found = ObjectList(path)
+    found = ObjectList(path, upright=upright)
     for file in files:
         content = read_json(file)
         if is_labelme(content):
@@ -64,7 +64,7 @@ def _read_file(file: Path, content: dict[str, Any], images: Path | None, found: 
         embedded = " (the image that is embedded in it is not used)" if content.get("imageData") else ""
         found.fault("files whose image is not there", f"{file.name}: {content['imagePath']}{embedded}")
         return
-    size_hw = image_size_hw(image)
+    size_hw = image_size_hw(image, upright=found.upright)
     given = [int(content[key]) for key in ("imageHeight", "imageWidth") if content.get(key)]
     mismatch = describe_size_mismatch(given, "size", size_hw, image.name)
     if len(given) == 2 and mismatch:

@@ -66,10 +66,15 @@ class ObjectList:
     """Gathers the objects of a file or folder, and counts what cannot be used.
 
     Parts of one object, which share a group, become one mask.
+
+    Args:
+        source: what is read, for messages.
+        upright: whether it is of images turned as their EXIF orientation says.
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, *, upright: bool = True) -> None:
         self._source = source
+        self.upright = upright
         self._objects: list[LabeledObject] = []
         self._position_of: dict[Hashable, int] = {}
         self._left_out: Counter[str] = Counter()

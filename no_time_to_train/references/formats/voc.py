@@ -17,7 +17,7 @@ NAME = "PASCAL VOC annotations"
 _VOID_INDEX = 255
 
 
-def read_voc_folder(path: Path, images: Path | None = None) -> Found:
+def read_voc_folder(path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
     """Read all annotations of a folder in VOC's layout, or one XML file.
 
     An object has the mask of its number in ``SegmentationObject``, else its box. Objects marked difficult are left
@@ -35,7 +35,7 @@ def read_voc_folder(path: Path, images: Path | None = None) -> Found:
     else:
         folder = path / "Annotations" if (path / "Annotations").is_dir() else path
         files = sorted(folder.rglob("*.xml"))
-    found = ObjectList(path)
+    found = ObjectList(path, upright=upright)
     for file in files:
         root = file.parent.parent
         near = [root / "JPEGImages", file.parent, root / "images", root]
@@ -55,7 +55,7 @@ def _read_file(file: Path, finder: ImageFinder, found: ObjectList) -> None:
     if image is None:
         found.fault(f"files whose image is not in {finder.describe()}", file.name)
         return
-    size_hw = image_size_hw(image)
+    size_hw = image_size_hw(image, upright=found.upright)
     mismatch = describe_size_mismatch(given_hw, "size", size_hw, image.name)
     if mismatch:
         found.fault("files of another size than their image", mismatch)

@@ -22,7 +22,7 @@ from no_time_to_train.references.formats.objects import (
 NAME = "a YOLO data set"
 
 
-def read_yolo(path: Path, images: Path | None = None) -> Found:
+def read_yolo(path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
     """Read a YOLO data set, all of its parts.
 
     Args:
@@ -36,7 +36,7 @@ def read_yolo(path: Path, images: Path | None = None) -> Found:
     if names_file is None:
         raise InputError(f"{path} holds neither data.yaml nor classes.txt, so that its categories have no names.")
     labels = _read_names(names_file)
-    found = ObjectList(names_file)
+    found = ObjectList(names_file, upright=upright)
     root = names_file.parent
     for label_file in sorted(root.rglob("*.txt")):
         if label_file == names_file or not _is_label_file(label_file, root):
@@ -96,7 +96,7 @@ def _image_of(label_file: Path, root: Path, images: Path | None) -> Path | None:
 
 
 def _read_labels(label_file: Path, image: Path, labels: list[str], found: ObjectList) -> None:
-    size_hw = image_size_hw(image)
+    size_hw = image_size_hw(image, upright=found.upright)
     for number, line in enumerate(label_file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         place = f"{label_file.name} line {number}"
         try:
