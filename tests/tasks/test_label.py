@@ -336,3 +336,31 @@ def test_reference_sheets_that_a_kill_left_out_are_drawn(nttt, workplace: Path, 
     interrupt(99, RuntimeError())
     assert nttt("label photos/ --refs refs/ --out parts") == 0
     assert read_folder(workplace / "parts") == read_folder(workplace / "whole")
+
+
+def test_images_are_upright_and_what_is_left_out_is_listed(nttt, workplace: Path, capsys) -> None:
+    photos = workplace / "photos"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(photos / "a.png").rotate(90, expand=True).save(photos / "turned.png", exif=exif)
+    (photos / "raw.cr2").touch()
+    (photos / "earlier_labeled" / "overlays").mkdir(parents=True)
+    (photos / "earlier_labeled" / "run.json").write_text("{}")
+    (photos / "earlier_labeled" / "overlays" / "a.jpg").write_bytes((photos / "a.png").read_bytes())
+    assert nttt("label photos/ --refs refs/ --min-score 0.5") == 0
+    printed = capsys.readouterr()
+    assert "1 file not read: 1 .cr2" in printed.err and "earlier_labeled" in printed.err
+    assert "1 could not be read, see errors.csv" in printed.out
+    out = workplace / "photos_labeled"
+    assert [row["image"] for row in read_csv(out / "errors.csv")] == ["raw.cr2"]
+    dataset = json.loads((out / "annotations.json").read_text())
+    images = {image["file_name"]: image for image in dataset["images"]}
+    assert set(images) == {*NAMES, "turned.png"}
+    plain, turned = images["a.png"], images["turned.png"]
+    assert (plain["width"], plain["height"]) == (turned["width"], turned["height"])
+    boxes = {a["image_id"]: a["bbox"] for a in dataset["annotations"]}
+    assert boxes[turned["id"]] == boxes[plain["id"]] == [10, 10, 30, 20]
+    assert nttt("label photos/ --refs refs/ --min-score 0.5 --overwrite images.exif=ignore") == 0
+    dataset = json.loads((out / "annotations.json").read_text())
+    turned = next(image for image in dataset["images"] if image["file_name"] == "turned.png")
+    assert (turned["width"], turned["height"]) == (plain["height"], plain["width"])
