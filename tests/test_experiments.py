@@ -18,7 +18,10 @@ from no_time_to_train.reports.published import published_value
 from no_time_to_train.reports.read_runs import flatten
 
 FILES = sorted((Path(__file__).parents[1] / "no_time_to_train/configs" / "experiment").glob("*.yaml"))
-METHOD_SECTIONS = ("encoder", "mask_model", "proposals", "matching", "merging", "references", "output", "precision")
+METHOD_SECTIONS = (
+    *("encoder", "mask_model", "proposals", "matching", "scoring", "second_look", "merging", "references", "output"),
+    "precision",
+)
 OTHER_THAN_THE_PAPER = {
     "coco_fsod_dinov3": {"encoder.name", "encoder.image_size"},
     "coco_fsod_sam2_1": {"mask_model.name"},

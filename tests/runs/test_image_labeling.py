@@ -49,6 +49,14 @@ def test_cached_and_uncached_are_equal(plan, segmenter, memory, tmp_path: Path, 
     assert results(plan, segmenter, memory, cache) == plain
 
 
+def test_a_second_look_reads_the_images_of_cached_masks(plan, segmenter, memory, tmp_path: Path) -> None:
+    cache = ProposalCache(tmp_path / "cache", "f00d")
+    once = results(plan, segmenter, memory, cache)
+    segmenter.config.second_look.max_masks = 5
+    plain = results(plan, segmenter, memory, None)
+    assert results(plan, segmenter, memory, cache) == plain != once
+
+
 def test_a_batch_is_computed_whole_or_not_at_all(plan, segmenter, memory, tmp_path: Path) -> None:
     cache = ProposalCache(tmp_path / "cache", "f00d")
     label_batch(load_batch(plan.targets[:2], cache), segmenter, memory, cache.store)
