@@ -1,4 +1,7 @@
-"""Config -> objects: the only place that chooses classes. Past this module no Hydra object exists."""
+"""Config -> objects: the only place that chooses classes.
+
+Past this module no Hydra object exists.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,7 @@ def _files(group: str) -> list[str]:
 
 
 def _bench_alone(short_keys: Mapping[str, str]) -> dict[str, str]:
-    """A sentence for every setting that only ``nttt bench`` has."""
+    """Return a sentence for every setting that only ``nttt bench`` has."""
     own = {s.key for s in settings_of(BenchConfig())} - {s.key for s in settings_of(Config())}
     names = {key: key for key in [*own, "benchmark", "experiment"]} | dict(short_keys)
     return {
@@ -126,7 +129,9 @@ def load_segmenter(
     preset: str | None = None,
     features: str | None = None,
 ) -> Segmenter:
-    """A ready segmenter: both frozen models loaded, every setting checked.
+    """Load both frozen models and return a segmenter ready to use.
+
+    Every setting is checked first.
 
     Args:
         overrides: further ``"key=value"`` settings, e.g. ``"merging=hard"``.
@@ -170,7 +175,10 @@ def build_segmenter(config: Config) -> Segmenter:
 
 
 def build_proposer(config: Config) -> Segmenter:
-    """Return a segmenter for class-free masks alone; its encoder is loaded only where something looks at features."""
+    """Return a segmenter for class-free masks alone.
+
+    Its encoder is loaded only where something looks at features.
+    """
     from no_time_to_train.models.no_encoder import NoEncoder
     from no_time_to_train.segmenter import Segmenter
 
@@ -184,7 +192,7 @@ def build_proposer(config: Config) -> Segmenter:
 
 
 def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
-    """Return both frozen models, on the device and in the precision of the config."""
+    """Load both frozen models, on the config's device and in its precision."""
     from no_time_to_train.models.dino.encoder import load_dino
 
     device, dtype = _device_and_dtype(config)
@@ -226,7 +234,7 @@ def _device_and_dtype(config: Config) -> tuple[torch.device, torch.dtype]:
 
 
 def assemble_segmenter(config: Config, encoder: FeatureEncoder, mask_model: MaskModel) -> Segmenter:
-    """The stages put together around models that are loaded already."""
+    """Put the stages together around models that are loaded already."""
     from no_time_to_train.segmenter import Segmenter
 
     return Segmenter(encoder, mask_model, config, proposals=build_proposals(config))

@@ -110,7 +110,10 @@ def _exponent(default: float, help: str) -> float:
 
 @dataclass
 class ScoringConfig:
-    """What a mask's score and its rank are made of: a product of powers. An exponent of 0 leaves a factor out."""
+    """Factors of a mask's score and of its rank: a product of powers.
+
+    An exponent of 0 leaves a factor out.
+    """
 
     similarity_exponent: float = _exponent(1.0, "Power of the similarity to the category in the score.")
     predicted_iou_exponent: float = _exponent(
@@ -132,7 +135,10 @@ class ScoringConfig:
 
 @dataclass
 class SecondLookConfig:
-    """Encode the best masks of an image once more, each as the crop that a reference gets, and match them again."""
+    """Second encoding of an image's best masks, which are then matched again.
+
+    Each is encoded as the crop that a reference gets.
+    """
 
     max_masks: int = setting(
         0, "The best this many masks of an image, one pass of the encoder each; 0: none.", between=(0, 10_000)
@@ -207,7 +213,10 @@ class Config:
 
     @property
     def keeps_instances(self) -> bool:
-        """Whether the memory bank keeps every instance prototype: asked for, or needed by the matching."""
+        """Return whether the memory bank keeps every instance prototype.
+
+        It does where that is asked for, or needed by the matching.
+        """
         return self.references.keep_instances or self.matching.name != "class_mean"
 
 
@@ -235,7 +244,7 @@ SETTINGS_FORMAT = 2
 
 
 def config_hash(config: Config, *scopes: Scope) -> str:
-    """Return 12 hex digits that change with every setting that can change a result.
+    """Hash every setting that can change a result, as 12 hex digits.
 
     Left out are what is not in use, the device, the decoder (same numbers) and batch sizes, so that a folder begun on
     one machine can be continued on another.
@@ -303,7 +312,7 @@ OLD_VALUES = {
 
 
 def present_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return flat settings that an earlier version has written under the names that they have now.
+    """Rename settings that an earlier version wrote to their present names.
 
     Example:
         >>> present_names({"merging.normalise_rows": True})

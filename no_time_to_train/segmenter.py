@@ -1,4 +1,7 @@
-"""The stages put together for one image or a batch: no math and no output files of its own."""
+"""The stages put together, for one image or a batch.
+
+No math and no output files of its own.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
 
 @dataclass(frozen=True, eq=False)
 class SettledMasks:
-    """The masks of an image that are left after NMS and merging, best first.
+    """The masks of an image left after NMS and merging, best first.
 
     Attributes:
         rles: of the image's size.
@@ -47,7 +50,9 @@ class SettledMasks:
 
 
 class Segmenter:
-    """Both frozen models and every stage: references in, labeled masks of images out.
+    """Both frozen models and every stage.
+
+    References go in, labeled masks of images come out.
 
     Args:
         encoder: frozen feature encoder.
@@ -78,12 +83,15 @@ class Segmenter:
 
     @property
     def device(self) -> torch.device:
+        """Return the mask model's device."""
         return self.mask_model.device
 
     def build_memory(
         self, references: ReferenceSet, on_progress: Callable[[int, int], None] | None = None
     ) -> MemoryBank:
-        """Class prototypes of the references (equations 1-2); boxes without a mask get one from the mask model.
+        """Compute the class prototypes of the references (equations 1-2).
+
+        Boxes without a mask get one from the mask model.
 
         Args:
             references: see ``load_references``.
@@ -100,7 +108,9 @@ class Segmenter:
         )
 
     def segment(self, image: np.ndarray | str | Path, memory: MemoryBank) -> Detections:
-        """Labelled instance masks of one image, best first, at most ``merging.max_detections``.
+        """Segment one image: labeled instance masks, best first.
+
+        There are at most ``merging.max_detections``.
 
         Args:
             image: (H, W, 3) uint8 RGB, or a file.
@@ -114,7 +124,9 @@ class Segmenter:
         memory: MemoryBank,
         targets: Sequence[TargetImage] | None = None,
     ) -> list[Detections]:
-        """The same for several images; the two image encoders see them as one batch.
+        """Segment several images.
+
+        The two image encoders see them as one batch.
 
         Args:
             images: as for ``segment``.
@@ -136,8 +148,10 @@ class Segmenter:
         mask: Numbers | None = None,
         multimask: bool = True,
     ) -> PromptedMasks:
-        """Masks for a user's own clicks, boxes or earlier masks, without references: see
-        ``models.prompting.segment_prompts``."""
+        """Segment what a user's clicks, boxes or earlier masks point at.
+
+        No references are needed: see ``models.prompting.segment_prompts``.
+        """
         return segment_prompts(
             self.mask_model,
             image,
@@ -152,7 +166,10 @@ class Segmenter:
     def encode(
         self, images: Sequence[np.ndarray | str | Path], targets: Sequence[TargetImage] | None = None
     ) -> list[EncodedImage]:
-        """Both networks' view of every image: the whole picture squashed to each one's square input."""
+        """Encode every image with both networks.
+
+        The whole image is squashed to each network's square input.
+        """
         upright = self.config.images.upright
         arrays = [i if isinstance(i, np.ndarray) else read_image(Path(i), upright=upright) for i in images]
         if not arrays:
@@ -173,8 +190,11 @@ class Segmenter:
 
     @torch.inference_mode()
     def propose(self, image: EncodedImage, memory: MemoryBank | None = None) -> PooledProposals:
-        """Candidate masks and their features. They depend on the references only where the source looks at them
-        (``proposals.point_grid.prefilter=semantic``), so one result serves any number of memory banks."""
+        """Return candidate masks and their features.
+
+        They depend on the references only where the source looks at them
+        (``proposals.point_grid.prefilter=semantic``), so one result serves any number of memory banks.
+        """
         prototypes = None
         if memory is not None and "references" in self.proposals.needs:
             prototypes = memory.class_means()[0].to(self.device)
@@ -184,7 +204,9 @@ class Segmenter:
 
     @torch.inference_mode()
     def label(self, pooled: PooledProposals, memory: MemoryBank, pixels: np.ndarray | None = None) -> Detections:
-        """Match, score, suppress and merge (sections 1 and 2 of the method) the candidate masks of one image.
+        """Match, score, suppress and merge the candidate masks of one image.
+
+        These are sections 1 and 2 of the method.
 
         Args:
             pooled: the candidate masks.
@@ -200,7 +222,7 @@ class Segmenter:
 
     @property
     def looks_twice(self) -> bool:
-        """Whether labeling needs the pixels of the image."""
+        """Return whether labeling needs the pixels of the image."""
         return self.config.second_look.max_masks > 0
 
     def _look_again(self, pooled: PooledProposals, matches: Matches, memory: MemoryBank, pixels: np.ndarray) -> Matches:
@@ -275,7 +297,7 @@ class Segmenter:
         return Prototypes(vectors.to(self.device), category_indices.to(self.device), num_categories)
 
     def _suppress(self, pooled: PooledProposals, matches: Matches, ranking: Tensor) -> Tensor:
-        """Positions in ``matches`` that survive the class-aware NMS on the mask grid, best ranking first."""
+        """Select the positions in ``matches`` that survive class-aware NMS, best ranking first."""
         boxes = pooled.grid_boxes_xyxy[matches.mask_indices]
         if self.config.output.box_convention == "inclusive":
             boxes = torch.cat([boxes[:, :2], (boxes[:, 2:] - 1).clamp(min=0)], dim=1)

@@ -1,0 +1,1 @@
+"""The published benchmarks: their data, their references, their protocol."""

@@ -1,4 +1,7 @@
-"""A benchmark as a value: where its images and annotations lie, what is scored, how references are drawn."""
+"""A benchmark as a value.
+
+It says where images and annotations lie, what is scored and how references are drawn.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from no_time_to_train.structures import Category
 
 @dataclass(frozen=True)
 class AnnotatedImages:
-    """A set of annotated images on disk, read when it is first asked for.
+    """Annotated images on disk, read when they are first asked for.
 
     Attributes:
         what: for messages, "training images".
@@ -38,7 +41,10 @@ class AnnotatedImages:
 
     @cached_property
     def dataset(self) -> CocoDataset:
-        """Raises InputFileNotFoundError where the annotations are missing, InputError where they are damaged."""
+        """Read the annotations, once.
+
+        Raises InputFileNotFoundError where they are missing, InputError where they are damaged.
+        """
         if not self.annotations.exists():
             raise InputFileNotFoundError(
                 f"{self.annotations} with the {self.what} is missing (looked in {self.annotations.parent.resolve()})."
@@ -50,7 +56,7 @@ class AnnotatedImages:
         return _read_coco_once(self.annotations, self.images, state.st_mtime_ns, state.st_size)
 
     def images_folder(self, file_names: Sequence[str]) -> Path:
-        """The folder below which all of these are.
+        """Return the folder below which all images are.
 
         Raises:
             InputFileNotFoundError: some are missing; the message counts them and names the first.
@@ -68,7 +74,10 @@ class AnnotatedImages:
 
 @lru_cache(maxsize=2)
 def _read_coco_once(path: Path, images: Path | None, modified_ns: int, num_bytes: int) -> CocoDataset:
-    """The runs of a sweep share what was read: COCO's training annotations alone take half a minute."""
+    """Read a file once for all runs of a sweep.
+
+    COCO's training annotations alone take half a minute.
+    """
     return read_coco(path, images, upright=False)
 
 
@@ -101,7 +110,7 @@ Sampler = Callable[[AnnotatedImages, Sequence[str], BenchConfig], CocoDataset]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What sets one benchmark apart from the others.
+    """Everything that sets one benchmark apart from the others.
 
     Attributes:
         name: of ``benchmark.name``.
@@ -128,12 +137,15 @@ class Benchmark:
 
 
 def all_categories(config: BenchConfig, truth: CocoDataset, train: AnnotatedImages) -> tuple[Category, ...]:
-    """``Benchmark.categories`` where every category of the test set is scored."""
+    """Return every category of the test set.
+
+    A ``Benchmark.categories`` for benchmarks that score all of them.
+    """
     return truth.categories
 
 
 def categories_named(truth: CocoDataset, names: Sequence[str], setting: str) -> tuple[Category, ...]:
-    """The categories of these names, in the data set's order.
+    """Select categories by name, in the data set's order.
 
     Raises:
         InputError: some are missing; ``setting`` is what asks for them.
@@ -149,5 +161,5 @@ def categories_named(truth: CocoDataset, names: Sequence[str], setting: str) -> 
 
 
 def prepare_advice(name: str) -> str:
-    """The end of every message about missing data of a benchmark."""
+    """Return the end of every message about missing benchmark data."""
     return f"`nttt data prepare {name}` downloads it or says what to put where."

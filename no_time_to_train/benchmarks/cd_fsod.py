@@ -1,4 +1,4 @@
-"""CD-FSOD: few-shot detection in six far domains, with the references that were released with it.
+"""CD-FSOD: few-shot detection in six far domains, with its released references.
 
 Benchmark: Fu et al., "Cross-Domain Few-Shot Object Detection via Enhanced Open-Set Object Detector" (ECCV 2024).
 ``cd_fsod_shots.json`` holds the image ids of all released references, and for UODD those of the annotations.
@@ -75,7 +75,7 @@ DOMAINS = {
 
 
 def domain_categories(domain: str) -> tuple[str, ...]:
-    """Names of a domain's classes, in the order of the benchmark."""
+    """Return the names of a domain's classes, in the benchmark's order."""
     return tuple(_released_shots()["images"][domain]["1"])
 
 
@@ -85,7 +85,7 @@ def _released_shots() -> dict[str, Any]:
 
 
 def _folder(settings: BenchmarkConfig) -> Path:
-    """The data set's folder under any of its names; the bundle's where there is none."""
+    """Return the data set's folder under any of its names; the bundle's where there is none."""
     domain = DOMAINS[settings.domain]
     root = Path(settings.root) / _FOLDER
     present = {path.name.casefold(): path for path in sorted(root.iterdir())} if root.is_dir() else {}
@@ -130,7 +130,9 @@ def _images(config: BenchConfig, split: str) -> AnnotatedImages:
 
 
 def _released(train: AnnotatedImages, names: Sequence[str], config: BenchConfig) -> CocoDataset:
-    """The released references: from ``annotations/<k>_shot.json`` where it is there, else by their known ids.
+    """Return the released references.
+
+    They come from ``annotations/<k>_shot.json`` where it is there, else by their known ids.
 
     An image that is listed m times gives its first m objects of the class, or with ``first_annotation_only`` the first
     one m times, as the published code has it. A class with fewer references than shots (one of clipart1k) gets some
@@ -166,7 +168,7 @@ def _released(train: AnnotatedImages, names: Sequence[str], config: BenchConfig)
 
 
 def _listed(dataset: CocoDataset) -> dict[str, list[int | str]]:
-    """The image of every annotation, by category name."""
+    """Return the image of every annotation, by category name."""
     return {
         category.name: [a.image_id for a in dataset.annotations if a.category_id == category.id]
         for category in dataset.categories
@@ -180,7 +182,10 @@ def _annotations_of_slots(
     annotation_ids: Sequence[int] | None,
     first_only: bool,
 ) -> list[CocoAnnotation]:
-    """One annotation per slot: by its id where the data set has all of the image's, else the next of the image."""
+    """Return one annotation per slot.
+
+    It is found by its id where the data set has all of the image's, else it is the next of the image.
+    """
     chosen = []
     for image_id, multiplicity in Counter(slots).items():
         candidates = [a for a in dataset.annotations_by_image.get(image_id, []) if a.category_id == category_id]

@@ -48,10 +48,12 @@ REQUIRED = (ANNOTATIONS, TRAIN_IMAGES, VAL_IMAGES)
 
 
 def train(config: BenchConfig) -> AnnotatedImages:
+    """Return the training images, train2017."""
     return _images(config, "train2017", "training images")
 
 
 def val(config: BenchConfig) -> AnnotatedImages:
+    """Return the validation images, val2017."""
     return _images(config, "val2017", "validation images")
 
 

@@ -1,4 +1,7 @@
-"""COCO-20i: the 80 COCO classes in four folds; references from train2017, all of val2017 scored as semantic maps."""
+"""COCO-20i: the 80 COCO classes in four folds.
+
+References come from train2017; all of val2017 is scored as semantic maps.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ FOLDS = tuple(COCO_CATEGORIES[fold::4] for fold in range(4))
 
 
 def fold_categories(fold: int) -> tuple[str, ...]:
-    """The class names of fold 0..3, in the order of their ids."""
+    """Return the class names of fold 0..3, by ascending id."""
     return FOLDS[fold]
 
 

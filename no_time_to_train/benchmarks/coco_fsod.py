@@ -1,4 +1,7 @@
-"""COCO few-shot detection: references of the 20 novel classes from train2017, all of val2017 scored."""
+"""COCO few-shot detection of the 20 novel classes.
+
+References come from train2017; all of val2017 is scored.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,9 @@ def _categories(config: BenchConfig, truth: CocoDataset, train: AnnotatedImages)
 
 
 def _tfa(train: AnnotatedImages, names: Sequence[str], config: BenchConfig) -> CocoDataset:
-    """The references of TFA (arXiv 2003.06957), a COCO file per class; seed 0 are those of earlier work.
+    """Return the references of TFA (arXiv 2003.06957), a COCO file per class.
+
+    Seed 0 are those of earlier work.
 
     They were drawn from COCO 2014; the images are the 2017 ones of the same id. Of a file with more than ``shots``
     objects the first are used.

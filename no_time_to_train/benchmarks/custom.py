@@ -32,7 +32,7 @@ def _targets(config: BenchConfig) -> AnnotatedImages:
 
 
 def _categories(config: BenchConfig, truth: CocoDataset, train: AnnotatedImages) -> tuple[Category, ...]:
-    """Those of ``benchmark.categories``, or those of the target file that have a reference."""
+    """Return ``benchmark.categories``, or the target file's categories that have a reference."""
     names = config.benchmark.categories
     if names:
         return categories_named(truth, names, "benchmark.categories")

@@ -1,4 +1,4 @@
-"""The bundled benchmark of synthetic scenes: everything it needs comes with the package."""
+"""The bundled benchmark of synthetic scenes, complete in the package."""
 
 from __future__ import annotations
 

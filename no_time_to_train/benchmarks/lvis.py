@@ -1,4 +1,7 @@
-"""LVIS v1: 1,203 classes on COCO's images; references from its training set, its validation set scored."""
+"""LVIS v1: 1,203 classes on COCO's images.
+
+References come from its training set; its validation set is scored.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ def _categories(config: BenchConfig, truth: CocoDataset, train: AnnotatedImages)
 
 
 def _paper(train: AnnotatedImages, names: Sequence[str], config: BenchConfig) -> CocoDataset:
-    """The published sampler over all classes, of which those of the subset are used: the draw is the same for each.
+    """Draw as published over all classes, and use those of the subset: the draw is the same for each.
 
     A class without a valid annotation uses its invalid ones, and one with too few uses them again.
     """

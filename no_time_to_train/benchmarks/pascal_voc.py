@@ -1,4 +1,7 @@
-"""PASCAL VOC few-shot detection: references from 2007 and 2012 trainval, the 2007 test images scored."""
+"""PASCAL VOC few-shot detection.
+
+References come from 2007 and 2012 trainval; the 2007 test images are scored.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +133,9 @@ def _categories(config: BenchConfig, truth: CocoDataset, train: AnnotatedImages)
 
 
 def _tfa(train: AnnotatedImages, names: Sequence[str], config: BenchConfig) -> CocoDataset:
-    """The references of TFA (arXiv 2003.06957): objects of the images in its lists; seed 0 are the lists of Kang et al.
+    """Return the references of TFA (arXiv 2003.06957): objects of the images in its lists.
+
+    Seed 0 are the lists of Kang et al.
 
     Where the listed images hold more than ``shots`` objects, TFA takes any (unseeded); here the first, in the order of
     the list, then of the annotations. Difficult objects are used as any other, as TFA does.

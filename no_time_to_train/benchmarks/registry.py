@@ -1,4 +1,4 @@
-"""Every benchmark by name, and how settings become the task that a run carries out."""
+"""Every benchmark by name, and how settings become a run's task."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def load_task(config: BenchConfig) -> BenchmarkTask:
 
 
 def task_name(settings: BenchmarkConfig) -> str:
-    """``pascal_voc/split=1``: the benchmark and its part."""
+    """Return the benchmark and its part, as ``pascal_voc/split=1``."""
     part = BENCHMARKS[settings.name].part
     return settings.name if part is None else f"{settings.name}/{part[0]}={getattr(settings, part[0])}"
 
 
 def _sampler(benchmark: Benchmark, settings: BenchmarkConfig) -> Sampler:
-    """Raises InputError where the benchmark has no sampler of the name."""
+    """Return a sampler of the benchmark. Raises InputError where it has none of the name."""
     if settings.references is None:
         known = {**benchmark.samplers, "filled_up": samplers.filled_up}
     else:
@@ -85,7 +85,10 @@ def _sampler(benchmark: Benchmark, settings: BenchmarkConfig) -> Sampler:
 
 
 def reference_source(config: BenchConfig) -> AnnotatedImages:
-    """What references are drawn from: the benchmark's own training images, or those of ``benchmark.references``."""
+    """Return the images that references are drawn from.
+
+    These are the benchmark's own training images, or those of ``benchmark.references``.
+    """
     settings = config.benchmark
     if settings.references is None:
         return BENCHMARKS[settings.name].train(config)
@@ -99,7 +102,10 @@ def reference_source(config: BenchConfig) -> AnnotatedImages:
 
 
 def _reference_images(benchmark: Benchmark, config: BenchConfig, train: AnnotatedImages, drawn: CocoDataset) -> Path:
-    """The folder of the drawn images; file names of an earlier run's references are the benchmark's own."""
+    """Return the folder of the drawn images.
+
+    File names of an earlier run's references are the benchmark's own.
+    """
     file_names = [image.file_name for image in drawn.images]
     if config.benchmark.references is not None and train.images is None and benchmark.name != custom.BENCHMARK.name:
         own = benchmark.train(config).images
@@ -109,7 +115,7 @@ def _reference_images(benchmark: Benchmark, config: BenchConfig, train: Annotate
 
 
 def _with_ids_of(drawn: CocoDataset, categories: tuple[Category, ...]) -> CocoDataset:
-    """The drawn references under the ids that the test set gives to categories of the same names."""
+    """Return the drawn references under the ids that the test set gives to categories of the same names."""
     id_of = {category.name: category.id for category in categories}
     new_ids = {category.id: id_of[category.name] for category in drawn.categories if category.name in id_of}
     annotations = tuple(replace(a, category_id=new_ids[a.category_id]) for a in drawn.annotations)
@@ -127,7 +133,7 @@ def _warn_of_overlap(references: ReferenceSet, targets: Sequence[TargetImage]) -
 
 
 def _restricted(truth: CocoDataset, categories: tuple[Category, ...]) -> CocoDataset:
-    """Only the scored categories; images without objects stay."""
+    """Keep only the scored categories; images without objects stay."""
     ids = {category.id for category in categories}
     annotations = tuple(annotation for annotation in truth.annotations if annotation.category_id in ids)
     return CocoDataset(truth.name, truth.images, annotations, categories)

@@ -13,14 +13,19 @@ from no_time_to_train.errors import InputFileNotFoundError
 
 
 def paper(train: AnnotatedImages, names: Sequence[str], config: BenchConfig) -> CocoDataset:
-    """The published sampler: ``shots`` per category by ``seed``, see ``data.sampling``."""
+    """Draw ``shots`` references per category as the published sampler does.
+
+    See ``data.sampling``; ``seed`` decides which.
+    """
     dataset = train.dataset
     categories_named(dataset, names, f"benchmark={config.benchmark.name}")
     return sampled_dataset(dataset, sample_references(dataset, config.shots, config.seed, names))
 
 
 def filled_up(train: AnnotatedImages, names: Sequence[str], config: BenchConfig) -> CocoDataset:
-    """Draw as the published sampler does, and fill up categories with too few valid references.
+    """Draw as published, then fill up categories with too few references.
+
+    Only valid references count.
 
     For data sets of small or crowded objects, such as NEU-DET at 5 shots. Not comparable with published draws.
     """
@@ -30,12 +35,18 @@ def filled_up(train: AnnotatedImages, names: Sequence[str], config: BenchConfig)
 
 
 def everything(train: AnnotatedImages, names: Sequence[str], config: BenchConfig) -> CocoDataset:
-    """Every annotation of these categories; ``shots`` and ``seed`` play no part."""
+    """Take every annotation of these categories.
+
+    ``shots`` and ``seed`` play no part.
+    """
     return _all_of(train.dataset, _usable(train.dataset, names, config))
 
 
 def as_it_is_or_paper(train: AnnotatedImages, names: Sequence[str], config: BenchConfig) -> CocoDataset:
-    """A file with exactly ``shots`` references of every category (one of an earlier run) as it is; else ``paper``."""
+    """Take a drawn file as it is, or draw as ``paper`` does.
+
+    A drawn file (one of an earlier run) has exactly ``shots`` references of every category.
+    """
     usable = _usable(train.dataset, names, config)
     if all(len(annotations) == config.shots for annotations in usable.values()):
         return _all_of(train.dataset, usable)
@@ -43,7 +54,9 @@ def as_it_is_or_paper(train: AnnotatedImages, names: Sequence[str], config: Benc
 
 
 def tfa_file(folder: Path, file_name: str, config: BenchConfig, *, known: str, instructions: str) -> Path:
-    """A file of TFA (arXiv 2003.06957), which has a folder for every seed but 0.
+    """Return a references file of TFA (arXiv 2003.06957).
+
+    It has a folder for every seed but 0.
 
     Args:
         folder: of seed 0.
@@ -65,7 +78,7 @@ def tfa_file(folder: Path, file_name: str, config: BenchConfig, *, known: str, i
 
 
 def _usable(dataset: CocoDataset, names: Sequence[str], config: BenchConfig) -> dict[int, list[CocoAnnotation]]:
-    """The annotations that can be references, by category id."""
+    """Return the annotations that can be references, by category id."""
     categories = categories_named(dataset, names, f"benchmark={config.benchmark.name}")
     usable: dict[int, list[CocoAnnotation]] = {category.id: [] for category in categories}
     for annotation in dataset.annotations:

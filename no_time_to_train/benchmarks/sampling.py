@@ -33,7 +33,9 @@ def sample_references(
     allow_duplicates: bool = False,
     fill_up: bool = False,
 ) -> dict[int, list[int]]:
-    """Draw annotations, each on another image of its category, large enough and away from the border.
+    """Draw annotations as the published code does.
+
+    Each lies on another image of its category, is large enough and away from the border.
 
     Args:
         dataset: the training set.
@@ -88,7 +90,10 @@ def sample_references(
 
 
 def sampled_dataset(dataset: CocoDataset, drawn: Mapping[int, Sequence[int]]) -> CocoDataset:
-    """The drawn annotations as a data set of their own; ``write_coco`` gives the same bytes for the same draw."""
+    """Return the drawn annotations as a data set of their own.
+
+    ``write_coco`` gives the same bytes for the same draw.
+    """
     by_id = {annotation.id: annotation for annotation in dataset.annotations}
     annotations = [by_id[annotation_id] for annotation_ids in drawn.values() for annotation_id in annotation_ids]
     categories = [category for category in dataset.categories if category.id in drawn]
@@ -98,7 +103,7 @@ def sampled_dataset(dataset: CocoDataset, drawn: Mapping[int, Sequence[int]]) ->
 def dataset_of_annotations(
     dataset: CocoDataset, annotations: Sequence[CocoAnnotation], categories: Sequence[Category]
 ) -> CocoDataset:
-    """Only these annotations, the images they are on, and these categories.
+    """Restrict a data set to some annotations, their images and categories.
 
     Annotations come in the order of the file and keep their ids; one that is given twice becomes two, the second with
     an id after the highest. What ``write_coco`` makes of it and ``read_coco`` reads again is the same data set.
@@ -115,13 +120,19 @@ def dataset_of_annotations(
 
 
 def sampled_references(dataset: CocoDataset, drawn: Mapping[int, Sequence[int]], images: Path) -> ReferenceSet:
-    """The drawn annotations as references; ``images`` is the folder that the file names are relative to."""
+    """Return the drawn annotations as references.
+
+    ``images`` is the folder that the file names are relative to.
+    """
     return references_from_coco(sampled_dataset(dataset, drawn), images)
 
 
 def _annotations_by_category(dataset: CocoDataset) -> dict[int, list[CocoAnnotation]]:
-    """In file order, as the published code sees them: also boxes without area, and of a repeated id one entry, with
-    the place of the first and the content of the last."""
+    """Group annotations in file order, as the published code sees them.
+
+    Boxes without area are among them. Of a repeated id there is one entry, with the place of the first and the
+    content of the last.
+    """
     in_file_order = sorted((*dataset.annotations, *dataset.dropped_annotations), key=lambda a: a.position)
     by_source_id: dict[int | str | tuple[str, int], CocoAnnotation] = {}
     for annotation in in_file_order:
@@ -140,7 +151,7 @@ def _first_valid(
 
 
 def _filled_up(drawn: Sequence[int], shuffled: Sequence[CocoAnnotation], shots: int) -> list[int]:
-    """What was drawn, then others in the shuffled order: those on images of their own first."""
+    """Append annotations in the shuffled order to those drawn, first those on images of their own."""
     chosen = list(drawn)
     images = {annotation.image_id for annotation in shuffled if annotation.id in set(drawn)}
     others = [a for a in shuffled if a.has_area and not a.is_crowd and a.id not in set(drawn)]

@@ -1,4 +1,4 @@
-"""Settings of the benchmarks: which one, which part of it, and which data."""
+"""Settings of the benchmarks: which one, which part, which data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _CUSTOM = {"name": ("custom",)}
 
 @dataclass
 class BenchmarkConfig:
-    """Which benchmark, and which part of it. Its settings may be named alone: `split=1`."""
+    """The benchmark and its part.
+
+    Its settings may be named alone: `split=1`.
+    """
 
     name: str = setting(
         "demo",

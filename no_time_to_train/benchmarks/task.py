@@ -1,4 +1,7 @@
-"""What one benchmark run needs, whatever the benchmark: references, target images, ground truth."""
+"""The inputs of one benchmark run, whatever the benchmark.
+
+They are references, target images and ground truth.
+"""
 
 from __future__ import annotations
 

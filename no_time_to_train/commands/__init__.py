@@ -1,4 +1,6 @@
-"""The command line ``nttt``. Nothing heavy is imported before a verb runs: ``nttt --help`` answers at once.
+"""The command line ``nttt``.
+
+Nothing heavy is imported before a verb runs: ``nttt --help`` answers at once.
 
 Exit codes: 0 ok, 1 bad input, 2 wrong usage, 3 environment (weights, GPU, packages), 130 interrupted, 143 terminated.
 """
@@ -50,7 +52,9 @@ EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Problems are one message on standard error.
+    """Run one command and return its exit code.
+
+    Problems are one message on standard error.
 
     Args:
         arguments: the command line without the program's name; None: this process's own.
@@ -104,7 +108,7 @@ def _end(stop: KeyboardInterrupt, command: Sequence[str]) -> int:
 
 
 def _show_log(level: int, parser: argparse.ArgumentParser) -> None:
-    """The package's own messages go to standard error; other packages' logging stays as it is."""
+    """Show the package's own messages on standard error; other packages' logging stays as it is."""
     handler = LogHandler()
     handler.setFormatter(_FlagFormatter(parser))
     logger = logging.getLogger("no_time_to_train")
@@ -113,7 +117,7 @@ def _show_log(level: int, parser: argparse.ArgumentParser) -> None:
 
 
 class _FlagFormatter(logging.Formatter):
-    """Writes messages with a command's flags in place of parameters."""
+    """Formatter that writes messages with a command's flags in place of parameters."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         super().__init__("%(message)s")
@@ -152,7 +156,7 @@ def _explain(error: Exception, parser: argparse.ArgumentParser) -> tuple[str, in
 
 
 def _overrides(parser: argparse.ArgumentParser, rest: Sequence[str], *, accepted: bool) -> list[str]:
-    """What argparse did not know: ``key=value`` settings; anything else is wrong usage."""
+    """Return the ``key=value`` settings among unknown arguments; refuse anything else as wrong usage."""
     for token in rest:
         if token.startswith("-") or "=" not in token or not accepted:
             parser.error(f"unrecognized argument: {token}" + (f" ({OVERRIDES_HELP})" if accepted else ""))
@@ -160,7 +164,7 @@ def _overrides(parser: argparse.ArgumentParser, rest: Sequence[str], *, accepted
 
 
 def _continuing_command(arguments: Sequence[str]) -> list[str]:
-    """The same command again; ``--overwrite`` would throw away what it is to continue."""
+    """Return this command without ``--overwrite``, which would remove what it is to continue."""
     return ["nttt", *(argument for argument in arguments if argument != "--overwrite")]
 
 

@@ -1,4 +1,7 @@
-"""What a run reports, shown to people: messages on standard output, counts as a moving line on standard error."""
+"""A run's progress, shown to people.
+
+Messages go to standard output; counts are a moving line on standard error.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from no_time_to_train.runs.progress import Progress, RunProgress
 
 
 class Console:
-    """Shows the progress of one command; give it as ``on_progress``."""
+    """Display of one command's progress; give it as ``on_progress``."""
 
     def __init__(self) -> None:
         self._line: Progress | None = None
 
     def __call__(self, progress: RunProgress) -> None:
+        """Show a message, or a count on the moving line."""
         if progress.message is not None:
             self.end_line()
             print(progress.message, flush=True)
@@ -27,7 +31,7 @@ class Console:
             self.end_line()
 
     def end_line(self) -> None:
-        """Leave the moving line, so that what is printed next stands on its own."""
+        """End the moving line, so that the next print begins a line."""
         if self._line is not None:
             self._line.end()
 
@@ -42,7 +46,7 @@ def say_loading() -> None:
 
 
 class LogHandler(logging.StreamHandler):
-    """Prints log messages to standard error without breaking the moving line."""
+    """Handler that prints log messages without breaking the moving line."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def describe(report: ExportReport) -> str:
-    """Return what an export holds, and what it does not, in a few lines."""
+    """Describe in a few lines what an export holds and lacks."""
     counts = ", ".join(f"{name} {count}" for name, count in report.counts.items() if count)
     totals = f"{report.num_objects} objects in {report.num_images} images"
     lines = [f"{report.folder}: {totals} as {report.format}" + (f": {counts}." if counts else ".")]

@@ -19,7 +19,10 @@ Run = Callable[[argparse.Namespace], None]
 
 
 class Parser(argparse.ArgumentParser):
-    """Abbreviated flags are off: a typo must not become another flag, and new flags must not break old scripts."""
+    """Parser that takes no abbreviated flags.
+
+    A typo must not become another flag, and new flags must not break old scripts.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
@@ -38,7 +41,10 @@ _FLAGS = {
 
 
 def spell_flag(parameter: Parameter, parser: argparse.ArgumentParser) -> str:
-    """Return the flag of a command for a parameter that a message names; as it is where the command has none."""
+    """Return the command's flag for a parameter that a message names.
+
+    The parameter is returned as it is where the command has no flag for it.
+    """
     by_name = f"--{parameter.name.replace('_', '-')}"
     own_flags = parser._option_string_actions
     flag = next((flag for flag in (by_name, _FLAGS.get(parameter.name)) if flag in own_flags), None)
@@ -96,7 +102,10 @@ def add_crowds_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def add_memory_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what to look for: references of any kind, or the file that ``nttt fit`` made of some."""
+    """Add flags for what to look for: references, or a memory file.
+
+    References may be of any kind; ``nttt fit`` makes the file of some.
+    """
     parser.add_argument(
         "--refs",
         type=Path,
@@ -108,7 +117,7 @@ def add_memory_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def check_memory_flags(options: argparse.Namespace) -> None:
-    """Refuse as wrong usage what names nothing to look for, or both references and a memory."""
+    """Refuse wrong usage: neither or both of references and a memory."""
     if (options.refs is not None or bool(options.ref)) == (options.memory is not None):
         options.subparser.error("give what to look for: --refs, --ref or both, or else --memory")
     if options.classes and options.refs is None:
@@ -116,7 +125,7 @@ def check_memory_flags(options: argparse.Namespace) -> None:
 
 
 def require_references(options: argparse.Namespace) -> None:
-    """Refuse as wrong usage references that are given neither by a positional path nor by ``--ref``."""
+    """Refuse wrong usage: no references by path and none by ``--ref``."""
     if options.refs is not None and "=" in str(options.refs) and not options.refs.exists():
         options.overrides.insert(0, str(options.refs))  # argparse takes a setting for the path that was left out
         options.refs = None

@@ -1,0 +1,1 @@
+"""Read and write images, videos and annotations, in the formats others use."""

@@ -1,4 +1,7 @@
-"""Boxes of an object detector from a file: a COCO results list, or a COCO data set. Labels are not looked at."""
+"""Boxes of an object detector from a file, labels ignored.
+
+The file is a COCO results list, or a COCO data set.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ class BoxFile:
     sizes_hw: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def boxes(self, target: TargetImage, image_size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """(N, 4) boxes as the file has them, neither clipped nor sorted, and (N,) scores; N is 0 for an unknown image.
+        """Return the boxes of an image as the file has them.
+
+        (N, 4) boxes, neither clipped nor sorted, and (N,) scores. N is 0 for an unknown image.
 
         Args:
             target: which image.
@@ -61,7 +66,10 @@ class BoxFile:
         return rows[:, :4], rows[:, 4]
 
     def check_targets(self, targets: Sequence[TargetImage]) -> None:
-        """Warn of images that the file does not have. Raises InputError where it has none of them."""
+        """Warn of images that the file does not have.
+
+        Raises InputError where it has none of them.
+        """
         missing = [target for target in targets if self._key(target) not in self.rows]
         if targets and len(missing) == len(targets):
             known = f"only for {_first_few(self.rows)}" if self.rows else "for no image at all"
@@ -79,7 +87,10 @@ class BoxFile:
             )
 
     def _key(self, target: TargetImage) -> int | str:
-        """File names are compared whole, else by their last part, as far as that is unique in the file."""
+        """Return the key of an image.
+
+        It is its whole name, else its last part as far as that is unique in the file.
+        """
         if not self.is_by_name:
             return target.id
         if target.file_name in self.rows:
@@ -159,7 +170,7 @@ def _from_data_set(path: Path, images: list[dict[str, Any]], annotations: list[d
 
 
 def _rows(path: Path, entries: list[dict[str, Any]]) -> np.ndarray:
-    """(N, 5) xyxy and score of every entry."""
+    """Return (N, 5) xyxy and score of every entry."""
     bad_boxes = [i for i, entry in enumerate(entries) if not _is_box(entry.get("bbox"))]
     _refuse(path, bad_boxes, "have no bbox of four finite numbers [x, y, width, height]")
     bad_scores = [i for i, entry in enumerate(entries) if not is_number(entry.get("score"))]

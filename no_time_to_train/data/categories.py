@@ -10,7 +10,7 @@ from no_time_to_train.structures import BACKGROUND_CATEGORY_NAME, Category
 
 
 def select_categories(categories: Sequence[Category], names: Sequence[str]) -> tuple[Category, ...]:
-    """The categories of these names, in the order of ``categories``.
+    """Select categories by name, in the order of ``categories``.
 
     Raises:
         InputError: a name is unknown; the message lists the known ones and the likeliest meant.
@@ -26,12 +26,17 @@ def select_categories(categories: Sequence[Category], names: Sequence[str]) -> t
 
 
 def category_name_of(label: str) -> str:
-    """The name of the category that a label stands for: ``!anything`` is the background, "none of these"."""
+    """Return the category name that a label stands for.
+
+    ``!anything`` is the background, "none of these".
+    """
     return BACKGROUND_CATEGORY_NAME if label.startswith("!") else label
 
 
 def merge_background(categories: Sequence[Category]) -> dict[int, Category]:
-    """What each category id stands for, all background labels (``!water``, ``_background``) being one category.
+    """Map category ids so that all background labels are one category.
+
+    Background labels are ``!water``, ``_background`` and the like.
 
     The background takes the id of the first of them; every other category stays as it is.
     """

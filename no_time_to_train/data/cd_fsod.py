@@ -1,4 +1,4 @@
-"""Read a data set of the CD-FSOD benchmark in the layouts that it is handed around in.
+"""Read a CD-FSOD data set in any of its usual layouts.
 
 - released: ``annotations/{train,test}.json`` with the images in ``train/`` and ``test/``; where a ``val.json`` is
   beside them (the original UODD), its images in ``val/`` belong to the training set, as the benchmark counts them;
@@ -19,19 +19,22 @@ from no_time_to_train.data.voc import read_voc
 
 
 def cd_fsod_annotations(folder: Path, split: str) -> Path:
-    """The file with the annotations of ``train`` or ``test``; it need not be there."""
+    """Return the file with the annotations of ``train`` or ``test``.
+
+    It need not be there.
+    """
     voc_list = folder / "ImageSets" / "Main" / f"{split}.txt"
     return voc_list if voc_list.is_file() else _json_file(folder, split)
 
 
 def _json_file(folder: Path, name: str) -> Path:
-    """The released file, or UODD's own where that is not there."""
+    """Return the released file, or UODD's own where that is not there."""
     released, own = (folder / "annotations" / f for f in (f"{name}.json", f"coco/instances_{name}.json"))
     return own if own.is_file() and not released.is_file() else released
 
 
 def _images_folder(folder: Path, split: str) -> str:
-    """The images of a split, relative to the data set's folder."""
+    """Return the folder of a split's images, relative to the data set's."""
     own = f"imgs/{split}"
     return own if (folder / own).is_dir() and not (folder / split).is_dir() else split
 

@@ -1,4 +1,7 @@
-"""COCO data sets in memory, and their clean form on disk. Reading foreign files is ``coco_reader``."""
+"""COCO data sets in memory, and their clean form on disk.
+
+Reading foreign files is ``coco_reader``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ Segmentation = list[list[float]] | dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """One image of a data set: ``file_name`` is relative to the images folder, with forward slashes."""
+    """One image of a data set.
+
+    ``file_name`` is relative to the images folder, with forward slashes.
+    """
 
     id: int | str
     file_name: str
@@ -59,16 +65,20 @@ class CocoAnnotation:
 
     @property
     def voc_ap_box_xywh(self) -> tuple[float, float, float, float]:
-        """Half-open box for VOC AP, which always compares whole boxes."""
+        """Return the half-open box for VOC AP.
+
+        VOC AP always compares whole boxes.
+        """
         return self.full_box_xywh or self.source_box_xywh
 
     @property
     def coco_ap_box_xywh(self) -> tuple[float, float, float, float]:
-        """Box for COCO AP, which ends where the predicted ones do."""
+        """Return the box for COCO AP, ending where predicted boxes do."""
         return self.scored_box_xywh or self.voc_ap_box_xywh
 
     @property
     def has_area(self) -> bool:
+        """Return whether the box has an area."""
         return self.box_xyxy[2] > self.box_xyxy[0] and self.box_xyxy[3] > self.box_xyxy[1]
 
 
@@ -93,15 +103,20 @@ class CocoDataset:
 
     @cached_property
     def images_by_id(self) -> dict[int | str, CocoImage]:
+        """Return the images by id."""
         return {image.id: image for image in self.images}
 
     @cached_property
     def categories_by_id(self) -> dict[int, Category]:
+        """Return the categories by id."""
         return {category.id: category for category in self.categories}
 
     @cached_property
     def annotations_by_image(self) -> dict[int | str, list[CocoAnnotation]]:
-        """The annotations of every image, an empty list where there is none."""
+        """Return the annotations of every image, by its id.
+
+        The list is empty where there is none.
+        """
         grouped: dict[int | str, list[CocoAnnotation]] = {image.id: [] for image in self.images}
         for annotation in self.annotations:
             grouped[annotation.image_id].append(annotation)
@@ -109,11 +124,14 @@ class CocoDataset:
 
     @property
     def has_masks(self) -> bool:
-        """Whether every annotation has a segmentation, so that masks can be scored."""
+        """Return whether every annotation has a segmentation.
+
+        Masks can be scored only then.
+        """
         return bool(self.annotations) and all(annotation.segmentation for annotation in self.annotations)
 
     def subset(self, annotation_ids: Collection[int], categories: Sequence[Category]) -> CocoDataset:
-        """Only these annotations, the images they are on, and these categories."""
+        """Restrict the data set to some annotations, their images and categories."""
         wanted = frozenset(annotation_ids)
         annotations = tuple(annotation for annotation in self.annotations if annotation.id in wanted)
         image_ids = {annotation.image_id for annotation in annotations}
@@ -121,14 +139,17 @@ class CocoDataset:
         return CocoDataset(self.name, images, annotations, tuple(categories))
 
     def first_images(self, limit: int | None) -> CocoDataset:
-        """The first ``limit`` images with their annotations; None: all."""
+        """Return the first ``limit`` images with their annotations; None: all."""
         images = self.images[:limit]
         kept_ids = {image.id for image in images}
         annotations = tuple(annotation for annotation in self.annotations if annotation.image_id in kept_ids)
         return CocoDataset(self.name, images, annotations, self.categories)
 
     def to_dict(self) -> dict[str, Any]:
-        """The COCO dictionary, complete and without the faults that COCO evaluators stumble over."""
+        """Return the COCO dictionary, complete and faultless.
+
+        It has none of the faults that COCO evaluators stumble over.
+        """
         return {
             "images": [
                 {"id": image.id, "file_name": image.file_name, "height": image.size_hw[0], "width": image.size_hw[1]}
@@ -153,6 +174,9 @@ def _annotation_to_dict(annotation: CocoAnnotation) -> dict[str, Any]:
 
 
 def write_coco(dataset: CocoDataset, path: Path) -> None:
-    """Write a data set as COCO JSON: the same data give the same bytes."""
+    """Write a data set as COCO JSON.
+
+    Equal data give equal bytes.
+    """
     with replacing(Path(path)) as unfinished:
         unfinished.write_text(json.dumps(dataset.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -73,7 +73,7 @@ def parse_coco(
     crowds_are_objects: bool = False,
     upright: bool = True,
 ) -> CocoDataset:
-    """The same for what :func:`load_coco` gave; ``path`` is what messages name."""
+    """Parse what :func:`load_coco` gave; ``path`` is what messages name."""
     coco_images = _read_images(data["images"], path, images, upright)
     used_ids = {_as_id(raw.get("category_id")) for raw in data["annotations"]}
     categories = _read_categories(data["categories"], used_ids, path)
@@ -90,7 +90,10 @@ def parse_coco(
 
 
 def load_coco(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """The raw entries of a COCO file, checked only for being lists of objects; raises like :func:`read_coco`."""
+    """Load the raw entries of a COCO file.
+
+    They are checked only for being lists of objects. Raises like :func:`read_coco`.
+    """
     if not path.is_file():
         raise InputFileNotFoundError(f"{path}: no such annotation file.")
     data = read_json(path)
@@ -152,7 +155,7 @@ def _with_sizes(
     images: Path | None,
     upright: bool,
 ) -> list[CocoImage]:
-    """Sizes that the file does not give are read from the images."""
+    """Read the sizes that the file does not give from the images."""
     unknown = [image_id for image_id, size in sizes.items() if size is None]
     if unknown:
         root = locate_images([names[image_id] for image_id in unknown], path, images)
@@ -163,7 +166,7 @@ def _with_sizes(
 def _read_categories(
     raw_categories: list[dict[str, Any]], used_ids: Collection[int | str | None], path: Path
 ) -> list[Category]:
-    """Every category; of several with one name those that something is annotated with."""
+    """Return every category; of several with one name those that something is annotated with."""
     categories: set[Category] = set()
     wrong = []
     for raw in raw_categories:
@@ -188,7 +191,7 @@ def _read_categories(
 
 
 class _AnnotationReader:
-    """Turns raw annotations into clean ones and gathers, by kind, what is wrong with them."""
+    """Reader of raw annotations that gathers, by kind, what is wrong with them."""
 
     def __init__(
         self, path: Path, images: Sequence[CocoImage], categories: Sequence[Category], crowd_keys: Sequence[str]
@@ -269,7 +272,7 @@ class _SizeMismatchError(InputError):
 
 
 def _segmentation(raw: Any, image: CocoImage) -> Segmentation | None:
-    """Polygons (those of fewer than three points dropped) or RLE; None where there is nothing of the kind."""
+    """Return polygons (those of fewer than three points dropped) or RLE; None where there is neither."""
     if raw is None or raw == []:
         return None
     if isinstance(raw, dict):
@@ -342,7 +345,7 @@ def _area(
 
 
 def _as_id(value: Any) -> int | str | None:
-    """Ids keep their type ("0012" is not 12); 7.0, which spreadsheets make of 7, is 7."""
+    """Return an id in its type ("0012" is not 12); 7.0, which spreadsheets make of 7, is 7."""
     if isinstance(value, bool):
         return None
     if isinstance(value, float):
@@ -374,6 +377,6 @@ def _warn(path: Path, cases: Sequence[str], problem: str) -> None:
 
 
 def first_few(cases: Sequence[str]) -> str:
-    """The first five, and how many more there are."""
+    """List the first five, and how many more there are."""
     more = len(cases) - _NUM_SHOWN
     return "; ".join(cases[:_NUM_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -1,4 +1,7 @@
-"""Read COCO results: predictions as a list of objects, each with its image, category, score, and a box or a mask."""
+"""Read COCO results: predictions as a list of objects.
+
+Each has its image, category, score, and a box or a mask.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ def checked_results(results: object, source: str) -> CocoResults:
 
 
 def _problem(entry: object) -> tuple[str, object] | None:
-    """What is wrong with an entry, but for the counts of its mask, and what it has instead."""
+    """Describe a fault of an entry, but for the counts of its mask."""
     if not isinstance(entry, dict):
         return "must be objects", entry
     if not is_id(_plain(entry.get("image_id"))):
@@ -91,7 +94,7 @@ def _problem(entry: object) -> tuple[str, object] | None:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's scalars as Python's."""
+    """Turn NumPy's scalars into Python's."""
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -114,7 +117,7 @@ def _is_rle(value: Any) -> bool:
 
 
 def _invalid_masks(entries: Sequence[dict[str, Any]]) -> list[int]:
-    """The positions of entries whose mask has damaged counts."""
+    """Return the positions of entries whose mask has damaged counts."""
     compressed, invalid = [], []
     for position, entry in enumerate(entries):
         mask = entry.get("segmentation")

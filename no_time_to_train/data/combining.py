@@ -1,4 +1,4 @@
-"""Data sets put together, their categories and image folders renamed."""
+"""Combine data sets, and rename their categories and image files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from no_time_to_train.structures import Category
 
 
 def combine(datasets: Sequence[CocoDataset]) -> CocoDataset:
-    """One data set out of several with the same categories; annotations are numbered from 1, in the order given.
+    """Combine data sets that have the same categories.
+
+    Annotations are numbered from 1, in the order given.
 
     An image may be in several of them, as it is.
 
@@ -34,14 +36,14 @@ def combine(datasets: Sequence[CocoDataset]) -> CocoDataset:
 
 
 def with_file_names(dataset: CocoDataset, rename: Callable[[CocoImage], str]) -> CocoDataset:
-    """The same with other file names."""
+    """Return the data set with other file names."""
     return replace(dataset, images=tuple(replace(image, file_name=rename(image)) for image in dataset.images))
 
 
 def with_category_names(
     dataset: CocoDataset, names: Sequence[str], also_called: dict[str, str] | None = None
 ) -> CocoDataset:
-    """The same with the categories called as in ``names``.
+    """Return the data set with its categories called as in ``names``.
 
     Case, spaces, ``_`` and ``-`` make no difference between names. Ids stay as they are. Categories that are not among
     the names are left out if nothing is annotated with them.

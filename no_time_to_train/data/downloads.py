@@ -1,4 +1,7 @@
-"""Downloading large files: continued where an earlier attempt stopped, checked, unpacked without leaving the folder."""
+"""Download and unpack large files.
+
+A download continues where an earlier attempt stopped, and is checked. Nothing is unpacked outside the folder.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +51,14 @@ class Download:
 
     @property
     def file_name(self) -> str:
+        """Return the name of the file on disk."""
         return self.urls[0].rsplit("/", 1)[-1]
 
 
 def fetch(download: Download, path: Path, on_progress: OnProgress = lambda done, total: None) -> Path:
-    """Download to ``path`` unless a faultless file is there; a stopped download goes on where it stopped.
+    """Download to ``path`` unless a faultless file is there.
+
+    A stopped download goes on where it stopped.
 
     Raises:
         EnvironmentProblemError: no address could be reached, or the connection broke; the part stays for the next time.
@@ -72,7 +78,10 @@ def fetch(download: Download, path: Path, on_progress: OnProgress = lambda done,
 
 
 def file_fault(path: Path, download: Download) -> str | None:
-    """What is wrong with a downloaded file: its size or checksum; None where both agree or are unknown."""
+    """Describe a downloaded file's wrong size or checksum.
+
+    None where both agree or are unknown.
+    """
     num_bytes = path.stat().st_size
     if download.num_bytes is not None and num_bytes != download.num_bytes:
         return f"{num_bytes:,} bytes instead of {download.num_bytes:,}"
@@ -85,7 +94,9 @@ def file_fault(path: Path, download: Download) -> str | None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar file into a folder. Members that are there with their full size are not written again.
+    """Unpack a zip or tar file into a folder.
+
+    Members that are there with their full size are not written again.
 
     Raises:
         InputError: damaged, encrypted, of another kind, or a member is a link or would lie outside the folder; nothing
@@ -161,7 +172,7 @@ def _fetch_rest(url: str, unfinished: Path, num_bytes: int | None, on_progress: 
 
 @contextmanager
 def _open(request: urllib.request.Request) -> Iterator[Any]:
-    """The response, or None for "range not satisfiable"."""
+    """Return the response, or None for "range not satisfiable"."""
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
             yield response
@@ -183,7 +194,7 @@ class _Member:
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator[list[_Member]]:
-    """Everything in an archive but its folders."""
+    """Return everything in an archive but its folders."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as zipped:
             yield [

@@ -1,4 +1,4 @@
-"""Whether image files are there, whole, and of the size that the annotations were made for."""
+"""Check that image files are there, whole, and of the annotated size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from no_time_to_train.errors import InputError, InputFileNotFoundError
 
 
 def image_fault(path: Path, annotated_size_hw: tuple[int, int]) -> str | None:
-    """What is wrong with a benchmark's image file, which is decoded for it; None: nothing."""
+    """Decode a benchmark's image file and describe its fault; None: none."""
     try:
         with open_image(path) as image:
             image.load()

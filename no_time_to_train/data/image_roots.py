@@ -1,4 +1,4 @@
-"""Where the images of an annotation file are."""
+"""Find the images of an annotation file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from no_time_to_train.files.json_files import is_text
 
 
 def normalize_file_name(file_name: str) -> str:
-    """A ``file_name`` of an annotation file as a path below the images folder, with forward slashes.
+    """Turn an annotation file's ``file_name`` into a path below the images.
+
+    It has forward slashes.
 
     An absolute path (some tools write the annotator's own) is reduced to its last part.
 
@@ -29,9 +31,11 @@ def normalize_file_name(file_name: str) -> str:
 
 
 def file_name_below(file_name: str) -> str:
-    """The same, but a name that leads out of the folder is reduced to its last part, too.
+    r"""Normalize a name; cut one that leads out of the folder.
 
-    Label Studio writes ``..\\..\\label-studio\\data\\media\\upload\\1\\a.jpg`` beside a folder that holds ``a.jpg``.
+    Such a name is reduced to its last part.
+
+    Label Studio writes ``..\..\label-studio\data\media\upload\1\a.jpg`` beside a folder that holds ``a.jpg``.
 
     Raises:
         InputError: the name is empty, or cannot be a file's.
@@ -41,7 +45,10 @@ def file_name_below(file_name: str) -> str:
 
 
 def is_shortened(file_name: str) -> bool:
-    """Whether of a ``file_name`` only the last part is used, which other images may have too."""
+    """Return whether only the last part of a ``file_name`` is used.
+
+    Other images may have that part too.
+    """
     name = file_name.replace("\\", "/")
     return _is_absolute(name) or posixpath.normpath(name).startswith("../")
 
@@ -58,7 +65,7 @@ def locate_images(
     what: str = "images",
     parameter: str = "images",
 ) -> Path:
-    """The folder below which all these images are.
+    """Locate the folder below which all these images are.
 
     Args:
         file_names: normalised names, at least one.
@@ -92,7 +99,7 @@ def locate_images(
 
 
 def _usual_roots(annotations: Path) -> list[Path]:
-    """Beside the file, and for ``annotations/instances_val2017.json`` also folders of that name."""
+    """Return the folders beside the file; for ``annotations/instances_val2017.json`` also those of that name."""
     folder = annotations.parent
     parent = folder / ".." if folder == Path(".") else folder.parent
     roots = [folder, folder / "images", parent / "images", parent]
@@ -112,7 +119,10 @@ def _folder_with(file_name: str, annotations: Path, images: Path | None) -> Path
 
 
 def _likely_folders(annotations: Path, images: Path | None) -> Iterator[Path]:
-    """A few folders near by, and their direct sub-folders; nothing deeper, so that it stays quick on a large disk."""
+    """Return a few folders near by and their direct sub-folders.
+
+    Nothing deeper, so that it stays quick on a large disk.
+    """
     roots = [*_usual_roots(annotations), Path()] + ([] if images is None else [Path(images), Path(images).parent])
     for root in roots:
         if root.is_dir():

@@ -91,7 +91,7 @@ def search_images(folder: Path, own: Path | None = None) -> FoundImages:
 
 
 def printable(name: str) -> str:
-    """Return a file name that can be printed and written: bytes that are no UTF-8 stand as ``\\xff``."""
+    r"""Return a file name that can be printed and written: bytes that are no UTF-8 stand as ``\xff``."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -134,7 +134,10 @@ def _say_first_of_several(image_format: str) -> None:
 
 
 def describe_size_mismatch(found_hw: Sequence[int], what: str, image_hw: Sequence[int], image_name: str) -> str | None:
-    """What to say where a mask, or an annotation file, has another size than the image; None where they agree."""
+    """Describe how a mask's or annotation file's size differs from the image's.
+
+    None where they agree.
+    """
     if list(found_hw) == list(image_hw):
         return None
     height, width = image_hw

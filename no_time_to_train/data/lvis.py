@@ -1,4 +1,7 @@
-"""Read LVIS annotations: COCO files without file names and crowds, with how frequent each category is."""
+"""Read LVIS annotations, with how frequent each category is.
+
+They are COCO files without file names and crowds.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 
 @dataclass(frozen=True, eq=False)
 class LvisDataset(CocoDataset):
-    """A COCO data set whose file names begin with the COCO 2017 folder they are in (``train2017/``, ``val2017/``).
+    """A COCO data set over the folders of COCO 2017.
+
+    Its file names begin with the folder that they are in (``train2017/``, ``val2017/``).
 
     Attributes:
         frequencies: ``rare``, ``common`` or ``frequent`` by category name.

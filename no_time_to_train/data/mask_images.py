@@ -1,4 +1,7 @@
-"""Object masks from image files, told apart by what the file shows. The rule for people: docs/how_to/mask_images.md."""
+"""Object masks from image files, told apart by what the file shows.
+
+The rule for people: docs/how_to/mask_images.md.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ _RULE = "docs/how_to/mask_images.md says what a mask image may be."
 
 
 def read_instance_masks(path: Path) -> list[np.ndarray]:
-    """The masks (H, W) bool in an image file, one per instance, by ascending value.
+    """Read the masks (H, W) bool in an image file.
+
+    There is one per instance, by ascending value.
 
     Read are: two values (the brighter is the object), smooth masks from black to white, label maps of 8 or 16 bits,
     floats or palette indices (0 is the background), flat colors on black or white, and cut-outs with transparency.
@@ -61,7 +66,7 @@ def _masks(image: Image.Image) -> list[np.ndarray]:
 
 
 def _palette_masks(image: Image.Image) -> list[np.ndarray]:
-    """By gray colors as a gray image; else every index but the background's and 255 is an instance."""
+    """Split by gray colors as a gray image; else every index but the background's and 255 is an instance."""
     indices = np.asarray(image)
     used = np.unique(indices)
     palette = np.zeros((256, 3), np.uint8)
@@ -85,7 +90,7 @@ def _palette_masks(image: Image.Image) -> list[np.ndarray]:
 
 
 def _value_masks(values: np.ndarray) -> list[np.ndarray]:
-    """Of one channel: two values, a smooth mask, or a label map."""
+    """Split one channel: two values, a smooth mask, or a label map."""
     if values.dtype.kind == "f":
         return _float_masks(values)
     whole = values.astype(np.int64)
@@ -102,7 +107,7 @@ def _value_masks(values: np.ndarray) -> list[np.ndarray]:
 
 
 def _float_masks(values: np.ndarray) -> list[np.ndarray]:
-    """Whole numbers as in an integer image; shares of 0..1 as a smooth mask."""
+    """Split whole numbers as an integer image; shares of 0..1 are a smooth mask."""
     if not np.isfinite(values).all():
         raise InputError("has pixels that are no finite numbers.")
     levels = np.unique(values)
@@ -117,7 +122,7 @@ def _float_masks(values: np.ndarray) -> list[np.ndarray]:
 
 
 def _is_smooth(values: np.ndarray, levels: np.ndarray, full_scale: int) -> bool:
-    """Whether all flat areas are about black or white, and what is in between is edges."""
+    """Return whether all flat areas are about black or white, and what is in between is edges."""
     near = _NEAR * full_scale
     if levels[0] < 0 or levels[0] > near or levels[-1] < full_scale - near or levels[-1] > full_scale:
         return False
@@ -132,7 +137,7 @@ def _is_smooth(values: np.ndarray, levels: np.ndarray, full_scale: int) -> bool:
 
 
 def _label_masks(values: np.ndarray, levels: np.ndarray, full_scale: int) -> list[np.ndarray]:
-    """Every value but 0 is an instance; 255 or 65535 is none where the others are 1, 2, 3 ..."""
+    """Split by value: all but 0 are instances; 255 or 65535 is none where the others are 1, 2, 3 ..."""
     if len(levels) > _NUM_LEVELS_OF_FEW and not _has_flat_areas(values):
         raise InputError(f"has {len(levels)} values and no flat areas: it is a photo or a heat map, not a mask.")
     if levels[0] != 0:
@@ -149,7 +154,7 @@ def _label_masks(values: np.ndarray, levels: np.ndarray, full_scale: int) -> lis
 
 
 def _color_masks(colors: np.ndarray) -> list[np.ndarray]:
-    """Every flat color but the background's and VOC's void is an instance."""
+    """Split by color: every flat color but the background's and VOC's void is an instance."""
     levels = np.unique(colors)
     flat = _flat_values(colors)
     if len(levels) > _NUM_LEVELS_OF_FEW and len(levels) > 2 * len(flat):
@@ -164,7 +169,7 @@ def _color_masks(colors: np.ndarray) -> list[np.ndarray]:
 
 
 def _flat_values(values: np.ndarray) -> np.ndarray:
-    """The values that fill 3 x 3 pixels somewhere."""
+    """Return the values that fill 3 x 3 pixels somewhere."""
     centers = values[1:-1, 1:-1]
     is_flat = np.ones(centers.shape, bool)
     height, width = values.shape

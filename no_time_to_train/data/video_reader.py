@@ -1,4 +1,7 @@
-"""Videos as streams of RGB frames: files that PyAV (FFmpeg) decodes, and folders of frames."""
+"""Videos as streams of RGB frames.
+
+They are files that PyAV (FFmpeg) decodes, or folders of frames.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +56,13 @@ class VideoFile:
 
     @property
     def fingerprint(self) -> str:
-        """Changes where it is another video."""
+        """Return what changes where it is another video."""
         return f"{self.path.resolve().as_posix()} ({self.path.stat().st_size} bytes)"
 
     def frames(self) -> Iterator[np.ndarray]:
-        """(H, W, 3) uint8 RGB each, in the order they are shown, decoded as they are asked for.
+        """Decode the frames, (H, W, 3) uint8 RGB, as they are asked for.
+
+        They come in the order they are shown.
 
         A rotation written beside the frames is not applied, as for photos: masks refer to the stored pixels.
 
@@ -96,7 +101,9 @@ class VideoFile:
 
 @dataclass(frozen=True)
 class FrameFolder:
-    """A folder of images of one size, shown in the order of their names (numbers by value: 9 before 10).
+    """A folder of images of one size, as a video.
+
+    They are shown in the order of their names (numbers by value: 9 before 10).
 
     Attributes:
         path: the folder.
@@ -112,16 +119,20 @@ class FrameFolder:
 
     @property
     def num_announced_frames(self) -> int:
+        """Return the number of frames."""
         return len(self.frame_paths)
 
     @property
     def fingerprint(self) -> str:
-        """Changes where it is another video."""
+        """Return what changes where it is another video."""
         num_bytes = sum(path.stat().st_size for path in self.frame_paths)
         return f"{self.path.resolve().as_posix()} ({len(self.frame_paths)} frames, {num_bytes} bytes)"
 
     def frames(self) -> Iterator[np.ndarray]:
-        """(H, W, 3) uint8 RGB each; raises like ``read_image`` at a file that cannot be read."""
+        """Read the frames, (H, W, 3) uint8 RGB each.
+
+        Raises like ``read_image`` at a file that cannot be read.
+        """
         return (read_image(path, upright=self.upright) for path in self.frame_paths)
 
 
@@ -129,7 +140,7 @@ Video = VideoFile | FrameFolder
 
 
 def open_video(path: Path | str, *, upright: bool = True) -> Video:
-    """A video file or a folder of frames; nothing is decoded yet.
+    """Open a video file or a folder of frames; decode nothing yet.
 
     Args:
         path: of the file or the folder.
@@ -183,7 +194,7 @@ def _reason(error: av.error.FFmpegError) -> str:
 
 
 def _natural_order(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts runs of digits by their value."""
+    """Return a sort key that orders runs of digits by their value."""
     parts = re.split(r"(\d+)", path.as_posix())
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 

@@ -1,4 +1,7 @@
-"""Read PASCAL VOC annotations: one XML file per image, lists of images in ``ImageSets/Main``."""
+"""Read PASCAL VOC annotations.
+
+There is one XML file per image, and lists of images in ``ImageSets/Main``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from no_time_to_train.structures import Category
 
 
 class VocAnnotationsError(InputError):
-    """Annotation files are missing, damaged or have unknown categories; ``faults`` has them all."""
+    """Annotation files are missing, damaged or have unknown categories.
+
+    ``faults`` has them all.
+    """
 
     def __init__(self, devkit: Path, faults: Sequence[str]) -> None:
         super().__init__(f"{devkit}: {len(faults)} problems in the annotations: {first_few(faults)}")
@@ -25,7 +31,10 @@ class VocAnnotationsError(InputError):
 
 @dataclass(frozen=True)
 class VocObject:
-    """One ``<object>``: corners as the file has them, counted from 1, the last pixel included."""
+    """One ``<object>``.
+
+    Corners are as the file has them, counted from 1, the last pixel included.
+    """
 
     name: str
     corners: tuple[int, int, int, int]
@@ -39,7 +48,9 @@ def read_voc(
     category_names: Sequence[str] | None = None,
     box_convention: str = "half_open",
 ) -> CocoDataset:
-    """Read image sets of PASCAL VOC, or of anything in its layout, as one data set.
+    """Read image sets of PASCAL VOC as one data set.
+
+    Anything in its layout will do.
 
     Images, annotations and categories are numbered from 1: images in the order of the lists, categories by the
     alphabet. In each image the objects marked difficult come last; they become crowds, which no evaluator counts and
@@ -94,7 +105,7 @@ def read_voc(
 
 
 def read_image_list(path: Path) -> list[str]:
-    """The names in a list of images: what stands first in each line.
+    """Read the names in a list of images, first in each line.
 
     Raises:
         InputFileNotFoundError: no such file.
@@ -109,7 +120,9 @@ def read_image_list(path: Path) -> list[str]:
 
 
 def read_annotation(path: Path) -> tuple[tuple[int, int], list[VocObject]]:
-    """Read one XML file: (height, width) of the image, and its objects in the order of the file.
+    """Read one XML file.
+
+    Returns (height, width) of the image, and its objects in the order of the file.
 
     Raises:
         InputError: it is missing or damaged.
@@ -134,7 +147,7 @@ def _objects(root: ElementTree.Element) -> Iterator[VocObject]:
 
 
 def _number(element: ElementTree.Element, path: str) -> int:
-    """Some files of 2012 have coordinates such as 45.70000076293945."""
+    """Round a coordinate: some files of 2012 have ones such as 45.70000076293945."""
     text = element.findtext(path)
     if text is None:
         raise ValueError(f"no {path}")
@@ -167,7 +180,10 @@ def _annotation(
 
 
 def voc_palette() -> np.ndarray:
-    """Return the (256, 3) uint8 colors of VOC's masks: the bits of the index, spread over red, green and blue."""
+    """Return the (256, 3) uint8 colors of VOC's masks.
+
+    The bits of the index are spread over red, green and blue.
+    """
     indices = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):

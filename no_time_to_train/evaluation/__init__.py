@@ -1,0 +1,1 @@
+"""Metrics, as the packages that define them compute them."""

@@ -1,4 +1,6 @@
-"""Episodes of COCO-20i as Matcher (arXiv 2305.13310) draws and scores them, after HSNet (arXiv 2104.01538).
+"""Episodes of COCO-20i as Matcher (arXiv 2305.13310) draws and scores them.
+
+Matcher follows HSNet (arXiv 2104.01538).
 
 An episode is one class, a query image to segment and the support images that show the class. Its masks are binary.
 """
@@ -44,12 +46,14 @@ class Episode:
 
 
 def fold_classes(fold: int) -> tuple[int, ...]:
-    """The class indices of fold 0..3: every fourth one."""
+    """Return the class indices of fold 0..3: every fourth one."""
     return tuple(range(fold, NUM_CLASSES, NUM_FOLDS))
 
 
 def read_split(path: Path) -> dict[int, list[str]]:
-    """Images by class index from a split file, a pickled dict; a pickle that holds anything but plain data is refused.
+    """Read images by class index from a split file.
+
+    The file is a pickled dict. A pickle that holds anything but plain data is refused.
 
     Raises:
         InputFileNotFoundError: there is no such file.
@@ -78,7 +82,9 @@ def draw_episodes(
     shots: int,
     seed: int = SEED,
 ) -> list[Episode]:
-    """The episodes that the published code draws: class, query, then supports until there are enough.
+    """Draw the episodes that the published code draws.
+
+    Drawn are class, query, then supports until there are enough.
 
     The generator is NumPy's legacy one, and every draw is a choice of one *without* replacement, which permutes all
     candidates: the sequence depends on that.
@@ -109,7 +115,9 @@ def draw_episodes(
 
 
 def read_class_mask(path: Path, class_index: int) -> np.ndarray:
-    """(H, W) bool mask of one class from a PNG whose values are class index + 1, 0 for background.
+    """Read the (H, W) bool mask of one class from a PNG.
+
+    Its values are class index + 1, 0 for background.
 
     Raises:
         InputError: the file is no single-channel image, or does not show the class.
@@ -128,13 +136,16 @@ def read_class_mask(path: Path, class_index: int) -> np.ndarray:
 
 
 def squash_mask(mask: np.ndarray, side: int = EVALUATED_SIDE_PX) -> np.ndarray:
-    """(H, W) bool -> (side, side) bool by nearest neighbour, as torch's ``interpolate`` chooses it."""
+    """Squash an (H, W) bool mask to (side, side), by nearest neighbor.
+
+    Neighbors are chosen as torch's ``interpolate`` chooses them.
+    """
     values = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
     return torch.nn.functional.interpolate(values, size=(side, side), mode="nearest")[0, 0].numpy() > 0
 
 
 class EpisodeScores:
-    """Adds up intersections and unions of foreground and background, by class.
+    """Sums of intersections and unions of foreground and background, by class.
 
     Args:
         class_indices: the classes of the fold.
@@ -148,16 +159,25 @@ class EpisodeScores:
         self._counts[class_index].add(predicted, truth)
 
     def class_ious(self) -> dict[int, float | None]:
-        """Foreground IoU of every class in per cent; None for one that was never drawn."""
+        """Compute the foreground IoU of every class in per cent.
+
+        None for one that was never drawn.
+        """
         return {class_index: counts.ious()[1] for class_index, counts in self._counts.items()}
 
     def miou(self) -> float:
-        """Mean over all classes of the fold, in per cent; one that was never drawn counts as 0, as published."""
+        """Average the IoU over all classes of the fold, in per cent.
+
+        A class that was never drawn counts as 0, as published.
+        """
         ious = self.class_ious().values()
         return sum(iou or 0.0 for iou in ious) / len(ious)
 
     def fb_iou(self) -> float | None:
-        """Mean of the IoU of foreground and of background, each over all classes together, in per cent."""
+        """Average the IoU of foreground and of background, in per cent.
+
+        Each is over all classes together.
+        """
         pooled = IouCounts(2)
         for counts in self._counts.values():
             pooled.intersections += counts.intersections
@@ -166,7 +186,10 @@ class EpisodeScores:
 
 
 class _PlainDataUnpickler(pickle.Unpickler):
-    """Builds dicts, lists, text and numbers; whatever needs a class or a function is refused before it is looked up."""
+    """Unpickler of dicts, lists, text and numbers.
+
+    Whatever needs a class or a function is refused before it is looked up.
+    """
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         raise InputError(f"the pickle asks for {module_name}.{global_name} and could run code; not loaded.")

@@ -1,4 +1,7 @@
-"""What scores a benchmark run: one entrance to every evaluator, whose content is what ``metrics.json`` holds."""
+"""Every evaluator of a benchmark run, by one entrance.
+
+What it returns is what ``metrics.json`` holds.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ _PROTOCOLS = {
 
 
 def check_evaluator(name: str, settings: EvaluatorConfig) -> None:
-    """Raise EnvironmentProblemError where a package is missing: before a run, not after it."""
+    """Raise EnvironmentProblemError where a package is missing.
+
+    It is called before a run, not after it.
+    """
     needed = {"lvis": name == "lvis", "faster_coco_eval": settings.engine == "faster-coco-eval"}
     for package, is_needed in needed.items():
         if is_needed and importlib.util.find_spec(package) is None:
@@ -39,7 +45,9 @@ def evaluate_predictions(
     *,
     ground_truth_file: Path | None = None,
 ) -> dict[str, Any]:
-    """Score predictions; the content of ``metrics.json``, every number in per cent.
+    """Score predictions; return the content of ``metrics.json``.
+
+    Every number is in per cent.
 
     Args:
         name: ``coco``, ``voc``, ``lvis`` or ``semantic`` (a benchmark's ``default`` is resolved before).
@@ -93,6 +101,6 @@ def _add(metrics: dict[str, Any], own: dict[str, Any]) -> None:
 
 
 def _coco_style_ap50(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The number that arXiv 2507.02798 compares with others' 11-point AP50: COCOeval's on the same boxes."""
+    """Return the number that arXiv 2507.02798 compares with others' 11-point AP50: COCOeval's on the same boxes."""
     per_category = {name: {"voc_ap50_coco": values["box"]["nAP50"]} for name, values in metrics["per_category"].items()}
     return {"voc_ap50_coco": metrics["box"]["nAP50"], "per_category": per_category}

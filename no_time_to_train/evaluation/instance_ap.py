@@ -1,4 +1,6 @@
-"""Average precision of instance boxes and masks, as COCO defines it (``pycocotools`` is the reference).
+"""Average precision of instance boxes and masks, as COCO defines it.
+
+``pycocotools`` is the reference.
 
 The paper calls AP over the novel categories nAP (arXiv 2507.02798, section 4): the mean over IoU 0.50:0.05:0.95.
 """
@@ -31,7 +33,9 @@ _AREA_LABELS = ("all", "small", "medium", "large")
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """AP in per cent; None where there is nothing to measure (no ground truth of that kind).
+    """AP in per cent.
+
+    None where there is nothing to measure (no ground truth of that kind).
 
     Attributes:
         nAP: mean over IoU thresholds 0.50:0.05:0.95.
@@ -66,7 +70,10 @@ class InstanceMetrics:
     notes: tuple[str, ...] = field(default=())
 
     def to_json(self, seconds_per_image: float | None = None) -> dict[str, Any]:
-        """The layout of ``metrics.json``: per cent, ``null`` where a metric does not apply."""
+        """Return the layout of ``metrics.json``.
+
+        Numbers are per cent, ``null`` where a metric does not apply.
+        """
         nothing = asdict(AveragePrecision())
 
         def kinds(values: dict[str, AveragePrecision]) -> dict[str, Any]:
@@ -90,7 +97,9 @@ def evaluate_instances(
     category_ids: Iterable[int] | None = None,
     engine: Engine = "pycocotools",
 ) -> InstanceMetrics:
-    """Compute AP of COCO results: at most 100 detections per image, 101 recall points.
+    """Compute AP of COCO results.
+
+    At most 100 detections per image count, at 101 recall points.
 
     Args:
         gt: data set or its COCO file (read by ``read_coco``, which repairs what would mislead COCOeval: annotation
@@ -127,7 +136,9 @@ def collect_metrics(
     iou_types: Sequence[IouType],
     precision_of: Callable[[IouType], tuple[np.ndarray, Sequence[int]]],
 ) -> InstanceMetrics:
-    """Check results and average the precision that an evaluator of COCO's form finds for them.
+    """Check results and average the precision that an evaluator finds.
+
+    The evaluator has COCO's form.
 
     Args:
         dataset: the ground truth.
@@ -215,7 +226,10 @@ def _reason_to_skip(iou_type: IouType, dataset: CocoDataset, results: list[dict[
 
 
 def _ground_truth(dataset: CocoDataset) -> dict[str, Any]:
-    """As COCOeval wants it. Boxes are not clipped: published numbers are computed on those."""
+    """Return the ground truth as COCOeval wants it.
+
+    Boxes are not clipped: published numbers are computed on those.
+    """
     content = dataset.to_dict()
     for entry, annotation in zip(content["annotations"], dataset.annotations, strict=True):
         entry["bbox"] = list(annotation.coco_ap_box_xywh)
@@ -225,7 +239,10 @@ def _ground_truth(dataset: CocoDataset) -> dict[str, Any]:
 def _precision(
     dataset: CocoDataset, results: list[dict[str, Any]], iou_type: IouType, engine: Engine
 ) -> tuple[np.ndarray, list[int]]:
-    """COCOeval's precision (IoU thresholds, 101 recalls, categories, areas) for 100 detections, and category ids."""
+    """Return COCOeval's precision (IoU thresholds, 101 recalls, categories, areas) and category ids.
+
+    It is for 100 detections.
+    """
     coco_class, evaluator_class = _engine_classes(engine)
     truth = _ground_truth(dataset)
     detections = _as_annotations(results, iou_type)
@@ -272,8 +289,11 @@ def _coco_object(coco_class: Any, dataset: dict[str, Any]) -> Any:
 
 
 def _as_annotations(results: list[dict[str, Any]], iou_type: IouType) -> list[dict[str, Any]]:
-    """What ``loadRes`` makes of results. Sizes of masks come from the mask: with a box beside it, loadRes would take
-    the box's area and misplace objects among small, medium and large."""
+    """Return what ``loadRes`` makes of results.
+
+    Sizes of masks come from the mask: with a box beside it, loadRes would take the box's area and misplace objects
+    among small, medium and large.
+    """
     from pycocotools import mask as coco_mask
 
     annotations = []
@@ -291,8 +311,10 @@ def _as_annotations(results: list[dict[str, Any]], iou_type: IouType) -> list[di
 
 
 def average_precision(precision: np.ndarray) -> AveragePrecision:
-    """Means over the entries of (IoU thresholds, recalls, categories, areas) that exist: -1 marks a category without
-    ground truth."""
+    """Average the entries that exist.
+
+    Entries are (IoU thresholds, recalls, categories, areas); -1 marks a category without ground truth.
+    """
 
     def mean(values: np.ndarray) -> float | None:
         existing = values[values > -1]

@@ -31,6 +31,9 @@ class IouCounts:
         self.unions -= common
 
     def ious(self) -> list[float | None]:
-        """IoU of every label in per cent; None where neither side has a pixel."""
+        """Compute the IoU of every label in per cent.
+
+        None where neither side has a pixel.
+        """
         pairs = zip(self.intersections.tolist(), self.unions.tolist(), strict=True)
         return [100 * common / union if union else None for common, union in pairs]

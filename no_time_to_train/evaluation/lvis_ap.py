@@ -1,4 +1,6 @@
-"""Average precision as LVIS defines it (Gupta et al., CVPR 2019), computed by the data set's own package, lvis-api.
+"""Average precision as LVIS defines it (Gupta et al., CVPR 2019).
+
+It is computed by the data set's own package, lvis-api.
 
 LVIS is federated: in each image only some categories were looked for. A detection counts only where its category was
 found or found absent, and is never wrong where not every object of the category was annotated. The detections are the
@@ -30,7 +32,7 @@ _REQUIRED = {"images": ("neg_category_ids", "not_exhaustive_category_ids"), "cat
 def evaluate_lvis(
     ground_truth: CocoDataset, results: list[dict[str, Any]], ground_truth_file: Path | None
 ) -> dict[str, Any]:
-    """Federated AP of COCO results, in per cent.
+    """Compute the federated AP of COCO results, in per cent.
 
     Args:
         ground_truth: which images and categories are scored; read from ``ground_truth_file``.
@@ -68,7 +70,10 @@ def evaluate_lvis(
 
 
 def _group_precisions(precision: np.ndarray, groups: Sequence[Sequence[int]], key: str) -> dict[str, float | None]:
-    """AP over all categories, and over the rare, common and frequent ones at their positions in ``groups``."""
+    """Return the AP over all, and over the rare, common and frequent categories.
+
+    They are at their positions in ``groups``.
+    """
     values = {key: average_precision(precision).nAP}
     for name, positions in zip(_GROUPS, groups, strict=True):
         values[key + name] = average_precision(precision[:, :, positions]).nAP
@@ -76,7 +81,7 @@ def _group_precisions(precision: np.ndarray, groups: Sequence[Sequence[int]], ke
 
 
 def _lvis_results(lvis: Any, truth: Any, results: Sequence[Mapping[str, Any]], iou_type: IouType) -> Any:
-    """The results of one kind: beside a box, lvis-api would take the box's area for the mask's."""
+    """Return the results of one kind: beside a box, lvis-api would take the box's area for the mask's."""
     key = "bbox" if iou_type == "bbox" else "segmentation"
     entries = [{name: result[name] for name in ("image_id", "category_id", "score", key)} for result in results]
     if not entries:  # lvis-api looks at the first one; what is of no category is not scored

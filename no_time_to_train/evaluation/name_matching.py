@@ -1,4 +1,7 @@
-"""Predictions made under one set of ids, evaluated under another: images by file name, categories by name."""
+"""Match predictions under other ids with a ground truth.
+
+Images match by file name, categories by name.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ _NUM_SHOWN = 5
 
 
 def match_images(predicted: Sequence[CocoImage], truth: Sequence[CocoImage]) -> dict[int | str, int | str]:
-    """Ids of the ground truth by ids of the predictions, for the images that are in both.
+    """Map image ids of the predictions to those of the ground truth.
+
+    Only images that are in both are mapped.
 
     File names are compared whole; where none of the predictions' is in the ground truth, by their last part (the one
     side may name a folder that the other leaves out), as far as that is unique.
@@ -38,7 +43,7 @@ def match_images(predicted: Sequence[CocoImage], truth: Sequence[CocoImage]) -> 
 
 
 def match_categories(predicted: Sequence[Category], truth: Sequence[Category], *, by_name: bool) -> dict[int, int]:
-    """Category ids of the ground truth by those of the predictions.
+    """Map category ids of the predictions to those of the ground truth.
 
     Args:
         predicted: what the predictions' ids mean.
@@ -71,7 +76,9 @@ def translate(
     image_ids: Mapping[int | str, int | str],
     category_ids: Mapping[int, int],
 ) -> CocoResults:
-    """COCO results under the ground truth's ids; those of images it does not have are left out.
+    """Put COCO results under the ground truth's ids.
+
+    Those of images that it does not have are left out.
 
     Raises:
         InputError: a prediction is of a category without a match.

@@ -1,4 +1,6 @@
-"""How well candidate masks cover the objects of an image, whatever the objects are (class-agnostic).
+"""How well candidate masks cover the objects of an image.
+
+Whatever the objects are: it is class-agnostic.
 
 Average recall is COCO's (``pycocotools`` with ``useCats=0`` is the reference); the candidates are ranked by predicted
 IoU. The other figures say why it is what it is: whether any mask fits, and into how many masks objects fall apart.
@@ -21,7 +23,7 @@ RECALL_COUNTS = (10, 100, 1000)
 
 @dataclass(frozen=True, eq=False)
 class ImageCoverage:
-    """The objects (G) of one image and what its candidate masks make of them.
+    """The objects (G) of one image and how candidate masks cover them.
 
     Attributes:
         match_ranks: (T, G) rank, from 0, of the mask that is matched to each object at each of ``IOU_THRESHOLDS``;
@@ -85,7 +87,9 @@ def _match_ranks(ious: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ProposalMetrics:
-    """A source of proposals over all images. Recalls and IoU in per cent, None where there is no object.
+    """Metrics of a source of proposals over all images.
+
+    Recalls and IoU are in per cent, None where there is no object.
 
     Attributes:
         average_recall: COCO's, by number of proposals per image: objects matched one to one, mean over IoU
@@ -106,7 +110,7 @@ class ProposalMetrics:
 
 
 def summarize_coverage(images: Sequence[ImageCoverage]) -> ProposalMetrics:
-    """All images together, every object counting the same.
+    """Summarize all images, every object counting the same.
 
     Args:
         images: at least one.
@@ -125,7 +129,10 @@ def summarize_coverage(images: Sequence[ImageCoverage]) -> ProposalMetrics:
 
 
 def average_recalls(images: Sequence[ImageCoverage], counts: Sequence[int]) -> list[float | None]:
-    """Average recall in per cent with the best this many masks of every image; None where there is no object."""
+    """Average the recall in per cent, by number of best masks.
+
+    The best this many masks of every image count. None where there is no object.
+    """
     ranks = np.concatenate([image.match_ranks for image in images], axis=1)
     return [_per_cent(ranks < count) for count in counts]
 

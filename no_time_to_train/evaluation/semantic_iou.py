@@ -28,7 +28,9 @@ _NUM_PUBLISHED_LABELS = 20
 def evaluate_semantic(
     ground_truth: CocoDataset, results: Sequence[Mapping[str, Any]], *, min_score: float
 ) -> dict[str, Any]:
-    """Semantic IoU of COCO results, in per cent; intersections and unions are summed over all images.
+    """Compute the semantic IoU of COCO results, in per cent.
+
+    Intersections and unions are summed over all images.
 
     The maps hold a category's index + 1, and 0 for background. Predictions of at least ``min_score`` are painted in
     ascending order of score, so that the best one is seen where several overlap; objects of the ground truth in the
@@ -65,7 +67,9 @@ def evaluate_semantic(
 def evaluate_published_semantic(
     ground_truth: CocoDataset, results: Sequence[Mapping[str, Any]], *, min_score: float
 ) -> dict[str, Any]:
-    """``miou_as_published``: the number of the paper's script, its faults included, in per cent.
+    """Compute ``miou_as_published``, in per cent.
+
+    It is the number of the paper's script, its faults included.
 
     Predictions are painted in descending order of score (the worst one is seen where several overlap); a label is the
     category's position among COCO's 80, of which the first is also the background's; only the labels 0..19 are scored,
@@ -84,7 +88,10 @@ def evaluate_published_semantic(
 
 
 def paint(size_hw: tuple[int, int], labeled_rles: Iterable[tuple[int, Rle]]) -> np.ndarray:
-    """(H, W) int32 map of labels, 0 where no mask is; later masks cover earlier ones and are decoded one at a time."""
+    """Paint masks into an (H, W) int32 map of labels.
+
+    It is 0 where no mask is. Later masks cover earlier ones and are decoded one at a time.
+    """
     labels = np.zeros(size_hw, np.int32)
     for label, rle in labeled_rles:
         labels[decode_rle(rle)] = label
@@ -94,7 +101,7 @@ def paint(size_hw: tuple[int, int], labeled_rles: Iterable[tuple[int, Rle]]) -> 
 def _images(
     ground_truth: CocoDataset, results: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[CocoImage, list[CocoAnnotation], list[Mapping[str, Any]]]]:
-    """Every image with its objects and its predictions."""
+    """Return every image with its objects and its predictions."""
     if not all(annotation.segmentation for annotation in ground_truth.annotations):
         raise InputError(f"evaluator semantic needs masks, but objects of {ground_truth.name} have only a box.")
     if not all(result.get("segmentation") for result in results):

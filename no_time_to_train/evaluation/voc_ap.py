@@ -1,5 +1,7 @@
-"""Average precision of boxes as PASCAL VOC defines it: in 2007 over 11 recall points (Everingham et al., IJCV 2010,
-4.2), from 2010 on as the area under the curve (Everingham et al., IJCV 2015, 4.1).
+"""Average precision of boxes as PASCAL VOC defines it.
+
+In 2007 it is over 11 recall points (Everingham et al., IJCV 2010, 4.2), from 2010 on the area under the curve
+(Everingham et al., IJCV 2015, 4.1).
 
 The details are those of the few-shot detection line of work (TFA, arXiv 2003.06957): inclusive boxes counted from 1 and
 rounded to 0.1 pixel, scores rounded to 3 decimals, IoU above (not at) the threshold, AP also over .50:.05:.95.
@@ -28,7 +30,9 @@ _BOX_DECIMALS = 1
 
 @dataclass(frozen=True, eq=False)
 class RankedDetections:
-    """The detections of one category over all images, best score first, and what each lies on.
+    """The detections of one category over all images, best score first.
+
+    Beside each stands what it lies on.
 
     Attributes:
         best_ious: (D,) IoU with the object of its image that it overlaps most; 0 where there is none.
@@ -42,7 +46,7 @@ class RankedDetections:
 
 
 def evaluate_voc(ground_truth: CocoDataset, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """VOC AP of COCO results, in per cent.
+    """Compute the VOC AP of COCO results, in per cent.
 
     Args:
         ground_truth: boxes are the whole ones, in half-open pixels, not clipped; crowds are VOC's difficult objects.
@@ -82,7 +86,10 @@ def evaluate_voc(ground_truth: CocoDataset, results: Sequence[Mapping[str, Any]]
 
 
 def rank_detections(objects: Sequence[CocoAnnotation], detections: Sequence[Mapping[str, Any]]) -> RankedDetections:
-    """Sort the detections of one category by rounded score (equal ones stay in order) and find what each lies on."""
+    """Sort the detections of one category and find what each lies on.
+
+    They are sorted by rounded score; equal ones stay in order.
+    """
     scores = np.array([round(detection["score"], _SCORE_DECIMALS) for detection in detections])
     order = np.argsort(-scores, kind="stable")
     truth_boxes = _to_voc_boxes([annotation.voc_ap_box_xywh for annotation in objects])
@@ -100,7 +107,9 @@ def rank_detections(objects: Sequence[CocoAnnotation], detections: Sequence[Mapp
 
 
 def eleven_point_average(recalls: np.ndarray, precisions: np.ndarray) -> float:
-    """Mean over the recalls 0, 0.1 .. 1 of the best precision reached at that recall or above it (0 where none is).
+    """Average the best precision over the recalls 0, 0.1 .. 1.
+
+    It is the best reached at that recall or above it (0 where none is).
 
     Args:
         recalls: (D,) ascending, after each detection.
@@ -111,7 +120,9 @@ def eleven_point_average(recalls: np.ndarray, precisions: np.ndarray) -> float:
 
 
 def area_under_curve(recalls: np.ndarray, precisions: np.ndarray) -> float:
-    """Area under the best precision reached at each recall or above it.
+    """Compute the area under the precision curve.
+
+    The curve is the best precision reached at each recall or above it.
 
     Args:
         recalls: (D,) ascending, after each detection.
@@ -133,7 +144,9 @@ def average_precision(
     iou_threshold: float,
     average: Callable[[np.ndarray, np.ndarray], float] = eleven_point_average,
 ) -> float | None:
-    """AP in per cent by one of ``AVERAGES``; None where no object counts.
+    """Compute AP in per cent by one of ``AVERAGES``.
+
+    None where no object counts.
 
     Of several detections on one object the best scored is right and the others are wrong; those on a difficult object
     are neither.
@@ -155,7 +168,10 @@ def average_precision(
 
 
 def iou_with_inclusive_boxes(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(M,) IoU of a box (4,) with boxes (M, 4), all xyxy that include their last pixel: a side is last - first + 1."""
+    """Compute the (M,) IoU of a box (4,) with boxes (M, 4).
+
+    All are xyxy that include their last pixel: a side is last - first + 1.
+    """
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]) + 1
     intersections = sides.clip(min=0).prod(axis=1)
     areas = (others[:, 2:] - others[:, :2] + 1).prod(axis=1)

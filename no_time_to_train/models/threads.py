@@ -99,7 +99,7 @@ def cgroup_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> float | N
 
 
 def _folders(cgroups: Path, own: Path) -> list[Path]:
-    """Every control group this process is in, its parents and theirs: each may set a limit."""
+    """Return every control group this process is in, its parents and theirs: each may set a limit."""
     folders = [cgroups, cgroups / "cpu", cgroups / "cpu,cpuacct"]
     try:
         lines = own.read_text().splitlines()

@@ -141,7 +141,7 @@ def _top_of_run(mask: np.ndarray, x: int, y: int) -> int:
 
 
 def _trace_rings(mask: np.ndarray) -> list[_Ring]:
-    """Every ring of a mask whose border is False, those that begin higher first."""
+    """Return every ring of a mask whose border is False, those that begin higher first."""
     x, y, side_x, side_y, is_convex = _corners(mask)
     along_row = _partners(np.lexsort((side_x, x, y)))
     along_column = _partners(np.lexsort((side_y, y, x)))

@@ -1,4 +1,6 @@
-"""SAM's automatic mask generator: every mask of a grid of points, in the image and in crops of it, that is sure enough.
+"""SAM's automatic mask generator.
+
+It keeps every mask of a grid of points, in the image and in crops of it, that is sure enough.
 
 The masks are those of ``sam2.automatic_mask_generator.SAM2AutomaticMaskGenerator``. What makes it faster: the decoder
 shares its image side between the points and upscales nothing below the predicted IoU; stability scores, boxes and
@@ -63,7 +65,10 @@ class GeneratedMasks:
 
     @property
     def masks(self) -> np.ndarray:
-        """(K, H, W) bool. Decoded on every call: keep the slice small on large photos. At least one mask."""
+        """Decode (K, H, W) bool masks on every call; at least one.
+
+        Keep the slice small on large images.
+        """
         return np.stack([decode_rle(rle) for rle in self.rles])
 
 
@@ -79,7 +84,9 @@ def _concatenate(parts: Sequence[GeneratedMasks]) -> GeneratedMasks:
 
 @dataclass
 class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
-    """SAM's automatic mask generator, by itself (``generate``) or as a source of proposals (``propose``).
+    """SAM's automatic mask generator, alone or as a source of proposals.
+
+    ``generate`` is for it alone, ``propose`` for a source.
 
     All three multimask outputs of every point are candidates; empty masks are left out. The names are SAM's own.
 
@@ -112,12 +119,14 @@ class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The embedding; for crops the pixels too."""
+        """Return what it looks at: the embedding; for crops pixels too."""
         return frozenset({"embedding", "pixels"} if self.crop_n_layers else {"embedding"})
 
     @torch.inference_mode()
     def generate(self, pixels: np.ndarray, mask_model: MaskModel) -> GeneratedMasks:
-        """All masks of (H, W, 3) uint8 RGB, as ``SAM2AutomaticMaskGenerator.generate`` finds them.
+        """Generate all masks of (H, W, 3) uint8 RGB.
+
+        They are those that ``SAM2AutomaticMaskGenerator.generate`` finds.
 
         Example:
             >>> masks = AutomaticMasks(points_per_side=16).generate(read_image("photo.jpg"), load_sam2("sam2.1_large"))
@@ -130,7 +139,7 @@ class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
 
     @torch.inference_mode()
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
-        """The masks as candidates for labelling.
+        """Propose the masks as candidates for labeling.
 
         The whole image is not encoded again: ``image`` has it in the labelling method's own (bicubic) resampling, so
         that the masks found there can differ by a few pixels from those of ``generate``. Crops are encoded as there.
@@ -173,7 +182,7 @@ class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
     def _masks_of_crop(
         self, crop: Crop, embedding: ImageEmbedding, image_size_hw: tuple[int, int], mask_model: MaskModel
     ) -> GeneratedMasks:
-        """The masks of one crop that are sure enough, best predicted IoU first."""
+        """Return the masks of one crop that are sure enough, best predicted IoU first."""
         points_xy = crop_points_xy(crop.size_hw, self._points_per_side_of(crop.layer))
         masks = _concatenate(
             [
@@ -191,7 +200,10 @@ class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
         image_size_hw: tuple[int, int],
         mask_model: MaskModel,
     ) -> GeneratedMasks:
-        """The masks of some points (P, 2) of a crop that pass all thresholds and are not cut off by its edges."""
+        """Return the masks of some points (P, 2) of a crop.
+
+        They pass all thresholds and are not cut off by its edges.
+        """
         found = mask_model.predict_above(
             embedding,
             PromptBatch.of_clicks(to_square_xy(points_xy, crop.size_hw, mask_model.image_size)),

@@ -1,4 +1,6 @@
-"""Candidate masks from the boxes of an object detector: a file of them, or the detector itself.
+"""Candidate masks from the boxes of an object detector.
+
+The boxes come from a file, or from the detector itself.
 
 With ``merging=graph_diffusion`` this is the recipe of FSOD-VFM (arXiv 2602.03137): one mask per class-agnostic box.
 """
@@ -29,7 +31,10 @@ class BoxOrigin(Protocol):
     """Where the boxes of an image come from."""
 
     def find(self, image: EncodedImage, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
-        """(N, 4) xyxy pixels of the image and (N,) scores, in any order."""
+        """Return (N, 4) xyxy pixels of the image and (N,) scores.
+
+        They may be in any order.
+        """
         ...
 
 
@@ -40,6 +45,7 @@ class BoxesFromFile:
     file: BoxFile
 
     def find(self, image: EncodedImage, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+        """Look the boxes of the image up in the file."""
         if image.target is None:
             raise InputError(
                 f"proposals.boxes.boxes_file={self.file.path}: boxes are looked up by the image's name or id, which is "
@@ -60,6 +66,7 @@ class BoxesFromDetector:
         self._detector: Detector | None = None
 
     def find(self, image: EncodedImage, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+        """Run the detector on the image."""
         if image.pixels is None:
             raise ValueError("a detector needs the pixels of the image")
         if self._detector is None:
@@ -87,7 +94,7 @@ class BoxProposals(ProposalSource):
 
     @classmethod
     def from_config(cls, settings: BoxesConfig) -> BoxProposals:
-        """Reads the file of boxes; raises as ``read_box_file`` does."""
+        """Read the file of boxes; raises as ``read_box_file`` does."""
         if settings.boxes_file is not None:
             origin: BoxOrigin = BoxesFromFile(read_box_file(Path(settings.boxes_file).expanduser()))
         elif settings.detector is not None:
@@ -104,15 +111,16 @@ class BoxProposals(ProposalSource):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The embedding; for a detector the pixels too."""
+        """Return what it looks at: the embedding; for detectors pixels too."""
         return frozenset({"embedding"} if isinstance(self.origin, BoxesFromFile) else {"embedding", "pixels"})
 
     def check(self, targets: Sequence[TargetImage]) -> None:
-        """Raise InputError where the boxes come from a file that has none of these images."""
+        """Raise InputError where the file has none of these images."""
         if isinstance(self.origin, BoxesFromFile):
             self.origin.file.check_targets(targets)
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
+        """Prompt the mask model with the boxes."""
         boxes_xyxy, scores = self.origin.find(image, mask_model.device)
         chosen = self._best(clip_boxes(boxes_xyxy, image.image_size_hw), scores)
         square = scale_boxes(chosen, image.image_size_hw, (mask_model.image_size, mask_model.image_size))
@@ -123,7 +131,7 @@ class BoxProposals(ProposalSource):
         return MaskProposals(logits[kept], predicted_ious[kept])
 
     def _best(self, boxes_xyxy: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """The best boxes that have an area, best first; of equal boxes (several labels of one) the best."""
+        """Return the best boxes that have an area, best first; of equal boxes (several labels of one) the best."""
         has_area = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)
         candidates = np.flatnonzero(has_area & (scores >= self.min_box_score))
         ranked = boxes_xyxy[candidates[np.argsort(-scores[candidates], kind="stable")]]

@@ -1,4 +1,6 @@
-"""Candidate masks and their features on disk, so that a sweep over references or merging runs both networks once.
+"""Candidate masks and their features on disk.
+
+With them a sweep over references or merging runs both networks once.
 
 One safetensors file per image: every run with the same models and the same ``proposals`` settings finds it again.
 """
@@ -25,7 +27,9 @@ from no_time_to_train.structures import TargetImage
 
 
 class ProposalCache:
-    """The candidate masks of images, by image; any number of processes may use one folder at the same time.
+    """The candidate masks of images, by image.
+
+    Any number of processes may use one folder at the same time.
 
     Args:
         folder: holds one folder per fingerprint; may be deleted at any time.
@@ -38,11 +42,13 @@ class ProposalCache:
         self._device = torch.device(device)
 
     def path(self, image_key: str) -> Path:
-        """The file of an image."""
+        """Return the file of an image."""
         return self._entries.path(image_key)
 
     def load(self, image_key: str) -> PooledProposals | None:
-        """What was stored for an image; None if nothing was, or if it cannot be used (this is logged).
+        """Load what was stored for an image; None if nothing was.
+
+        None, too, if it cannot be used (this is logged).
 
         Labelling it gives exactly the detections that labelling the original gives.
         """
@@ -50,12 +56,14 @@ class ProposalCache:
         return None if entry is None else _from_entry(entry, self._device)
 
     def store(self, image_key: str, pooled: PooledProposals) -> None:
-        """Keep the candidate masks of an image, in place of what was there."""
+        """Store the candidate masks of an image in place of earlier ones."""
         self._entries.store(image_key, _to_entry(pooled))
 
 
 def image_key(target: TargetImage) -> str:
-    """The key of an image: its id (sources that read boxes from a file go by it) and the contents of its file.
+    """Return the key of an image: its id and its file's contents.
+
+    Sources that read boxes from a file go by the id.
 
     Where turning it upright makes a difference, the key says so.
     """
@@ -64,7 +72,7 @@ def image_key(target: TargetImage) -> str:
 
 
 def proposal_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]]) -> str:
-    """16 hex digits that change with whatever can change candidate masks or their features.
+    """Hash whatever can change candidate masks or features, as 16 hex digits.
 
     These are the settings of both models and of the proposals, the number format, the weights and this program's
     version; not the references, matching, merging and output, and neither the device, the decoder nor batch sizes,
@@ -87,7 +95,10 @@ def proposal_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]
 
 
 def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """What can change the outputs of both models; arguments as for :func:`proposal_fingerprint`."""
+    """Return what can change the outputs of both models.
+
+    Arguments are as for :func:`proposal_fingerprint`.
+    """
 
     def identity(settings: EncoderConfig | MaskModelConfig) -> list[Any]:
         files = weights.get(settings.name)
@@ -101,7 +112,7 @@ def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) ->
 
 
 def proposals_identity(config: Config) -> dict[str, Any]:
-    """Return the settings of the proposals that are in use; of files, their contents."""
+    """Return the settings of the proposals in use; of files, their contents."""
     return {key: value for key, value in result_settings(config).items() if key.startswith("proposals.")}
 
 

@@ -34,7 +34,7 @@ class Union(ProposalSource):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What any of the sources looks at."""
+        """Return what any of the sources looks at."""
         return frozenset().union(*(source.needs for source in self.sources))
 
     def check(self, targets: Sequence[TargetImage]) -> None:
@@ -43,6 +43,7 @@ class Union(ProposalSource):
             source.check(targets)
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
+        """Propose the masks of all sources."""
         parts = [source.propose(image, mask_model, prototypes) for source in self.sources]
         rles: tuple[Rle, ...] | None = None
         if any(part.rles is not None for part in parts):

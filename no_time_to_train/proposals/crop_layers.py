@@ -1,4 +1,7 @@
-"""Overlapping crops of an image in layers, and the points of each: the geometry of SAM's automatic generator."""
+"""Overlapping crops of an image in layers, and their points.
+
+This is the geometry of SAM's automatic generator.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +30,20 @@ class Crop:
 
     @property
     def size_hw(self) -> tuple[int, int]:
+        """Return (height, width) of the crop."""
         left, top, right, bottom = self.box_xyxy
         return bottom - top, right - left
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
-        """(H, W, ...) image -> (h, w, ...) view of this part."""
+        """Cut this part out of an (H, W, ...) image: a view."""
         left, top, right, bottom = self.box_xyxy
         return pixels[top:bottom, left:right]
 
 
 def image_crops(image_size_hw: tuple[int, int], num_layers: int, overlap_ratio: float) -> list[Crop]:
-    """The whole image, then the crops of layers 1..num_layers, column by column.
+    """Return the whole image, then the crops of layers 1..num_layers.
+
+    Crops come column by column.
 
     Args:
         image_size_hw: (height, width).
@@ -63,7 +69,10 @@ def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:
 
 
 def crop_points_xy(crop_size_hw: tuple[int, int], points_per_side: int) -> Tensor:
-    """(points_per_side**2, 2) float32 x, y in pixels of the crop: the centres of equal cells; x varies fastest."""
+    """Return (points_per_side**2, 2) float32 x, y in pixels of the crop.
+
+    They are the centers of equal cells; x varies fastest.
+    """
     height, width = crop_size_hw
     half_cell = 1 / (2 * points_per_side)
     axis = np.linspace(half_cell, 1 - half_cell, points_per_side)
@@ -72,7 +81,9 @@ def crop_points_xy(crop_size_hw: tuple[int, int], points_per_side: int) -> Tenso
 
 
 def is_cut_off(boxes_xyxy: np.ndarray, crop: Crop, image_size_hw: tuple[int, int]) -> np.ndarray:
-    """Which masks reach an edge of their crop that is no edge of the image.
+    """Return which masks reach a crop's edge inside the image.
+
+    Edges of the image itself do not count.
 
     Args:
         boxes_xyxy: (N, 4) half-open boxes in pixels of the image.

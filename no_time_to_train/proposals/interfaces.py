@@ -1,4 +1,4 @@
-"""What every source of candidate masks is given and gives back."""
+"""Inputs and outputs of every source of candidate masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from no_time_to_train.structures import MaskProposals, TargetImage
 
 @dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """One image as both networks see it: computed once, passed to every later stage.
+    """One image as both networks see it.
+
+    It is computed once and passed to every later stage.
 
     Attributes:
         image_size_hw: (height, width) of the original image.
@@ -41,16 +43,24 @@ class ProposalSource(Protocol):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What the source looks at; with ``references`` its masks serve one memory bank only."""
+        """Return what the source looks at.
+
+        With ``references`` its masks serve one memory bank only.
+        """
         return frozenset({"embedding"})
 
     def check(self, targets: Sequence[TargetImage]) -> None:
-        """Refuse images that the source has nothing for, before any work is done.
+        """Refuse images that the source has nothing for.
+
+        It is called before any work is done.
 
         Raises:
             InputError: it has nothing for any of them.
         """
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
-        """Candidate masks of one image; ``prototypes`` (P, D) lets a source look only where a category may be."""
+        """Propose candidate masks of one image.
+
+        ``prototypes`` (P, D) lets a source look only where a category may be.
+        """
         ...

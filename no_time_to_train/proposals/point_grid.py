@@ -1,4 +1,7 @@
-"""Candidate masks from a regular grid of single foreground points (the paper's source of proposals)."""
+"""Candidate masks from a regular grid of single foreground points.
+
+This is the paper's source of proposals.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def point_grid_xy(image_size: int, points_per_side: int) -> Tensor:
-    """(points_per_side**2, 2) float32 x, y in pixels of the mask model's square input; x varies slowest.
+    """Return (points_per_side**2, 2) float32 x, y in the model's pixels.
+
+    They are pixels of the mask model's square input; x varies slowest.
 
     ``linspace(0, image_size - 1, points_per_side) + 0.5`` on each axis, as published.
     """
@@ -27,7 +32,9 @@ def point_grid_xy(image_size: int, points_per_side: int) -> Tensor:
 
 @dataclass
 class PointGrid(PointGridConfig, ProposalSource):
-    """One foreground point per prompt; the best of three masks by predicted IoU, where that is high enough.
+    """A grid of prompts, one foreground point each.
+
+    The best of three masks by predicted IoU is kept, where that is high enough.
 
     The settings of :class:`PointGridConfig` are the arguments.
     """
@@ -39,10 +46,14 @@ class PointGrid(PointGridConfig, ProposalSource):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """The embedding; with a prefilter features and references too."""
+        """Return what it looks at: the embedding.
+
+        With a prefilter it looks at features and references too.
+        """
         return frozenset({"embedding", "features", "references"} if self.prefilter == "semantic" else {"embedding"})
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
+        """Prompt the mask model with the points."""
         points_xy = point_grid_xy(mask_model.image_size, self.points_per_side).to(mask_model.device)
         if self.prefilter == "semantic" and prototypes is not None and len(prototypes):
             kept = self.promising_points(points_xy, mask_model.image_size, image.features, prototypes)
@@ -54,7 +65,9 @@ class PointGrid(PointGridConfig, ProposalSource):
         return MaskProposals(best.logits, best.predicted_ious)
 
     def promising_points(self, points_xy: Tensor, image_size: int, features: Tensor, prototypes: Tensor) -> Tensor:
-        """Return which points resemble a prototype: those above the lowest similarity, or the k most similar.
+        """Return which points resemble a prototype.
+
+        They are those above the lowest similarity, or the k most similar.
 
         This trades recall for time.
 

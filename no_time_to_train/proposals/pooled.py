@@ -1,4 +1,7 @@
-"""Candidate masks with the mean feature under each: all that matching and merging need of an image."""
+"""Candidate masks with the mean feature under each.
+
+That is all that matching and merging need of an image.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from no_time_to_train.structures import MaskProposals
 
 @dataclass(frozen=True, eq=False)
 class PooledProposals:
-    """N candidate masks of one image. They do not depend on the references, so that they can be kept and used again.
+    """N candidate masks of one image.
+
+    They do not depend on the references, so that they can be kept and used again.
 
     Attributes:
         predicted_ious: (N,) the mask model's own estimate of each mask's quality.
@@ -47,7 +52,10 @@ class PooledProposals:
         return len(self.predicted_ious)
 
     def rles(self, indices: Tensor | None = None) -> list[Rle]:
-        """The masks of the image's size with these indices (None: all), run-length encoded."""
+        """Encode the masks with these indices (None: all).
+
+        They are of the image's size, run-length encoded.
+        """
         if isinstance(self.masks, Tensor):
             return encode_mask_logits(self.masks if indices is None else self.masks[indices], self.image_size_hw)
         return list(self.masks) if indices is None else [self.masks[i] for i in indices.tolist()]
@@ -56,7 +64,9 @@ class PooledProposals:
 def pool_proposals(
     proposals: MaskProposals, image: EncodedImage, consistency: str = "none", min_consistency: float = 0.4
 ) -> PooledProposals:
-    """The mean patch feature under every candidate mask, and the mask's box on the grid.
+    """Average the patch features under every candidate mask.
+
+    The result has each mask's box on the grid, too.
 
     Args:
         proposals: of this image.

@@ -1,4 +1,7 @@
-"""Candidate masks from what belongs together by meaning: clusters of patch features, whose boxes are prompts."""
+"""Candidate masks from what belongs together by meaning.
+
+The boxes of clusters of patch features are prompts.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ _MAX_BORDER_SHARE = 0.5
 
 @dataclass
 class SemanticClusters(SemanticClustersConfig, ProposalSource):
-    """Boxes around the connected parts of K-means clusters of the patch features; the best of three masks of each.
+    """Boxes around clusters of patch features, as prompts.
+
+    A box is around each connected part of a K-means cluster. The best of three masks of each is kept.
 
     The features are made unit length, reduced by PCA and clustered once for every number of clusters: few clusters find
     whole objects, many find parts and objects like their surroundings. Two zebras are one cluster and, where they do
@@ -47,11 +52,11 @@ class SemanticClusters(SemanticClustersConfig, ProposalSource):
 
     @property
     def needs(self) -> frozenset[Need]:
-        """Features and embedding."""
+        """Return what it looks at: features and embedding."""
         return frozenset({"features", "embedding"})
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
-        """Candidate masks of one image; ``prototypes`` are not looked at.
+        """Prompt the mask model with the boxes; ``prototypes`` are ignored.
 
         Raises:
             InputError: more clusters are wanted than there are patches.
@@ -65,7 +70,7 @@ class SemanticClusters(SemanticClustersConfig, ProposalSource):
         return MaskProposals(best.logits, best.predicted_ious)
 
     def boxes_xyxy(self, features: Tensor, image_size: int) -> Tensor:
-        """The boxes that become prompts.
+        """Return the boxes that become prompts.
 
         Args:
             features: (h, w, D) patch features of the whole image.
@@ -89,7 +94,9 @@ class SemanticClusters(SemanticClustersConfig, ProposalSource):
         return padded * image_size / padded.new_tensor([columns, rows, columns, rows])
 
     def label_maps(self, features: Tensor) -> list[Tensor]:
-        """One (h, w) int64 map of cluster numbers, on the CPU, for every number of clusters; ``features`` (h, w, D).
+        """Cluster ``features`` (h, w, D) once for every number of clusters.
+
+        Each result is an (h, w) int64 map of cluster numbers, on the CPU.
 
         Raises:
             InputError: see ``propose``.

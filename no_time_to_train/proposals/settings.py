@@ -1,4 +1,4 @@
-"""Settings of the sources of candidate masks, and the registry of these sources.
+"""Settings and registry of the sources of candidate masks.
 
 A further source is its module, its section here with a line in :class:`SourceConfigs`, and its page in the docs.
 """
@@ -139,7 +139,10 @@ def _source(kind: type[_T], component: str) -> _T:
 
 @dataclass
 class SourceConfigs:
-    """The registry of sources: a line for each, with its section and the class that is made from it."""
+    """The registry of sources, a line for each.
+
+    The line has its section and the class that is made from it.
+    """
 
     point_grid: PointGridConfig = _source(PointGridConfig, "point_grid:PointGrid")
     semantic_clusters: SemanticClustersConfig = _source(SemanticClustersConfig, "semantic_clusters:SemanticClusters")
@@ -172,7 +175,7 @@ class ProposalsConfig(SourceConfigs):
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The names of the sources in use."""
+        """Return the names of the sources in use."""
         return tuple(self.sources) if self.name == "union" else (self.name,)
 
     def check_settings(self, key: str) -> None:

@@ -1,0 +1,1 @@
+"""Examples of categories, from files to prototypes."""

@@ -30,7 +30,9 @@ def masks_from_boxes(
     min_box_coverage: float,
     image_name: str = "the image",
 ) -> list[np.ndarray]:
-    """Prompt the mask model with boxes: its single-mask output, thresholded at 0. The image is encoded once.
+    """Prompt the mask model with boxes for one mask each.
+
+    It is the single-mask output, thresholded at 0. The image is encoded once.
 
     Args:
         mask_model: frozen promptable mask model.

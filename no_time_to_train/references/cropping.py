@@ -18,7 +18,9 @@ def crop_reference(
     context_ratio: float,
     image_size: int,
 ) -> tuple[Tensor, Tensor]:
-    """Cut a square with some context around one instance and resize it to the encoder's input.
+    """Cut a square around one instance, resized to the encoder's input.
+
+    It shows some context.
 
     Bicubic without antialias for the image and bilinear for the mask, as the published code does (arXiv 2507.02798).
 
@@ -50,7 +52,9 @@ def crop_reference(
 def crop_corners_xyxy(
     box_xyxy: tuple[float, float, float, float], image_size_hw: tuple[int, ...], context_ratio: float
 ) -> tuple[int, int, int, int]:
-    """Whole-pixel corners of the crop: box corners truncated, the square centred on them, truncated, clipped.
+    """Return the whole-pixel corners of the crop.
+
+    Box corners are truncated, the square is centered on them, truncated and clipped.
 
     At the image's border the crop is therefore not square and is stretched later. It has at least one pixel.
     """

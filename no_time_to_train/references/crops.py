@@ -1,4 +1,7 @@
-"""The crops of all references, image by image, as the encoder sees them."""
+"""The crops of all references, as the encoder sees them.
+
+They come image by image.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,10 @@ class ReferenceCrop:
 def stream_reference_crops(
     references: ReferenceSet, image_size: int, mask_model: MaskModel | None, config: ReferencesConfig
 ) -> Iterator[ReferenceCrop]:
-    """One crop per reference. An image with several references is read once, one that cannot be read is skipped with a
-    warning; references that have only a box get a mask from the mask model.
+    """Yield one crop per reference.
+
+    An image with several references is read once, one that cannot be read is skipped with a warning. References
+    that have only a box get a mask from the mask model.
 
     Args:
         references: from ``load_references``.
@@ -74,7 +79,7 @@ def stream_reference_crops(
 
 
 def group_by_image(references: ReferenceSet) -> dict[Path, list[ReferenceInstance]]:
-    """The references of every image, in the order in which they are streamed."""
+    """Group references by image, in the order in which they are streamed."""
     grouped: dict[Path, list[ReferenceInstance]] = {}
     for reference in references.instances:
         grouped.setdefault(reference.image_path, []).append(reference)
@@ -82,7 +87,7 @@ def group_by_image(references: ReferenceSet) -> dict[Path, list[ReferenceInstanc
 
 
 def describe_reference(reference: ReferenceInstance) -> str:
-    """How a message names a reference."""
+    """Return how a message names a reference."""
     return f"annotation {reference.annotation_id} ('{reference.category.name}', {reference.image_path.name})"
 
 
@@ -98,7 +103,7 @@ def _require_masks(references: ReferenceSet) -> None:
 def _masks(
     of_image: Sequence[ReferenceInstance], image: np.ndarray, mask_model: MaskModel | None, config: ReferencesConfig
 ) -> Iterator[np.ndarray]:
-    """The masks of one image's references, in their order; decoded one at a time."""
+    """Return the masks of one image's references, in their order; decoded one at a time."""
     boxes = [reference.box_xyxy for reference in of_image if reference.mask is None]
     made: Iterator[np.ndarray] = iter(())
     if boxes and mask_model is not None:

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class EncodedReference:
-    """What the encoder makes of one reference.
+    """The encoder's output for one reference.
 
     Attributes:
         reference: whose it is; with the mask that was made where it had only a box.
@@ -53,7 +53,9 @@ def build_memory_bank(
     keep_instances: bool,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> MemoryBank:
-    """Encode every reference and average the features under its mask (equations 1 and 2).
+    """Encode every reference and average its features (equations 1 and 2).
+
+    The features are those under its mask.
 
     References are streamed image by image, so memory does not grow with their number (but for ``keep_instances``).
     A reference that covers no patch, and an image that cannot be read, are skipped with a warning.
@@ -89,7 +91,9 @@ def encode_references(
     batch_size: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[EncodedReference]:
-    """The references image by image, encoded; those of images that cannot be read are left out with a warning.
+    """Encode the references, image by image.
+
+    Those of images that cannot be read are left out with a warning.
 
     Arguments and errors as for :func:`build_memory_bank`.
     """
@@ -117,7 +121,9 @@ def combine_references(
     config: ReferencesConfig,
     keep_instances: bool,
 ) -> MemoryBank:
-    """The memory bank of encoded references, added up in the order they come; those without a patch are reported.
+    """Add encoded references up into a memory bank, in order.
+
+    Those without a patch are reported.
 
     Arguments and errors as for :func:`build_memory_bank`.
     """
@@ -155,7 +161,10 @@ def _batches(crops: Iterable[ReferenceCrop], batch_size: int) -> Iterator[list[R
 
 
 def to_patch_grid(mask: Tensor, feature_map: Tensor) -> Tensor:
-    """(S, S) soft mask -> (h, w) weights of the patches: nearest, the soft values kept."""
+    """Resize an (S, S) soft mask to (h, w) weights of patches.
+
+    Nearest, the soft values kept.
+    """
     size = feature_map.shape[:2]
     return torch.nn.functional.interpolate(mask[None, None], tuple(size), mode="nearest")[0, 0].to(feature_map.device)
 

@@ -1,4 +1,6 @@
-"""References as a folder per category: ``refs/boat/a.jpg`` with ``a_mask.png`` or ``a.png``, or ``a_mask_0.png`` ...
+"""References as a folder per category.
+
+For example ``refs/boat/a.jpg`` with ``a_mask.png`` or ``a.png``, or ``a_mask_0.png`` ...
 
 Other names of masks of one image: ``a_mask0.png``, ``a_mask-0.png``.
 """
@@ -37,7 +39,9 @@ class LabeledObject:
 
 
 def find_annotation_file(folder: Path) -> Path | None:
-    """The COCO file of a references folder: one with a usual name, or the only JSON file there is.
+    """Find the COCO file of a references folder.
+
+    It is one with a usual name, or the only JSON file there is.
 
     It is also looked for in a folder ``annotations``, beside which tools put a folder ``images``.
     """
@@ -56,7 +60,9 @@ def _annotation_files(folder: Path) -> list[Path]:
 
 
 def read_category_folders(folder: Path, *, upright: bool = True) -> tuple[list[str], list[LabeledObject]]:
-    """The labels (names of the sub-folders, sorted) and the objects of a folder-per-category tree.
+    """Read the labels and objects of a folder-per-category tree.
+
+    The labels are the names of the sub-folders, sorted.
 
     Raises:
         InputError: no such sub-folders, or images without a mask or with one of another size; all are listed.

@@ -1,4 +1,7 @@
-"""References of any kind as one :class:`~no_time_to_train.structures.ReferenceSet`."""
+"""Load references of any kind.
+
+All become one :class:`~no_time_to_train.structures.ReferenceSet`.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,10 @@ def as_references(
     *,
     upright: bool = True,
 ) -> ReferenceSet:
-    """Return references that were given as such, or by their path: see :func:`load_references`."""
+    """Return references given as such, or read them from their path.
+
+    See :func:`load_references`.
+    """
     if not isinstance(references, ReferenceSet):
         return load_references(references, images, categories=categories, upright=upright)
     return references if categories is None else _checked(references, "the references", categories)
@@ -94,7 +100,9 @@ def as_references(
 def references_from_coco(
     dataset: CocoDataset, images: Path, *, categories: Sequence[str] | None = None, upright: bool = True
 ) -> ReferenceSet:
-    """Every annotation of a data set as a reference, crowds left out.
+    """Turn every annotation of a data set into a reference.
+
+    Crowds are left out.
 
     Args:
         dataset: see :func:`~no_time_to_train.data.coco_reader.read_coco`.
@@ -146,13 +154,18 @@ def parse_inline_reference(text: str, *, upright: bool = True) -> LabeledObject:
 
 
 def inline_references(texts: Sequence[str], *, upright: bool = True) -> ReferenceSet:
-    """References given as ``image:category:x1,y1,x2,y2``; categories are numbered from 1 as they appear."""
+    """Read references given as ``image:category:x1,y1,x2,y2``.
+
+    Categories are numbered from 1 as they appear.
+    """
     objects = [parse_inline_reference(text, upright=upright) for text in texts]
     return _checked(_number(objects, [item.label for item in objects], upright), "the list of boxes", None)
 
 
 def join_references(first: ReferenceSet, second: ReferenceSet) -> ReferenceSet:
-    """Add references to others: categories of one name are one, all others are numbered on.
+    """Add references to others.
+
+    Categories of one name are one, all others are numbered on.
 
     Args:
         first: keeps its ids.
@@ -213,7 +226,7 @@ def _mask(annotation: CocoAnnotation, image: CocoImage, label: int | str) -> Rle
 
 
 def _check_sizes(name: str, coco_images: Sequence[CocoImage], root: Path, upright: bool) -> None:
-    """A wrong size in the file would silently stretch every mask."""
+    """Refuse wrong sizes in the file: one would silently stretch every mask."""
     mismatches = []
     for image in coco_images:
         actual_hw = image_size_hw(root / image.file_name, upright=upright)
@@ -224,7 +237,10 @@ def _check_sizes(name: str, coco_images: Sequence[CocoImage], root: Path, uprigh
 
 
 def _number(objects: Sequence[LabeledObject], labels: Sequence[str], upright: bool) -> ReferenceSet:
-    """Ids from 1: categories in the order of ``labels``, images and objects in their own order."""
+    """Return labels and objects numbered from 1.
+
+    Categories are in the order of ``labels``, images and objects in their own order.
+    """
     names = list(dict.fromkeys(category_name_of(label) for label in labels))
     categories = {name: Category(number, name) for number, name in enumerate(names, start=1)}
     image_ids = {path: n for n, path in enumerate(dict.fromkeys(item.image_path for item in objects), start=1)}

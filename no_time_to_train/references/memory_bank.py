@@ -1,4 +1,4 @@
-"""The memory bank: one prototype per category, and the file it is kept in.
+"""The memory bank: one prototype per category, kept in a file.
 
 Source: "No time to train!" (arXiv 2507.02798), equations 1 and 2. Only the prototypes are kept, not the patches of the
 references: kilobytes, whatever their number.
@@ -31,7 +31,7 @@ _METADATA_KEY = "no_time_to_train.references.memory_bank"
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
-    """What is remembered of the references.
+    """All that is remembered of the references.
 
     Attributes:
         categories: C categories; the position is the ``category_index``.
@@ -101,14 +101,17 @@ class MemoryBank:
 
     @property
     def fingerprint(self) -> str:
-        """12 hex digits of the contents: equal banks have equal ones on every machine."""
+        """Hash the contents as 12 hex digits, equal on every machine."""
         digest = hashlib.sha256(self._metadata_json().encode())
         for name, tensor in sorted(self._tensors().items()):
             digest.update(name.encode() + tensor.numpy().tobytes())
         return digest.hexdigest()[:12]
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file; an interrupted write leaves the old file as it was."""
+        """Write a safetensors file.
+
+        An interrupted write leaves the old file as it was.
+        """
         with replacing(Path(path), shared=True) as unfinished:
             unfinished.write_bytes(save(self._tensors(), metadata={_METADATA_KEY: self._metadata_json()}))
 
@@ -154,7 +157,9 @@ class MemoryBank:
             )
 
     def combined_with(self, other: MemoryBank) -> MemoryBank:
-        """Return the bank of the references of both, as if they had been read together.
+        """Return the bank of the references of both.
+
+        It is as if they had been read together.
 
         Exact, since a class prototype is the mean of its instances and their number is known. Categories of the other
         bank that are new come after this one's. Instances are kept where both banks hold them.
@@ -198,12 +203,17 @@ class MemoryBank:
         )
 
     def class_means(self) -> tuple[Tensor, Tensor]:
-        """(P, D) prototypes, not normalised, of the P categories that have references, and their (P,) indices."""
+        """Return (P, D) class prototypes and their (P,) category indices.
+
+        They are not normalized, and of the P categories that have references.
+        """
         category_indices = self.instance_counts.nonzero()[:, 0]
         return self.class_prototypes[category_indices], category_indices
 
     def class_centres(self, k: int, seed: int) -> tuple[Tensor, Tensor]:
-        """(P, D) k-means centres of every category's instances, at most k each, and their (P,) category indices.
+        """Return (P, D) k-means centers and their (P,) category indices.
+
+        They are those of every category's instances, at most k each.
 
         Raises:
             InputError: the instances were not kept.
@@ -217,7 +227,7 @@ class MemoryBank:
         return torch.cat(centres), torch.cat(center_indices)
 
     def instances(self) -> tuple[Tensor, Tensor]:
-        """(M, D) instance prototypes and their (M,) category indices.
+        """Return (M, D) instance prototypes and their (M,) category indices.
 
         Raises:
             InputError: they were not kept.
@@ -271,7 +281,9 @@ class MemoryBank:
 
 
 class MemoryBankBuilder:
-    """Adds up instance prototypes as they come, in float64: their order matters only below float32's rounding.
+    """Sums of instance prototypes, added as they come.
+
+    They are in float64: their order matters only below float32's rounding.
 
     Args:
         categories: C categories in index order.
@@ -288,15 +300,15 @@ class MemoryBankBuilder:
 
     @property
     def num_instances(self) -> int:
-        """Prototypes added so far."""
+        """Count the prototypes added so far."""
         return int(self._counts.sum())
 
     def count(self, category: Category) -> int:
-        """Prototypes added so far for this category."""
+        """Count the prototypes added so far for this category."""
         return int(self._counts[self._index_by_id[category.id]])
 
     def add(self, category: Category, prototype: Tensor) -> None:
-        """Add one instance prototype (D,), not normalised.
+        """Add one instance prototype (D,), not normalized.
 
         Raises:
             InputError: it holds infinite values or NaN, which would spoil the category silently.
@@ -316,7 +328,7 @@ class MemoryBankBuilder:
     def build(
         self, *, encoder_id: str, encoder_image_size: int, mask_model_id: str | None = None, config_hash: str = ""
     ) -> MemoryBank:
-        """The bank of what was added; see :class:`MemoryBank` for the arguments."""
+        """Build the bank of what was added; arguments of :class:`MemoryBank`."""
         instance_prototypes = instance_category_indices = None
         if self._instances is not None:
             no_instance = self._sums.new_zeros(0, self._sums.shape[1], dtype=torch.float32)

@@ -1,4 +1,7 @@
-"""How well the references of a category agree with one another, and how far they are from other categories."""
+"""How well the references of a category agree with one another.
+
+And how far they are from other categories.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from torch.nn.functional import normalize
 
 @dataclass(frozen=True, eq=False)
 class LeaveOneOut:
-    """Every reference scored as if it were a mask to be labelled, by prototypes that it is not part of.
+    """Every reference scored by prototypes that it is not part of.
+
+    It is scored as if it were a mask to be labeled.
 
     Attributes:
         own: (M,) ``max(0, cosine)`` with the mean of the category's other references; NaN where there is no other.
@@ -25,12 +30,17 @@ class LeaveOneOut:
 
     @property
     def margins(self) -> Tensor:
-        """(M,) how much nearer each reference is to its own category; below 0 it would get the wrong label."""
+        """Return (M,) how much nearer each is to its own category.
+
+        Below 0 it would get the wrong label.
+        """
         return self.own - self.best_other
 
 
 def leave_one_out(prototypes: Tensor, category_indices: Tensor, num_categories: int) -> LeaveOneOut:
-    """Score references by the class prototypes (equations 2-4 of arXiv 2507.02798) of the others.
+    """Score references by the class prototypes of the others.
+
+    These are equations 2-4 of arXiv 2507.02798.
 
     Args:
         prototypes: (M, D) instance prototypes, not normalised.
@@ -58,7 +68,9 @@ def leave_one_out(prototypes: Tensor, category_indices: Tensor, num_categories: 
 
 
 def suggest_min_score(scores: LeaveOneOut) -> float | None:
-    """The score that tells a reference's own category from others with the fewest mistakes.
+    """Suggest the score that makes the fewest mistakes.
+
+    It tells a reference's own category from others.
 
     A mistake is a reference whose own score is below it, or whose best score with another category is not. Of equally
     good places the widest gap between two scores is taken, and the middle of it: with no mistake at all that is

@@ -1,4 +1,4 @@
-"""Encode the best candidate masks a second time, at the scale at which references are seen.
+"""Encode the best candidate masks again, at the references' scale.
 
 A reference is a crop around its object; a target image is seen whole, so that its objects have few patches, mixed with
 their surroundings. The crop around a candidate mask gives features as fine as a reference's. It costs one pass of the
@@ -23,7 +23,9 @@ from no_time_to_train.references.encoding import to_patch_grid
 def encode_mask_crops(
     pixels: np.ndarray, rles: Sequence[Rle], encoder: FeatureEncoder, *, context_ratio: float, batch_size: int
 ) -> list[Tensor | None]:
-    """Return the mean feature of each mask in the crop around it, as a reference's prototype is made.
+    """Return the mean feature of each mask in its crop.
+
+    It is made as a reference's prototype is.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.

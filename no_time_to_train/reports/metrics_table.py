@@ -1,4 +1,4 @@
-"""Metrics as a table for people: aligned plain text, or Markdown."""
+"""Metrics as a table for people: plain text or Markdown."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def describe_metrics(metrics: InstanceMetrics, *, markdown: bool = False) -> str
 
 
 def format_table(metrics: InstanceMetrics, *, markdown: bool = False) -> str:
-    """Return one row over all categories and one per category; per cent, "-" where a metric does not apply."""
+    """Format one row over all categories and one per category.
+
+    Numbers are per cent, "-" where a metric does not apply.
+    """
     return format_metrics_table(metrics.to_json(), kinds=tuple(metrics.overall), markdown=markdown)
 
 
@@ -52,7 +55,9 @@ def format_metrics_table(
     others: Mapping[str, str] = _NO_OTHERS,
     markdown: bool = False,
 ) -> str:
-    """Return the table of the content of a ``metrics.json``; of very many categories only the best and the lowest.
+    """Format the content of a ``metrics.json`` as a table.
+
+    Of very many categories only the best and the lowest are shown.
 
     Args:
         content: see :meth:`InstanceMetrics.to_json`.
@@ -74,7 +79,10 @@ def format_metrics_table(
 
 
 def format_metrics(metrics: dict[str, Any], markdown: bool = False) -> str:
-    """The content of a ``metrics.json`` for people: what was scored and how, a table, notes."""
+    """Format the content of a ``metrics.json`` for people.
+
+    This is what was scored and how, a table, and notes.
+    """
     kinds = [kind for kind in METRIC_KINDS.values() if any(value is not None for value in metrics[kind].values())]
     others = {key: heading for key, heading in METRIC_HEADINGS.items() if key in metrics}
     table = format_metrics_table(

@@ -1,4 +1,7 @@
-"""The plots of ``nttt report``: a metric against shots, and bars for every category."""
+"""The plots of ``nttt report``.
+
+They show a metric against shots, and bars for every category.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,9 @@ _STYLE: Any = {
 
 
 def plot_shots(rows: Sequence[ReportRow], path: Path) -> None:
-    """The headline metric (and its counterpart for masks) against shots, one line per models and variant.
+    """Plot the headline metric against shots, a line per models and variant.
+
+    Its counterpart for masks is plotted beside it.
 
     Bars are the sample standard deviation over seeds. Where the paper's curve is known it is drawn, with a band for
     its standard deviation.
@@ -71,7 +76,9 @@ def plot_shots(rows: Sequence[ReportRow], path: Path) -> None:
 
 
 def plot_categories(row: ReportRow, path: Path) -> None:
-    """The headline metric of every category as horizontal bars, best first; of many categories only the lowest.
+    """Plot the headline metric of every category as horizontal bars, best first.
+
+    Of many categories only the lowest are shown.
 
     Args:
         row: with ``per_category``.
@@ -134,7 +141,7 @@ def _label_shots(axes: Axes, shots: set[int]) -> None:
 
 
 def _figure(columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of its own: pyplot would keep it, and would look for a screen."""
+    """Return a figure of its own: pyplot would keep it, and would look for a screen."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -31,7 +31,10 @@ class PublishedValue:
 
 @dataclass(frozen=True, eq=False)
 class PublishedTable:
-    """Numbers of one source for one setting; the fields are explained in the file."""
+    """Numbers of one source for one setting.
+
+    The fields are explained in ``published_results.yaml``.
+    """
 
     source: str
     settings: Mapping[str, Any]
@@ -40,11 +43,11 @@ class PublishedTable:
     seeds: Mapping[int, Mapping[int, tuple[float, ...]]]
 
     def fits(self, settings: Mapping[str, Any]) -> bool:
-        """Whether a run with these settings did what the numbers are of."""
+        """Return whether the numbers are of a run with these settings."""
         return all(fnmatchcase(str(settings.get(key)), str(wanted)) for key, wanted in self.settings.items())
 
     def value(self, metric: str, shots: int) -> PublishedValue | None:
-        """The number for this metric and these shots, where there is one."""
+        """Return the number for this metric and these shots, if any."""
         if metric not in self.metrics or shots not in self.values:
             return None
         number = self.values[shots][self.metrics.index(metric)]
@@ -54,7 +57,7 @@ class PublishedTable:
 
 @cache
 def published_tables() -> tuple[PublishedTable, ...]:
-    """All tables, in the order in which they are asked."""
+    """Return all tables, in the order in which they are asked."""
     content = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
     return tuple(
         PublishedTable(
@@ -69,13 +72,16 @@ def published_tables() -> tuple[PublishedTable, ...]:
 
 
 def published_value(metric: str, shots: int, settings: Mapping[str, Any]) -> PublishedValue | None:
-    """What was published for a run with these settings; None: nothing is known."""
+    """Return what was published for a run with these settings.
+
+    None: nothing is known.
+    """
     found = (table.value(metric, shots) for table in published_tables() if table.fits(settings))
     return next((value for value in found if value is not None), None)
 
 
 def published_of_seed(metric: str, shots: int, seed: int, settings: Mapping[str, Any]) -> float | None:
-    """What was published for one seed; None: nothing is known."""
+    """Return what was published for one seed; None: nothing is known."""
     for table in published_tables():
         numbers = table.seeds.get(shots, {}).get(seed)
         if numbers is not None and metric in table.metrics and table.fits(settings):
@@ -84,7 +90,9 @@ def published_of_seed(metric: str, shots: int, seed: int, settings: Mapping[str,
 
 
 def published_curve(metric: str, benchmark_settings: Mapping[str, Any]) -> dict[int, PublishedValue]:
-    """By shots, what the paper's own method gave on a benchmark, whatever a run's method was.
+    """Return by shots what the paper's own method gave on a benchmark.
+
+    The method of a run plays no part.
 
     Args:
         metric: its name.
@@ -99,7 +107,7 @@ def published_curve(metric: str, benchmark_settings: Mapping[str, Any]) -> dict[
 
 
 def _frozen(value: Any) -> Any:
-    """Lists as tuples, at every depth."""
+    """Turn lists into tuples, at every depth."""
     if isinstance(value, Mapping):
         return {key: _frozen(item) for key, item in value.items()}
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The results of benchmark runs, read from the folders that ``nttt bench`` writes."""
+"""Read the results of benchmark runs from their folders."""
 
 from __future__ import annotations
 
@@ -43,16 +43,19 @@ class RunResult:
 
     @property
     def benchmark(self) -> str:
+        """Return the name of the benchmark."""
         return str(self.settings["benchmark.name"])
 
     @property
     def models_folder(self) -> Path:
-        """The folder of all shots and seeds of the same models and settings."""
+        """Return the folder of all shots and seeds of these models and settings."""
         return self.folder.parents[1]
 
 
 def collect_runs(folder: Path) -> tuple[list[RunResult], list[tuple[Path, str]]]:
-    """The finished runs in or below a folder, and what is wrong with the others: (folder, reason).
+    """Read the finished runs in or below a folder.
+
+    Returns them and what is wrong with the others: (folder, reason).
 
     Raises:
         InputFileNotFoundError: there is no such folder.
@@ -108,7 +111,7 @@ def read_run_result(folder: Path) -> RunResult:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"merging": {"name": "hard"}}`` -> ``{"merging.name": "hard"}``."""
+    """Flatten ``{"merging": {"name": "hard"}}`` to ``{"merging.name": "hard"}``."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -129,7 +132,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def _part(folder: Path, settings: Mapping[str, Any]) -> str:
-    """The folders between the benchmark's and the models'."""
+    """Return the folders between the benchmark's and the models'."""
     above = folder.parts[:-3]
     name = settings["benchmark.name"]
     if name not in above:
@@ -143,7 +146,7 @@ def _number(path: Path, key: str) -> int | None:
 
 
 def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of ``metrics.json``: ``{"box": {"nAP": 36.6}}`` -> ``{"box nAP": 36.6}``."""
+    """Flatten the metrics of ``metrics.json``: ``{"box": {"nAP": 36.6}}`` -> ``{"box nAP": 36.6}``."""
     numbers: dict[str, float] = {}
     for key, value in content.items():
         if key not in _NOT_METRICS:

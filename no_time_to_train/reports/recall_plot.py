@@ -1,4 +1,4 @@
-"""Recall against the number of proposals, one curve per source, as a picture."""
+"""Plot recall against the number of proposals, one curve per source."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ _DOTS_PER_INCH = 100
 
 
 def recall_curve(images: Sequence[ImageCoverage]) -> dict[int, float | None]:
-    """Average recall in per cent by number of proposals, up to the first that no image has more of."""
+    """Average recall in per cent, by number of proposals.
+
+    The curve goes up to the first number that no image has more of.
+    """
     most = max(image.num_proposals for image in images)
     shown = [count for i, count in enumerate(CURVE_COUNTS) if i == 0 or CURVE_COUNTS[i - 1] < most]
     return dict(zip(shown, average_recalls(images, shown), strict=True))
 
 
 def plot_recall(curves: Mapping[str, Mapping[int, float | None]], path: Path) -> None:
-    """Write the curves as PNG; a curve ends where the source has no further proposals.
+    """Write the curves as PNG.
+
+    A curve ends where the source has no further proposals.
 
     Args:
         curves: by name of the source, from ``recall_curve``; there are objects.

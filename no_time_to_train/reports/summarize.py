@@ -1,4 +1,4 @@
-"""Mean and sample standard deviation over the seeds of benchmark runs, beside published numbers."""
+"""Mean and sample standard deviation over seeds, beside published numbers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Statistic:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Statistic:
-        """Of at least one value."""
+        """Compute mean and deviation of at least one value."""
         std = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), std, len(values))
 
@@ -76,16 +76,20 @@ class ReportRow:
 
     @property
     def label(self) -> str:
-        """Models and variant."""
+        """Return models and variant."""
         return f"{self.models}, {self.variant}" if self.variant else self.models
 
     @property
     def seeds(self) -> tuple[int, ...]:
+        """Return the seeds of the runs."""
         return tuple(run.seed for run in self.runs)
 
 
 def summarize(runs: Iterable[RunResult]) -> list[ReportRow]:
-    """One row per benchmark, part, models, variant and shots, in this order."""
+    """Summarize runs that differ only in their seed.
+
+    There is one row per benchmark, part, models, variant and shots, in this order.
+    """
     groups: dict[tuple[Path, int], list[RunResult]] = defaultdict(list)
     seconds: dict[Path, float] = {}
     for run in runs:
@@ -102,7 +106,9 @@ def summarize(runs: Iterable[RunResult]) -> list[ReportRow]:
 
 
 def average_over_parts(rows: Sequence[ReportRow]) -> list[ReportRow]:
-    """For benchmarks of several parts (splits, domains, folds), the mean of the parts' means.
+    """Average the parts' means of benchmarks that have several parts.
+
+    Parts are splits, domains or folds.
 
     Only over the same models, variant and shots, and only of metrics that all its parts have; published numbers
     likewise. The standard deviation between parts says nothing about a method, so there is none.
@@ -114,21 +120,27 @@ def average_over_parts(rows: Sequence[ReportRow]) -> list[ReportRow]:
 
 
 def shown_metrics(rows: Sequence[ReportRow]) -> list[str]:
-    """Metrics worth a column: the main ones that some row has, then the evaluator's own."""
+    """Return the metrics worth a column.
+
+    First come the main ones that some row has, then the evaluator's own.
+    """
     present = {name for row in rows for name in row.metrics}
     own = {name for name in present if not name.startswith(("box ", "mask "))}
     return [name for name in MAIN_METRICS if name in present] + sorted(own)
 
 
 def headline_metric(rows: Sequence[ReportRow]) -> str:
-    """The metric that the benchmark of these rows is known by, or the first that there is."""
+    """Return the metric that these rows' benchmark is known by.
+
+    Where no row has it, it is the first that there is.
+    """
     shown = shown_metrics(rows) or sorted({name for row in rows for name in row.metrics})
     wanted = _HEADLINE_METRICS.get(rows[0].benchmark, "box nAP")
     return wanted if wanted in shown else shown[0]
 
 
 def curve_of_paper(rows: Sequence[ReportRow], metric: str) -> dict[int, PublishedValue]:
-    """Return what was published for the benchmark part of these rows, by shots.
+    """Return by shots what was published for these rows' benchmark part.
 
     Nothing where all rows are of the demo models: they were made for synthetic images.
     """
@@ -138,7 +150,10 @@ def curve_of_paper(rows: Sequence[ReportRow], metric: str) -> dict[int, Publishe
 
 
 def variant_of(settings: Mapping[str, Any]) -> str:
-    """The settings that can change results and are not the default's: ``merging=hard, points_per_side=16``."""
+    """Return the settings that differ from the default, as ``merging=hard, points_per_side=16``.
+
+    Only those that can change results count.
+    """
     config = with_values(BenchConfig(), settings)
     changed = []
     for setting in settings_of(config):
@@ -154,7 +169,7 @@ def variant_of(settings: Mapping[str, Any]) -> str:
 
 
 def _labels(settings: Mapping[Path, Mapping[str, Any]]) -> dict[Path, tuple[str, str]]:
-    """(models, variant) of every models folder; where two would look the same, with the folder's name."""
+    """Return (models, variant) of every models folder; where two would look the same, with the folder's name."""
     labels = {}
     for folder, values in settings.items():
         models = f"{values.get('encoder.name')} + {values.get('mask_model.name')}"

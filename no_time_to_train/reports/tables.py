@@ -1,4 +1,4 @@
-"""The tables of ``nttt report``: Markdown for people, CSV for programs, LaTeX for papers."""
+"""The tables of ``nttt report``: Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ _LATEX_SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$"
 
 
 def by_benchmark(rows: Sequence[ReportRow]) -> Iterator[tuple[str, list[ReportRow]]]:
-    """The rows of each benchmark, with those that average over its parts at the end."""
+    """Group rows by benchmark, averages over its parts at the end."""
     for benchmark, members in groupby(rows, key=lambda row: row.benchmark):
         of_benchmark = list(members)
         yield benchmark, of_benchmark + average_over_parts(of_benchmark)
 
 
 def markdown_tables(rows: Sequence[ReportRow]) -> str:
-    """One section per benchmark; below each table, where the published numbers come from."""
+    """Format one section per benchmark, in Markdown.
+
+    Below each table stands where the published numbers come from.
+    """
     sections = []
     for benchmark, members in by_benchmark(rows):
         sources = _source_marks(members)
@@ -38,7 +41,7 @@ def markdown_tables(rows: Sequence[ReportRow]) -> str:
 
 
 def markdown_per_seed(rows: Sequence[ReportRow]) -> str:
-    """Every run by itself, beside the published number of the same seed where there is one."""
+    """Format every run by itself, beside its seed's published number."""
     sections = []
     for benchmark, members in groupby(rows, key=lambda row: row.benchmark):
         of_benchmark = [row for row in members if row.metrics]
@@ -59,7 +62,7 @@ def markdown_per_seed(rows: Sequence[ReportRow]) -> str:
 
 
 def latex_tables(rows: Sequence[ReportRow]) -> str:
-    """The same tables as ``tabular`` environments; they need the booktabs package."""
+    """Format the tables as ``tabular`` environments, which need booktabs."""
     tables = []
     for benchmark, members in by_benchmark(rows):
         sources = _source_marks(members)
@@ -72,7 +75,10 @@ def latex_tables(rows: Sequence[ReportRow]) -> str:
 
 
 def csv_rows(rows: Sequence[ReportRow]) -> Iterator[tuple[object, ...]]:
-    """One line per row and metric, unrounded; empty where nothing is known."""
+    """Return one unrounded line per row and metric.
+
+    A cell is empty where nothing is known.
+    """
     for _, members in by_benchmark(rows):
         for row in members:
             seeds = " ".join(map(str, sorted(set(row.seeds))))
@@ -86,7 +92,7 @@ def csv_rows(rows: Sequence[ReportRow]) -> Iterator[tuple[object, ...]]:
 
 
 def _cells(rows: Sequence[ReportRow], sources: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells; a metric has a column of published numbers where one of the rows has one."""
+    """Return header and cells; a metric has a column of published numbers where one of the rows has one."""
     names = shown_metrics(rows)
     with_published = {name for name in names if any(name in row.published for row in rows)}
     header = ["run", "shots", "seeds"]
@@ -110,7 +116,7 @@ def _title(row: ReportRow) -> str:
 
 
 def _source_marks(rows: Sequence[ReportRow]) -> dict[str, str]:
-    """A letter for every source of published numbers, in the order of their first use."""
+    """Return a letter for every source of published numbers, in the order of their first use."""
     sources = dict.fromkeys(row.published[name].source for row in rows for name in row.published)
     return {source: f"({chr(ord('a') + position)})" for position, source in enumerate(sources)}
 

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 def align_columns(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool = False, numbers: bool = True
 ) -> str:
-    """A table of text: the first column is left-aligned, the others right-aligned where they are ``numbers``."""
+    """Align a table of text in columns.
+
+    The first column is left-aligned, the others right-aligned where they are ``numbers``.
+    """
     if markdown:
         rule = ["---"] + ["---:" if numbers else "---"] * (len(header) - 1)
         return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))

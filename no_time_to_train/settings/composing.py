@@ -134,7 +134,7 @@ def register(schemas: Mapping[str, type], options: Mapping[str, Mapping[str, Map
 
 
 def _readable(error: Exception, overrides: Sequence[str], grammar: Grammar) -> str:
-    """One sentence out of Hydra's and OmegaConf's, with the override that it is about."""
+    """Return one sentence out of Hydra's and OmegaConf's, with the override that it is about."""
     text = str(error.__cause__ or error) if "Error merging override" in str(error) else str(error)
     first_line = text.strip().splitlines()[0]
     own = [override for override in overrides if not override.startswith(grammar.sweeper_keys)]

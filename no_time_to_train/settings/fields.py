@@ -82,9 +82,15 @@ def section(
         kind: dataclass of settings; its docstring is the help where none is given.
         help, affects_results, scope, one_of, component: as in :class:`Facts`.
     """
-    shown = help or (kind.__doc__ or "").splitlines()[0]
-    facts = Facts(shown, affects_results=affects_results, scope=scope, one_of=one_of, component=component)
+    facts = Facts(
+        help or description(kind), affects_results=affects_results, scope=scope, one_of=one_of, component=component
+    )
     return field(default_factory=kind, metadata={_KEY: facts})
+
+
+def description(kind: type) -> str:
+    """Return what the docstring of a section says before its attributes."""
+    return " ".join((kind.__doc__ or "").split("Attributes:")[0].split())
 
 
 def facts_of(field_: Field[Any]) -> Facts:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from no_time_to_train.files.hashes import sha256_of_file
-from no_time_to_train.settings.fields import Facts, Scope, facts_of
+from no_time_to_train.settings.fields import Facts, Scope, description, facts_of
 
 Config = TypeVar("Config")
 
@@ -68,7 +68,7 @@ def settings_of(config: Any) -> Iterator[Setting]:
 
 def sections_of(config: Any) -> Iterator[Section]:
     """Yield the config itself and every section below it, in order."""
-    yield Section("", config, (type(config).__doc__ or "").splitlines()[0])
+    yield Section("", config, description(type(config)))
     for found in _walk(config):
         if isinstance(found, Section):
             yield found

@@ -1,4 +1,7 @@
-"""Which detection is which object: assignment by mask overlap and features, and signs that a scene has changed."""
+"""Which detection is which object, and whether the scene has changed.
+
+Assignment goes by mask overlap and features.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,10 @@ class Scene:
 
     @classmethod
     def of(cls, image: np.ndarray, boxes_xyxy: np.ndarray) -> Scene:
-        """Describe an (H, W, 3) uint8 image with the boxes (N, 4) of what is followed."""
+        """Describe an (H, W, 3) uint8 image and the boxes followed.
+
+        Boxes are (N, 4).
+        """
         height, width = image.shape[:2]
         cells = Image.fromarray(image).resize((_SCENE_CELLS, _SCENE_CELLS), Image.Resampling.BOX)
         is_known = np.zeros((_SCENE_CELLS, _SCENE_CELLS), bool)

@@ -49,5 +49,5 @@ class TrackingConfig:
 
     @property
     def min_key_frame_gap(self) -> int:
-        """Fewest frames between two key frames."""
+        """Return the fewest frames between two key frames."""
         return max(self.key_frame_interval // 3, 1)

@@ -1,4 +1,7 @@
-"""What a tracker knows before a key frame, as a file from which another process goes on."""
+"""A tracker's knowledge before a key frame, as a file.
+
+Another process goes on from it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Objects through a video: found by the references on key frames, followed by SAM 2's memory in between.
+"""Objects through a video.
+
+The references find them on key frames; SAM 2's memory follows them in between.
 
 Frames come and go one at a time: what is kept is a bounded memory per object that is followed and one mean feature per
 object ever seen, whatever the length of the clip.
@@ -32,7 +34,7 @@ from no_time_to_train.tracking.tracks import Track, TrackedDetections, TrackerSt
 def segment_video(
     segmenter: Segmenter, frames: Iterable[np.ndarray], memory: MemoryBank, options: TrackingConfig | None = None
 ) -> Iterator[tuple[int, TrackedDetections]]:
-    """Labelled instance masks of every frame, with the identities of the objects.
+    """Yield labeled instance masks of every frame, with the objects' identities.
 
     Args:
         segmenter: from ``load_segmenter``; its mask model must be a SAM 2 with memory.
@@ -59,7 +61,7 @@ def segment_video(
 
 
 class VideoTracker:
-    """Takes the frames of a video one by one and keeps the identities of the objects in them.
+    """Tracker that takes frames one by one and keeps objects' identities.
 
     Args:
         segmenter, memory, options: see ``segment_video``.
@@ -91,17 +93,20 @@ class VideoTracker:
 
     @property
     def is_key_frame_due(self) -> bool:
-        """Whether the references will be looked for in the next frame."""
+        """Return whether the references will be looked for in the next frame."""
         return self._is_key_frame_due
 
     def state(self) -> TrackerState:
-        """What has to be kept to go on later. Only where a key frame is due: until then there is more to remember."""
+        """Return what has to be kept to go on later.
+
+        Only where a key frame is due: until then there is more to remember.
+        """
         if not self._is_key_frame_due:
             raise ValueError("the state can be taken only before a key frame")
         return TrackerState(self._frame_index, tuple(self._tracks), self.num_found_again)
 
     def track(self, image: np.ndarray) -> TrackedDetections:
-        """The objects in the next frame, (H, W, 3) uint8 RGB."""
+        """Track the objects into the next frame, (H, W, 3) uint8 RGB."""
         self._check_size(image)
         frame = _Frame(self._frame_index, image, self._follower)
         seen_before = {track.id for track in self._tracks if track.rle is not None}
@@ -124,7 +129,7 @@ class VideoTracker:
         self._size_hw = size_hw
 
     def _followed(self, frame: _Frame) -> list[Track]:
-        """The tracks after SAM 2 has looked for each of them in the frame."""
+        """Return the tracks after SAM 2 has looked for each of them in the frame."""
         steps = {
             track.id: self._follower.propagate(frame.index, frame.encoding, track.memory)
             for track in self._tracks
@@ -151,7 +156,10 @@ class VideoTracker:
         return tracks
 
     def _detected(self, frame: _Frame) -> list[Track]:
-        """The tracks after the references have been looked for in the frame: confirmed, found again, new, given up."""
+        """Return the tracks after the references have been looked for.
+
+        They are confirmed, found again, new, or given up.
+        """
         objects = self._detect(frame)
         by_place = self._pairs_in_sight(objects)
         tracks = [
@@ -170,7 +178,7 @@ class VideoTracker:
         return tracks
 
     def _detect(self, frame: _Frame) -> _Objects:
-        """What the references find in the frame; an object may be among it more than once."""
+        """Return what the references find in the frame; an object may be among it more than once."""
         [encoded] = self._segmenter.encode([frame.image])
         proposals = self._segmenter.propose(encoded, self._memory)
         detections = self._segmenter.label(proposals, self._memory, encoded.pixels)
@@ -182,7 +190,7 @@ class VideoTracker:
         return _Objects(detections, squares, normalize(features, dim=1).cpu())
 
     def _pairs_in_sight(self, objects: _Objects) -> dict[int, int]:
-        """Positions of tracks that are in sight, and of the detections that confirm them: by place and by features."""
+        """Pair tracks in sight with the detections that confirm them: by place and by features."""
         in_sight = [row for row, track in enumerate(self._tracks) if track.rle is not None]
         ious = mask_ious([t.rle for t in self._tracks if t.rle is not None], objects.detections.rles)
         similarities = _similarities([self._tracks[row] for row in in_sight], objects.features)
@@ -191,7 +199,7 @@ class VideoTracker:
         return {in_sight[row]: column for row, column in best_pairs(scores, ious >= max(self.options.min_iou, 1e-9))}
 
     def _free(self, detections: Detections, taken: set[int], tracks: Sequence[Track]) -> list[int]:
-        """Positions of the detections where no object is in sight, each place once; the best first."""
+        """Return the positions of detections where no object is in sight, each place once; the best first."""
         covered = [track.rle for track in tracks if track.rle is not None]
         free = []
         for column, rle in enumerate(detections.rles):
@@ -201,7 +209,7 @@ class VideoTracker:
         return free
 
     def _pairs_out_of_sight(self, tracks: Sequence[Track], objects: _Objects, free: Sequence[int]) -> dict[int, int]:
-        """Positions of tracks that are out of sight, and of the free detections that look like them."""
+        """Pair tracks out of sight with the free detections that look like them."""
         lost = [row for row, track in enumerate(tracks) if track.rle is None]
         similarities = _similarities([tracks[row] for row in lost], objects.features[list(free)])
         categories = np.array([tracks[row].category_id for row in lost], np.int64)
@@ -214,7 +222,7 @@ class VideoTracker:
         return self._confirmed(empty, objects, column, frame)
 
     def _confirmed(self, track: Track, objects: _Objects, column: int, frame: _Frame) -> Track:
-        """The track with a detection's mask, which SAM 2 is told as well."""
+        """Return the track with a detection's mask, which SAM 2 is told as well."""
         detections = objects.detections
         score, category_id = float(detections.scores[column]), int(detections.category_ids[column])
         _, memory = self._follower.condition(frame.index, frame.encoding, objects.squares[column], track.memory)
@@ -233,7 +241,7 @@ class VideoTracker:
         )
 
     def _without_doubles(self, tracks: Sequence[Track], confirmed: set[int]) -> list[Track]:
-        """Gives up what went undetected for too long, or is an object that was detected as another track's.
+        """Give up what went undetected for too long, or is an object that was detected as another track's.
 
         Args:
             tracks: all of them.

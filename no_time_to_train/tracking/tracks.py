@@ -1,4 +1,4 @@
-"""What is known of the objects of a video: each one, all of them, and those of one frame."""
+"""The objects of a video: each, all, and those of one frame."""
 
 from __future__ import annotations
 
@@ -41,17 +41,22 @@ class Track:
 
     @property
     def category_id(self) -> int:
-        """The category with the highest total score, the smaller id of equals."""
+        """Return the category with the highest total score.
+
+        Of equals it is the smaller id.
+        """
         return min(self.category_scores, key=lambda category_id: (-self.category_scores[category_id], category_id))
 
     def given_up(self) -> Track:
-        """From now on it is found again by its features only."""
+        """Return the track, to be found again by its features only."""
         return replace(self, rle=None, memory=None)
 
 
 @dataclass(frozen=True, eq=False)
 class TrackerState:
-    """All that a tracker knows before a key frame: enough to go on from there in another process.
+    """A tracker's knowledge before a key frame.
+
+    It is enough to go on from there in another process.
 
     Attributes:
         frame_index: of that key frame.
@@ -66,7 +71,7 @@ class TrackerState:
 
 @dataclass(frozen=True, eq=False)
 class TrackedDetections:
-    """What is visible in one frame.
+    """The visible objects of one frame.
 
     Attributes:
         detections: in ascending order of track ids. The score is the one of the object's latest detection.

@@ -96,7 +96,7 @@ def _xml_object(image: Path, label: str, shape: ElementTree.Element, size_hw: tu
 
 
 def is_datumaro(content: object) -> bool:
-    """Whether the content of a JSON file is Datumaro's."""
+    """Return whether the content of a JSON file is Datumaro's."""
     return (
         isinstance(content, dict)
         and isinstance(content.get("items"), list)

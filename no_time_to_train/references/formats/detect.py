@@ -33,14 +33,19 @@ _COCO_KEYS = ("images", "annotations", "categories")
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder, and what reads it; ``reader`` is None for COCO files and for folders of category folders."""
+    """A file or folder, and what reads it.
+
+    ``reader`` is None for COCO files and for folders of category folders.
+    """
 
     path: Path
     reader: Reader | None = None
 
 
 def detect(path: Path) -> Source:
-    """Find the annotations at a path, and their format by what the files hold.
+    """Find the annotations at a path, and their format.
+
+    The format is told by what the files hold.
 
     Raises:
         InputError: a file is of no known format, or a folder holds several annotation files.

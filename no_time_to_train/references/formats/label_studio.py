@@ -33,7 +33,7 @@ _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 
 
 def is_label_studio(content: object) -> bool:
-    """Whether the content of a JSON file is a list of Label Studio's tasks."""
+    """Return whether JSON content is a list of Label Studio's tasks."""
     return (
         isinstance(content, list)
         and bool(content)
@@ -42,7 +42,7 @@ def is_label_studio(content: object) -> bool:
 
 
 def is_label_studio_min(content: object) -> bool:
-    """Whether it is the reduced form JSON-MIN, which has no sizes."""
+    """Return whether it is the reduced JSON-MIN, which has no sizes."""
     return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "annotator" in content[0]
 
 
@@ -74,14 +74,14 @@ def read_label_studio(path: Path, images: Path | None = None, *, upright: bool =
 
 
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The regions of a task: of its newest annotation, else of its last prediction."""
+    """Return the regions of a task: of its newest annotation, else of its last prediction."""
     annotations = [entry for entry in task.get("annotations") or [] if not entry.get("was_cancelled")]
     chosen = (annotations or task.get("predictions") or [{}])[-1]
     return chosen.get("result") or [] if isinstance(chosen, dict) else []
 
 
 def _find_image(finder: ImageFinder, name: str) -> Path | None:
-    """The file behind an address; uploads carry eight digits before their name."""
+    """Return the file behind an address; uploads carry eight digits before their name."""
     address = urlparse(name)
     query = parse_qs(address.query).get("d")
     file_name = query[0] if query else unquote(address.path)
@@ -115,7 +115,7 @@ def _read_results(image: Path, results: list[dict[str, Any]], place: str, found:
 
 
 def _object(image: Path, label: str, value: dict[str, Any], size_hw: tuple[int, int]) -> LabeledObject | None:
-    """The object of a region, whose numbers are per cent of the image's sides."""
+    """Return the object of a region, whose numbers are per cent of the image's sides."""
     scale = np.array([size_hw[1], size_hw[0]]) / 100
     if "rle" in value:
         return object_of_mask(image, label, encode_mask(decode_brush(value["rle"], size_hw)))

@@ -32,7 +32,7 @@ _POLYGONS = ("polygon", "oriented_rectangle", "rotation")
 
 
 def is_labelme(content: object) -> bool:
-    """Whether the content of a JSON file is LabelMe's."""
+    """Return whether the content of a JSON file is LabelMe's."""
     return isinstance(content, dict) and isinstance(content.get("shapes"), list) and "imagePath" in content
 
 
@@ -84,7 +84,7 @@ def _read_file(file: Path, content: dict[str, Any], images: Path | None, found: 
 
 
 def _object(image: Path, kind: str, shape: dict[str, Any], size_hw: tuple[int, int]) -> LabeledObject | str | None:
-    """The object of a shape, or what is left out."""
+    """Return the object of a shape, or what is left out."""
     label, points = str(shape["label"]), np.array(shape["points"], float).reshape(-1, 2)
     if kind in _POLYGONS and len(points) > 2:
         return object_of_mask(image, label, polygons_to_rle([points], size_hw))

@@ -1,4 +1,7 @@
-"""What all readers share: objects from shapes, image files by name, and what is left out."""
+"""Building blocks of all readers of annotations.
+
+They are objects from shapes, image files by name, and counts of what is left out.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ def object_of_mask(image_path: Path, label: str, rle: Rle) -> LabeledObject:
 def object_of_box(
     image_path: Path, label: str, box_xyxy: Sequence[float], size_hw: tuple[int, int]
 ) -> LabeledObject | None:
-    """Return an object of which only the box is known, cut off at the image's border; None: nothing is left of it."""
+    """Return an object of which only the box is known.
+
+    It is cut off at the image's border; None: nothing is left of it.
+    """
     x1, y1, x2, y2 = (float(value) for value in box_xyxy)
     box = (max(min(x1, x2), 0.0), max(min(y1, y2), 0.0), min(max(x1, x2), size_hw[1]), min(max(y1, y2), size_hw[0]))
     if not all(map(math.isfinite, box)) or box[0] >= box[2] or box[1] >= box[3]:
@@ -47,7 +53,10 @@ def polygons_to_rle(polygons: Sequence[ArrayLike], size_hw: tuple[int, int]) -> 
 def rotated_rectangle(
     corner: tuple[float, float], width: float, height: float, degrees: float, pivot: tuple[float, float]
 ) -> np.ndarray:
-    """Return the (4, 2) corners of a rectangle that is turned clockwise around ``pivot``, in pixels."""
+    """Return the (4, 2) corners of a turned rectangle, in pixels.
+
+    It is turned clockwise around ``pivot``.
+    """
     x, y = corner
     points = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]]) - pivot
     angle = math.radians(degrees)
@@ -63,7 +72,7 @@ def ellipse_to_rle(center: tuple[float, float], radii: tuple[float, float], size
 
 
 class ObjectList:
-    """Gathers the objects of a file or folder, and counts what cannot be used.
+    """The objects of a file or folder, and counts of unusable ones.
 
     Parts of one object, which share a group, become one mask.
 
@@ -81,7 +90,10 @@ class ObjectList:
         self._faults: dict[str, list[str]] = defaultdict(list)
 
     def add(self, item: LabeledObject | None, group: Hashable | None = None) -> None:
-        """Add an object; None or an empty mask counts as left out. Masks of one group are joined."""
+        """Add an object; None or an empty mask counts as left out.
+
+        Masks of one group are joined.
+        """
         if item is None or (item.mask is not None and not rle_area(item.mask)):
             self.leave_out("shapes without area inside the image")
             return
@@ -130,7 +142,10 @@ class ImageFinder:
         self._roots = list(dict.fromkeys(roots))
 
     def find(self, name: str) -> Path | None:
-        """Return the file of a name, which may be a path of another machine: its last parts count."""
+        """Find the file of a name.
+
+        The name may be a path of another machine: its last parts count.
+        """
         parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", "..", ".")]
         for start in range(len(parts)):
             tail = "/".join(parts[start:])

@@ -1,4 +1,7 @@
-"""PASCAL VOC: XML files with boxes, and masks by object where there are some."""
+"""PASCAL VOC: XML files with boxes.
+
+Masks by object are read where there are some.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _VOID_INDEX = 255
 
 
 def read_voc_folder(path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
-    """Read all annotations of a folder in VOC's layout, or one XML file.
+    """Read all annotations of a VOC folder, or one XML file.
 
     An object has the mask of its number in ``SegmentationObject``, else its box. Objects marked difficult are left
     out. Labels come in the order of ``labelmap.txt`` where there is one, else sorted by name.
@@ -80,7 +83,7 @@ def _read_file(file: Path, finder: ImageFinder, found: ObjectList) -> None:
 
 
 def _read_indices(path: Path) -> np.ndarray:
-    """The (H, W) number of the object at each pixel; 0 where there is none."""
+    """Return the (H, W) number of the object at each pixel; 0 where there is none."""
     with open_image(path) as image:
         image.load()
         if image.mode not in ("P", "L", "I;16", "I"):

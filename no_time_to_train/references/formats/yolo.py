@@ -1,4 +1,7 @@
-"""YOLO data sets: ``data.yaml`` or ``classes.txt``, and a text file of boxes or polygons for each image."""
+"""YOLO data sets.
+
+They have ``data.yaml`` or ``classes.txt``, and a text file of boxes or polygons for each image.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ def read_yolo(path: Path, images: Path | None = None, *, upright: bool = True) -
 
 
 def find_names_file(folder: Path) -> Path | None:
-    """Return the file with the names of the categories: a YAML file with names, or ``classes.txt``."""
+    """Find the file with the names of the categories.
+
+    It is a YAML file with names, or ``classes.txt``.
+    """
     candidates = [folder / "data.yaml", *sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])]
     for candidate in candidates:
         if candidate.is_file() and "names:" in candidate.read_text(encoding="utf-8", errors="replace"):
@@ -78,7 +84,7 @@ def _read_names(path: Path) -> list[str]:
 
 
 def _is_label_file(path: Path, root: Path) -> bool:
-    """Whether it lies in a ``labels`` folder, or beside its image."""
+    """Return whether it lies in a ``labels`` folder, or beside its image."""
     return "labels" in path.relative_to(root).parts[:-1] or ImageFinder([path.parent]).find_stem(path.stem) is not None
 
 
