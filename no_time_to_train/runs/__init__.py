@@ -1,1 +1,4 @@
-"""One run on any number of processes: the same numbers, to the bit, as on one."""
+"""One run on any number of processes.
+
+The numbers are, to the bit, those of a run on one.
+"""

@@ -1,4 +1,7 @@
-"""A run over a list of images into a results folder: what ``label``, ``propose`` and ``demo`` share."""
+"""A run over a list of images into a results folder.
+
+It is the part that ``label``, ``propose`` and ``demo`` share.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ Process = Callable[[LoadedBatch], Sequence[Detections]]
 
 @dataclass(frozen=True, eq=False)
 class FolderJob:
-    """What is to be done to which images.
+    """Images, and the work to be done on them.
 
     Attributes:
         targets: the images, in the order of the outputs.
@@ -57,7 +60,7 @@ class FolderJob:
 
 @dataclass(frozen=True)
 class FolderOutcome:
-    """What a run over a folder came to.
+    """Outcome of a run over a folder.
 
     Attributes:
         summary: what was found.

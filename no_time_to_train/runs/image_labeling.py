@@ -1,4 +1,4 @@
-"""One batch of images through the stages, by way of the cache where there is one."""
+"""One batch of images through the stages, or through the cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from no_time_to_train.structures import Detections, TargetImage
 
 @dataclass(frozen=True, eq=False)
 class LoadedBatch:
-    """Images ready for the models, or candidate masks that make the models unnecessary.
+    """Images ready for the models, or candidate masks in their place.
 
     Attributes:
         targets: which images they are.
@@ -38,7 +38,9 @@ class LoadedBatch:
 
 
 class BatchReader:
-    """Loads batches in threads, ahead of the models. Can be iterated over any number of times.
+    """Reader of batches, in threads ahead of the models.
+
+    It can be iterated over any number of times.
 
     Args:
         batches: what to load, in order.
@@ -70,7 +72,9 @@ class BatchReader:
 
 
 def load_batch(targets: Sequence[TargetImage], cache: ProposalCache | None) -> LoadedBatch:
-    """Candidate masks where the cache has those of all images, else all images.
+    """Load the candidate masks of all images, or else all images.
+
+    The masks come from the cache.
 
     A batch is never torn apart: what is computed together does not depend on what the cache holds.
 
@@ -96,7 +100,7 @@ def _read_annotated(target: TargetImage) -> np.ndarray:
 
 
 def load_readable(targets: Sequence[TargetImage]) -> LoadedBatch:
-    """Read the images that can be read, and say what is wrong with the others."""
+    """Read the readable images, and describe the faults of the others."""
     images = [read_or_problem(target) for target in targets]
     pairs = list(zip(targets, images, strict=True))
     readable = [(target, image) for target, image in pairs if not isinstance(image, UnreadableImageError)]
@@ -108,7 +112,10 @@ def load_readable(targets: Sequence[TargetImage]) -> LoadedBatch:
 
 
 def read_or_problem(target: TargetImage) -> np.ndarray | UnreadableImageError:
-    """Return the image (H, W, 3) uint8, or what is wrong with its file: the others go on."""
+    """Read an image (H, W, 3) uint8, or describe its fault.
+
+    With a fault the other images go on.
+    """
     try:
         return read_image(target.path, upright=target.upright)
     except UnreadableImageError as error:
@@ -121,7 +128,7 @@ def label_batch(
     memory: MemoryBank,
     store: Callable[[str, PooledProposals], object] | None = None,
 ) -> list[Detections]:
-    """Detections of every image of the batch.
+    """Detect objects in every image of the batch.
 
     Args:
         batch: from :func:`load_batch`.

@@ -1,4 +1,4 @@
-"""The one loop over images: read ahead, through the models, into a sink."""
+"""The one loop over images: read ahead, label, write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from no_time_to_train.structures import Detections, TargetImage
 
 
 class Sink(Protocol):
-    """Where the results of images go; a context manager that ends when all of them are written."""
+    """Receiver of the results of images.
+
+    It is a context manager that ends when all of them are written.
+    """
 
     def __enter__(self) -> Self: ...
 
@@ -46,7 +49,7 @@ def go_through(
     counter: Counter,
     on_unreadable: Callable[[TargetImage, UnreadableImageError], None] | None = None,
 ) -> None:
-    """Give every image of the reader's batches a result that has none yet.
+    """Label every image of the reader's batches that has no result.
 
     Batches are computed whole, also where some of their images have a result, so that a continued run computes the very
     same numbers.

@@ -1,4 +1,7 @@
-"""Settings -> Lightning's trainer, and a run of it: alone, in processes it starts, or in those of a cluster."""
+"""Settings -> Lightning's trainer, and a run of it.
+
+A run is alone, in processes it starts, or in those of a cluster.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +30,26 @@ _SPAWNING = ("auto", "ddp_spawn", "ddp_fork", "ddp_notebook")
 
 
 def is_first_process() -> bool:
-    """Whether this process writes the files and prints; also before there is a trainer."""
+    """Return whether this process writes the files and prints.
+
+    It can be called before there is a trainer, too.
+    """
     return rank_zero_only.rank == 0  # type: ignore[attr-defined]  # an attribute that Lightning gives the function
 
 
 def started_by_cluster() -> bool:
-    """Whether ``torchrun``, or ``srun`` with several tasks, has started the processes of the run already."""
+    """Return whether a cluster has started the run's processes already.
+
+    ``torchrun`` does, or ``srun`` with several tasks.
+    """
     return TorchElasticEnvironment.detect() or (SLURMEnvironment.detect() and _slurm_tasks() > 1)
 
 
 def check_sweep(settings: TrainerConfig) -> None:
-    """Raise InputError where every process of every run would carry out the whole sweep."""
+    """Refuse a sweep that every process of every run would repeat.
+
+    Raises InputError.
+    """
     if settings.strategy not in _SPAWNING and settings.devices * settings.num_nodes > 1 and not started_by_cluster():
         raise InputError(
             f"trainer.strategy={settings.strategy} re-launches the sweep in every GPU process. Use "
@@ -46,7 +58,9 @@ def check_sweep(settings: TrainerConfig) -> None:
 
 
 def label_images(plan: RunPlan) -> None:
-    """Label the images of the plan that have no result yet; afterwards the shards of all processes are whole.
+    """Label the images of the plan that have no result yet.
+
+    Afterwards the shards of all processes are whole.
 
     Raises:
         InputError: there is no such strategy, or it does not fit the device.
@@ -69,7 +83,7 @@ def label_images(plan: RunPlan) -> None:
 
 
 def build_trainer(config: BenchConfig) -> lightning.Trainer:
-    """The trainer of a run; errors as for :func:`label_images`."""
+    """Build the trainer of a run; errors as for :func:`label_images`."""
     try:
         return lightning.Trainer(
             **vars(Placement.of(config)),
@@ -95,7 +109,7 @@ class Placement:
 
     @classmethod
     def of(cls, config: BenchConfig) -> Placement:
-        """Raises as :func:`label_images` does."""
+        """Read the placement from settings; raises as :func:`label_images` does."""
         device, settings = resolve_device(config.device), config.trainer
         devices: int | list[int] = settings.devices
         if device.type == "cuda":
@@ -132,6 +146,6 @@ def _slurm_tasks() -> int:
 
 
 def _reason(error: ProcessException) -> str:
-    """The last exception in the traceback of a process, or the signal that ended it."""
+    """Return the last exception in the traceback of a process, or the signal that ended it."""
     exceptions = re.findall(r"^(?:\w+\.)*(\w+: .*)", str(error), flags=re.MULTILINE)
     return exceptions[-1] if exceptions else str(error).strip()

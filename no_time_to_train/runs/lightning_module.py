@@ -1,4 +1,6 @@
-"""The Lightning module: every process builds its share of the memory bank, then labels its share of the images.
+"""The Lightning module of a run.
+
+Every process builds its share of the memory bank, then labels its share of the images.
 
 Lightning's ``predict`` is used, never ``test``, which repeats images to give every process the same number; the images
 are dealt out here for the same reason.
@@ -34,7 +36,9 @@ from no_time_to_train.structures import TargetImage
 
 
 class LabellingModule(lightning.LightningModule):
-    """Labels the images of a plan that have no result yet, for ``Trainer.predict``.
+    """Module that labels a plan's images that have no result yet.
+
+    It is for ``Trainer.predict``.
 
     The networks are not trained, so they are no submodules: the segmenter holds them.
 
@@ -57,7 +61,10 @@ class LabellingModule(lightning.LightningModule):
         self._report: dict[str, Any] = {}
 
     def setup(self, stage: str) -> None:
-        """Models, memory bank and share of the images; every process comes here, also one without an image."""
+        """Load models and memory bank, and take a share of the images.
+
+        Every process comes here, also one without an image.
+        """
         silence_lightning()
         config = replace(self._plan.config, device=str(self.trainer.strategy.root_device))
         self._segmenter = self._plan.build_segmenter(config)
@@ -69,13 +76,18 @@ class LabellingModule(lightning.LightningModule):
         self._memory = self._prepare_memory()
 
     def predict_dataloader(self) -> Iterable[LoadedBatch]:
+        """Return the reader of this process's batches."""
         return BatchReader(self._batches, self._proposals, self._plan.config.trainer.num_workers)
 
     def transfer_batch_to_device(self, batch: LoadedBatch, device: torch.device, dataloader_idx: int) -> LoadedBatch:
-        """Nothing to do: the segmenter takes photos and moves what it makes of them."""
+        """Return the batch as it is.
+
+        The segmenter takes images and moves what it makes of them.
+        """
         return batch
 
     def on_predict_start(self) -> None:
+        """Open this process's shard."""
         min_score = self._plan.config.output.min_score
         self._writer = self._open.enter_context(closing(ShardWriter(self._plan.shards, self.global_rank, min_score)))
         if self._proposals is not None:
@@ -84,6 +96,7 @@ class LabellingModule(lightning.LightningModule):
         self._progress = Progress(sum(map(len, self._batches)))
 
     def predict_step(self, batch: LoadedBatch, batch_idx: int) -> None:
+        """Label one batch and write its results."""
         found = label_batch(batch, self._segmenter, self._memory, self._store)
         for target, detections in zip(batch.targets, found, strict=True):
             if target.id not in self._labelled:
@@ -92,6 +105,7 @@ class LabellingModule(lightning.LightningModule):
             self._progress.advance(len(batch.targets))
 
     def on_predict_end(self) -> None:
+        """Close the shard, and write the report in the first process."""
         self._open.close()
         self._progress.end()
         self.trainer.strategy.barrier()
@@ -102,7 +116,7 @@ class LabellingModule(lightning.LightningModule):
             write_json(self._plan.report_file, self._report)
 
     def _deal_out_images(self) -> None:
-        """This process's batches. One image each on a CPU, where a batch is no faster."""
+        """Deal out this process's batches. One image each on a CPU, where a batch is no faster."""
         size = 1 if self._segmenter.device.type == "cpu" else self._plan.config.encoder.batch_size
         batches = split_batches(self._plan.targets, size)
         self._labelled = labelled_ids(self._plan.shards)
@@ -125,7 +139,7 @@ class LabellingModule(lightning.LightningModule):
         self.trainer.strategy.barrier()  # the shards change from here on
 
     def _prepare_memory(self) -> MemoryBank:
-        """The bank of the run; a continued one takes it from the folder, so that all images see the same numbers."""
+        """Return the bank of the run; a continued one takes it from the folder, for equal numbers."""
         path = self._plan.memory_file
         if not self.trainer.strategy.broadcast(path.is_file()):
             start = time.monotonic()
@@ -157,7 +171,7 @@ class LabellingModule(lightning.LightningModule):
             progress.end()
 
     def _gather(self, share: EncodedImages) -> list[EncodedImages]:
-        """Every process's share, by rank."""
+        """Return every process's share, by rank."""
         if self.trainer.world_size == 1:
             return [share]
         shares: list[Any] = [None] * self.trainer.world_size

@@ -1,4 +1,7 @@
-"""The final numbers of a run for Lightning's loggers: csv, TensorBoard, Weights & Biases, MLflow."""
+"""The final numbers of a run for Lightning's loggers.
+
+These are csv, TensorBoard, Weights & Biases, MLflow.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ _PROJECT = "no-time-to-train"
 
 
 def check_logger(name: str) -> None:
-    """Raise EnvironmentProblemError where the package of a logger is missing: before a run, not after it."""
+    """Raise EnvironmentProblemError where a logger's package is missing.
+
+    It is called before a run, not after it.
+    """
     package = _PACKAGES.get(name)
     if package is not None and importlib.util.find_spec(package) is None:
         raise EnvironmentProblemError(
@@ -27,7 +33,9 @@ def check_logger(name: str) -> None:
 
 
 def log_metrics(name: str, folder: Path, runs: Path, settings: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
-    """Give a run's settings and its numbers, those of single categories left out, to a logger.
+    """Give a run's settings and its numbers to a logger.
+
+    Those of single categories are left out.
 
     Args:
         name: ``csv``, ``tensorboard``, ``wandb``, ``mlflow`` or ``none``.
@@ -48,7 +56,7 @@ def log_metrics(name: str, folder: Path, runs: Path, settings: Mapping[str, Any]
 
 
 def numbers(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Every number of nested metrics, as ``box/nAP50``."""
+    """Flatten every number of nested metrics, as ``box/nAP50``."""
     found: dict[str, float] = {}
     for key, value in metrics.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What a run consists of, as a value that can be sent to every process of it."""
+"""A run as a value that can be sent to all its processes."""
 
 from __future__ import annotations
 
@@ -49,12 +49,15 @@ class RunPlan:
 
     @property
     def memory_file(self) -> Path:
+        """Return the file of the memory bank."""
         return self.folder / "memory.safetensors"
 
     @property
     def shards(self) -> Path:
+        """Return the folder of the shards."""
         return self.folder / "shards"
 
     @property
     def report_file(self) -> Path:
+        """Return the file of the report."""
         return self.folder / "report.json"

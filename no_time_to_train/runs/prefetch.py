@@ -1,4 +1,6 @@
-"""Reading ahead and writing behind the model's work, in threads with bounded queues.
+"""Read ahead of the model's work, and write behind it.
+
+This happens in threads with bounded queues.
 
 Decoding, encoding and disk access release the interpreter lock, so they run beside the model at no cost; the bound
 keeps a run over any number of photos in constant memory. What goes wrong in a thread is raised in the caller's.
@@ -19,7 +21,9 @@ Result = TypeVar("Result")
 def read_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], *, num_threads: int = 2, num_ahead: int = 4
 ) -> Generator[Result, None, None]:
-    """``map(function, items)`` in order, with up to ``num_ahead`` results computed before they are asked for.
+    """Yield ``map(function, items)`` in order, computed ahead.
+
+    Up to ``num_ahead`` results are computed before they are asked for.
 
     Raises:
         Exception: whatever ``function`` raises, when its result's turn comes.
@@ -61,7 +65,10 @@ class BackgroundWork:
                 self._pending.popleft().result()
 
     def submit(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call ``function(*arguments)`` in a thread; raises here what an earlier call raised there."""
+        """Call ``function(*arguments)`` in a thread.
+
+        Raises here what an earlier call raised there.
+        """
         while self._pending and (self._pending[0].done() or len(self._pending) >= self._max_pending):
             self._pending.popleft().result()
         self._pending.append(self._executor.submit(function, *arguments))

@@ -1,4 +1,7 @@
-"""Progress for people: one line that moves in a terminal, a plain line now and then elsewhere (log files, CI)."""
+"""Progress for people.
+
+It is one line that moves in a terminal, a plain line now and then elsewhere (log files, CI).
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Return the seconds since the start."""
         return self._clock() - self._start
 
     def advance(self, count: int = 1) -> None:
@@ -134,7 +137,7 @@ class Progress:
             self._show(self.line())
 
     def line(self) -> str:
-        """For example ``12/500 images  3.1 images/s  2 min 37 s left``."""
+        """Format as ``12/500 images 3.1 images/s 2 min 37 s left``."""
         counts = f"{self.done}/{self.total} {self._what}" if self.total else f"{self.done} {self._what}"
         if not self.done or self.seconds <= 0:
             return counts
@@ -152,7 +155,7 @@ class Progress:
         print(text, file=self._stream, flush=True)
 
     def end(self) -> None:
-        """Leave the moving line, so that what is printed next starts on its own."""
+        """End the moving line, so that the next print begins a line."""
         if self._shown_length:
             self._stream.write("\n")
             self._stream.flush()
@@ -168,7 +171,10 @@ class Progress:
 
 
 def readable_duration(seconds: float) -> str:
-    """``8 s``, ``2 min 5 s``, ``3 h 20 min``: two units at most."""
+    """Format ``8 s``, ``2 min 5 s``, ``3 h 20 min``: two units.
+
+    Fewer where one is enough.
+    """
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"

@@ -1,4 +1,6 @@
-"""Instance prototypes on disk: a sweep over shots and seeds encodes every reference once.
+"""Instance prototypes on disk.
+
+A sweep over shots and seeds encodes every reference once.
 
 One safetensors file per reference, kept beside the proposals of the images (``proposals.cache``).
 """
@@ -22,7 +24,9 @@ from no_time_to_train.structures import ReferenceInstance
 
 
 class PrototypeCache:
-    """The prototypes of references, by what they are made from; any number of processes may use one folder.
+    """The prototypes of references, by what they are made from.
+
+    Any number of processes may use one folder.
 
     Args:
         folder: holds one folder per fingerprint; may be deleted at any time.
@@ -33,7 +37,10 @@ class PrototypeCache:
         self._entries = TensorCache(folder, fingerprint)
 
     def load(self, key: str, reference: ReferenceInstance) -> EncodedReference | None:
-        """What was stored under this key; None if nothing was, or if it cannot be used (this is logged)."""
+        """Load what was stored under this key; None if nothing was.
+
+        None, too, if it cannot be used (this is logged).
+        """
         entry = self._entries.load(key)
         if entry is None:
             return None
@@ -48,7 +55,9 @@ class PrototypeCache:
 
 
 def reference_keys(of_image: Sequence[ReferenceInstance]) -> list[str]:
-    """One key for each reference of an image: its box, its mask, the contents of the image's file.
+    """Return one key for each reference of an image.
+
+    It is made of its box, its mask, and the contents of the image's file.
 
     A reference with only a box gets its mask together with the others on the image that have none, so that their boxes
     belong to the key.
@@ -66,7 +75,9 @@ def reference_keys(of_image: Sequence[ReferenceInstance]) -> list[str]:
 
 
 def prototype_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]]) -> str:
-    """16 hex digits that change with whatever can change the prototype of a reference, but for the reference itself.
+    """Hash whatever can change prototypes, but for the references themselves.
+
+    The result is 16 hex digits.
 
     These are both models (the mask model makes masks of boxes), the reading of references, the number format, the
     weights and this program's version; the device gives the same up to rounding.

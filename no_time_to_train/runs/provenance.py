@@ -1,4 +1,4 @@
-"""What a result was made with, for ``run.json``."""
+"""The makings of a result, for ``run.json``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """Versions by package name, None where a package is not installed."""
+    """Return versions by package name, None where one is not installed."""
     found: dict[str, str | None] = {
         "python": platform.python_version(),
         "no_time_to_train": no_time_to_train.__version__,
@@ -39,7 +39,10 @@ def versions() -> dict[str, str | None]:
 
 
 def weight_hashes(config: Config) -> dict[str, dict[str, str]]:
-    """SHA-256 of every weights file of both models, by model name and file name; reads gigabytes the first time."""
+    """Hash every weights file of both models with SHA-256.
+
+    Hashes are by model name and file name. Reads gigabytes the first time.
+    """
     hashes: dict[str, dict[str, str]] = {}
     for settings in (config.encoder, config.mask_model):
         explicit = settings.weights
@@ -53,5 +56,5 @@ def weight_hashes(config: Config) -> dict[str, dict[str, str]]:
 
 @lru_cache
 def _sha256(path: Path, modified_ns: int) -> str:
-    """A file that has not changed is read once by the runs of a sweep."""
+    """Return a file that has not changed is read once by the runs of a sweep."""
     return sha256_of_file(path)

@@ -1,4 +1,7 @@
-"""The references of a run dealt out to its processes, image by image, and their prototypes brought together."""
+"""The references of a run, encoded by all its processes.
+
+They are dealt out image by image, and their prototypes brought together.
+"""
 
 from __future__ import annotations
 
@@ -53,12 +56,15 @@ def encode_share(
 
 
 def share_size(references: ReferenceSet, rank: int, world_size: int) -> int:
-    """References that :func:`encode_share` encodes."""
+    """Count the references that :func:`encode_share` encodes."""
     return sum(len(of_image) for _, of_image in _share(references, rank, world_size))
 
 
 def in_reference_order(shares: Sequence[EncodedImages]) -> list[EncodedReference]:
-    """All encoded references in the order in which one process encodes them; sums over them are equal to the bit."""
+    """Return all encoded references in one process's order.
+
+    Sums over them are then equal to the bit.
+    """
     merged = {position: encoded for share in shares for position, encoded in share.items()}
     return [item for position in sorted(merged) for item in merged[position]]
 

@@ -1,4 +1,7 @@
-"""The run engine: one results folder from its first file to its last, whatever the verb."""
+"""The run engine: one results folder from first file to last.
+
+It is the same for every verb.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,9 @@ class Run:
         self.on_progress(RunProgress("", 0, 0, message))
 
     def begin(self) -> None:
-        """Write down that the run is under way, and remove results that it does not continue.
+        """Record that the run is under way.
+
+        Results that it does not continue are removed.
 
         Call it when everything that the run needs is loaded.
 
@@ -167,7 +172,10 @@ def describe_models(segmenter: Segmenter) -> dict[str, Any]:
 
 @contextmanager
 def hashing_weights(config: Config, details: dict[str, Any]) -> Iterator[None]:
-    """Hash the weights in a thread beside the block's work; afterwards ``details["weights"]`` holds the hashes."""
+    """Hash the weights in a thread beside the block's work.
+
+    Afterwards ``details["weights"]`` holds the hashes.
+    """
     with ThreadPoolExecutor(1, thread_name_prefix="hashes") as executor:
         hashes = executor.submit(weight_hashes, config)
         yield

@@ -1,4 +1,7 @@
-"""Where a benchmark run lies: a function of its settings alone, so that a finished run is found and never repeated."""
+"""The folder of a benchmark run, a function of its settings alone.
+
+So a finished run is found and never repeated.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _IN_THE_PATH = {
 
 
 def run_folder(config: BenchConfig) -> Path:
-    """``runs/<benchmark>/<part>/<models>[-<hash>]/shots=K/seed=N``.
+    """Return ``runs/<benchmark>/<part>/<models>[-<hash>]/shots=K/seed=N``.
 
     The hash is there where settings that can change a result are not the defaults of the models. It is of those
     settings only, so that a new version's further settings leave the folders of earlier runs where they are.
@@ -40,7 +43,7 @@ def run_folder(config: BenchConfig) -> Path:
 
 
 def _changes(config: BenchConfig) -> dict[str, Any]:
-    """The settings that can change a result and are not the default, by their dotted names."""
+    """Return the settings that can change a result and are not the default, by their dotted names."""
     default = BenchConfig()
     default.encoder.image_size = get_spec(config.encoder.name).image_size
     defaults = {setting.key: setting.value for setting in settings_of(default)}
@@ -69,12 +72,18 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing is left to do. Raises InputError where the folder holds something else than a run."""
+        """Return whether nothing is left to do.
+
+        Raises InputError where the folder holds something else than a run.
+        """
         return self.metrics.is_file() and self._is_labelled() and self._was_scored_so()
 
     @property
     def is_labelled(self) -> bool:
-        """Whether only the scores are missing, or are those of another evaluator."""
+        """Return whether only the scores are missing.
+
+        They may be there, but of another evaluator.
+        """
         return self._config.evaluator.name != "episodes" and self._is_labelled()
 
     def settings(self, references: str, images: str) -> RunSettings:
@@ -110,5 +119,5 @@ class RunFolder:
 
 
 def _scores(evaluator: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an evaluator that change its numbers: engines agree."""
+    """Return the settings of an evaluator that change its numbers: engines agree."""
     return {key: value for key, value in evaluator.items() if key != "engine"}

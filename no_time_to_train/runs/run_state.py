@@ -1,4 +1,7 @@
-"""``run.json``: what a results folder was made from, and whether a run may continue it."""
+"""``run.json``: the makings of a results folder.
+
+It decides whether a run may continue the folder.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What must be equal for a folder to be continued.
+    """Settings that must be equal for a folder to be continued.
 
     Attributes:
         config: every setting, as a nested dict (for messages).
@@ -67,7 +70,10 @@ class RunSettings:
     min_score: float
 
     def difference(self, earlier: dict[str, Any]) -> str | None:
-        """What differs from the settings in an earlier ``run.json``; None: the folder can be continued."""
+        """Describe differences from the settings in an earlier ``run.json``.
+
+        None: the folder can be continued.
+        """
         if earlier["images"] != self.images:
             return f"of other images ({earlier['images']} vs {self.images})"
         if earlier["references"] != self.references:
@@ -81,7 +87,9 @@ class RunSettings:
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
-    """``run.json`` of a folder; None where there is no such folder, or it is empty.
+    """Read ``run.json`` of a folder.
+
+    None where there is no such folder, or it is empty.
 
     Raises:
         InputError: the folder holds files, but not those of a run; nothing in it will be touched.
@@ -115,7 +123,9 @@ def _checked(content: Any) -> dict[str, Any]:
 
 
 def continued(path: Path, settings: RunSettings, advice: str | None = None) -> dict[str, Any] | None:
-    """Return ``run.json`` of the run that these settings continue; None where there is nothing to continue.
+    """Return ``run.json`` of the run that these settings continue.
+
+    None where there is nothing to continue.
 
     A run that ended before its first result leaves nothing to continue, whatever its settings were.
 
@@ -148,7 +158,10 @@ def _holds_results(path: Path) -> bool:
 
 
 def clear(path: Path) -> None:
-    """Remove what a run writes, and nothing else. ``run.json`` goes last: a half-cleared folder is still known."""
+    """Remove what a run writes, and nothing else.
+
+    ``run.json`` goes last: a half-cleared folder is still known.
+    """
     for name in _OWN_FOLDERS:
         shutil.rmtree(path / name, ignore_errors=True)
     for name in sorted(_OWN_FILES, key=lambda name: name == "run.json"):
@@ -156,7 +169,10 @@ def clear(path: Path) -> None:
 
 
 def write_run(path: Path, settings: RunSettings, details: dict[str, Any]) -> None:
-    """``run.json``: the settings a later run is compared with, and how this one went."""
+    """Write ``run.json``.
+
+    It has the settings a later run is compared with, and how this one went.
+    """
     shown = {
         "references": settings.references,
         "settings_format": SETTINGS_FORMAT,
@@ -169,7 +185,7 @@ def write_run(path: Path, settings: RunSettings, details: dict[str, Any]) -> Non
 
 
 def _differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Settings that differ, as ``key=before vs after``; the device may differ in a continued run."""
+    """Return settings that differ, as ``key=before vs after``; the device may differ in a continued run."""
     for key, after in now.items():
         before = earlier.get(key)
         if isinstance(before, dict) and isinstance(after, dict):

@@ -1,4 +1,7 @@
-"""Settings of how a benchmark is run: on how many devices, logged where, with what kept on disk."""
+"""Settings of how a benchmark is run.
+
+They say on how many devices, logged where, with what kept on disk.
+"""
 
 from __future__ import annotations
 

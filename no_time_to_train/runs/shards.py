@@ -1,4 +1,6 @@
-"""The images of a run dealt out to its processes, and what each of them found put together again.
+"""The images of a run, dealt out to its processes.
+
+What each of them found is put together again.
 
 Every process appends to a file of its own, one JSON line per image. A line counts once it ends, so a process killed at
 any moment loses one image at most, and a later run of any number of processes does what is left.
@@ -19,7 +21,9 @@ ImageId = int | str
 
 
 def split_batches(targets: Sequence[TargetImage], batch_size: int) -> list[tuple[TargetImage, ...]]:
-    """Consecutive batches of all images, the last one smaller where the size does not divide their number.
+    """Split all images into consecutive batches.
+
+    The last one is smaller where the size does not divide their number.
 
     They are cut before they are dealt out: what is computed together, and with it every rounding, does not depend on
     the number of processes or on where an earlier run stopped.
@@ -36,7 +40,9 @@ def split_batches(targets: Sequence[TargetImage], batch_size: int) -> list[tuple
 def open_batches(
     batches: Sequence[Sequence[TargetImage]], labelled: Collection[ImageId], rank: int = 0, world_size: int = 1
 ) -> list[Sequence[TargetImage]]:
-    """Every ``world_size``-th batch, beginning with number ``rank``, that has an image without result.
+    """Select the batches of one process that lack results.
+
+    They are every ``world_size``-th batch, beginning with number ``rank``, that has an image without result.
 
     No batch goes to two processes and none is repeated to make their shares equal. Which batches are a process's own
     does not depend on what is labelled: processes that look at different moments still agree.
@@ -46,7 +52,9 @@ def open_batches(
 
 
 class ShardWriter:
-    """Appends to the shard of one process; the torn last line of a killed one is cut off first.
+    """Writer that appends to the shard of one process.
+
+    The torn last line of a killed one is cut off first.
 
     Args:
         folder: of all shards of the run.
@@ -62,9 +70,11 @@ class ShardWriter:
         self._file.truncate(sum(len(line) for _, line in _whole_lines(path)))
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def write(self, target: TargetImage, detections: Detections) -> None:
+        """Append the result of one image."""
         kept = detections.scoring_at_least(self._min_score)
         line = {"image_id": target.id, "results": kept.to_coco_results(target.id)}
         self._file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
@@ -72,7 +82,7 @@ class ShardWriter:
 
 
 def labelled_ids(folder: Path) -> set[ImageId]:
-    """Ids of the images that have a result in one of the shards.
+    """Return the ids of images that have a result in a shard.
 
     Raises:
         InputError: a shard is damaged, or an image has two results.
@@ -81,7 +91,9 @@ def labelled_ids(folder: Path) -> set[ImageId]:
 
 
 def merged_results(folder: Path, targets: Sequence[TargetImage]) -> Iterator[dict[str, Any]]:
-    """The COCO results of all shards in the order of ``targets``; read image by image, never in memory as a whole.
+    """Yield the COCO results of all shards in the order of ``targets``.
+
+    They are read image by image, never in memory as a whole.
 
     Raises:
         InputError: an image has no result, or two, or there is a result of no image.

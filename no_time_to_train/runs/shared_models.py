@@ -1,4 +1,7 @@
-"""The networks of the last run stay loaded for the next one: a sweep in one process loads them once."""
+"""The networks of the last run, kept loaded for the next one.
+
+A sweep in one process loads them once.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ _loaded: dict[str, tuple[FeatureEncoder, MaskModel]] = {}
 
 
 def segmenter_with_shared_models(config: Config) -> Segmenter:
-    """What ``build.build_segmenter`` gives, with the networks of the call before where their settings are the same."""
+    """Build a segmenter, with the previous networks if they fit.
+
+    It is what ``build.build_segmenter`` gives; the networks are those of the call before where their settings are
+    equal.
+    """
     settings = [to_dict(config.encoder), to_dict(config.mask_model), config.device, config.precision]
     key = json.dumps(settings, sort_keys=True)
     if key not in _loaded:

@@ -9,7 +9,10 @@ _POINTLESS = (".*does not have many workers.*", "predict returned None.*", ".*Le
 
 
 def silence_lightning() -> None:
-    """Keep its tips and its list of devices out of the output; warnings about what goes wrong stay."""
+    """Keep Lightning's tips and list of devices out of the output.
+
+    Warnings about what goes wrong stay.
+    """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in _POINTLESS:
         warnings.filterwarnings("ignore", message=message)

@@ -34,7 +34,9 @@ from no_time_to_train.tasks.memory_source import references_fingerprint
 
 
 def run_benchmark(config: BenchConfig, command: Sequence[str] = ()) -> Path:
-    """Carry out a run, or the rest of it; a finished one is only named.
+    """Carry out a benchmark run, or the rest of it.
+
+    A finished one is only named.
 
     On several processes the predictions are the same to the byte. The process that runs this starts them, or is one of
     those that ``torchrun`` or SLURM started; then only the first one writes and prints.
@@ -69,7 +71,7 @@ def run_benchmark(config: BenchConfig, command: Sequence[str] = ()) -> Path:
 def _carry_out(
     work: _EpisodesRun | _LabellingRun, config: BenchConfig, folder: RunFolder, command: Sequence[str]
 ) -> None:
-    """A run with its files, in the first process."""
+    """Return a run with its files, in the first process."""
     settings = folder.settings(work.references_fingerprint, work.images_fingerprint)
     advice = "Remove it, or choose another place with runs=DIR."
     with Run(folder.path, settings, command=command, advice=advice) as run:
@@ -104,7 +106,7 @@ class _EpisodesRun:
         self.description = self.images_fingerprint
 
     def score(self) -> dict[str, Any]:
-        """The content of ``metrics.json``.
+        """Return the content of ``metrics.json``.
 
         Raises:
             InputError: more than one process: episodes run on one.
@@ -142,7 +144,7 @@ class _LabellingRun:
         )
 
     def score(self) -> dict[str, Any]:
-        """The content of ``metrics.json``; nothing in all processes but the first."""
+        """Return the content of ``metrics.json``; nothing in all processes but the first."""
         if not self.is_labelled:
             self._label()
         if not is_first_process():
@@ -168,7 +170,7 @@ class _LabellingRun:
         write_result_entries(self._folder.predictions, merged_results(plan.shards, self._task.targets))
 
     def _cache(self) -> CachePlan | None:
-        """Raises InputError where candidate masks depend on the references and are of no use to other runs."""
+        """Refuse (InputError) candidate masks that depend on the references: no use to other runs."""
         if not self._config.cache.enabled:
             return None
         weights = weight_hashes(self._config)

@@ -1,4 +1,4 @@
-"""Check whether a category's references resemble one another more than those of the others: ``nttt refs check``."""
+"""Check that references resemble those of their category most: ``nttt refs check``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CheckedReference:
 
     @property
     def remark(self) -> str:
-        """What is wrong with it; empty if nothing is."""
+        """Describe what is wrong with it; empty if nothing is."""
         remarks = []
         if self.nearest is not None and self.margin < 0:
             remarks.append(f"looks more like '{self.nearest.name}'")
@@ -71,14 +71,17 @@ class CheckedReference:
 
     @property
     def badness(self) -> tuple[bool, float]:
-        """Sorts the worst first, by margin or, with one category only, by the own score; the unknown come last."""
+        """Return a sort key that puts the worst first.
+
+        They are sorted by margin or, with one category only, by the own score; the unknown come last.
+        """
         known = self.own if math.isnan(self.margin) else self.margin
         return math.isnan(known), known
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceReport:
-    """What ``check_references`` found.
+    """Findings of ``check_references``.
 
     Attributes:
         references: those that can be used, the worst first, with their scores.
@@ -124,7 +127,10 @@ class ReferenceReport:
         return [(str(number), *_cells(item)) for number, item in enumerate(self.references, start=1)]
 
     def write(self, folder: Path) -> None:
-        """Write the table ``references.csv`` and a sheet of images per category, masks made from boxes drawn too."""
+        """Write ``references.csv`` and a sheet of images per category.
+
+        Masks made from boxes are drawn too.
+        """
         write_csv(folder / "references.csv", HEADER, self.rows())
         ordered = ReferenceSet(self.categories, tuple(item.reference for item in self.references))
         captions = [_caption(number, item) for number, item in enumerate(self.references, start=1)]
@@ -141,7 +147,9 @@ def check_references(
     segmenter: Segmenter | None = None,
     on_progress: OnProgress = tell_nobody,
 ) -> ReferenceReport:
-    """Score every reference by the others, as if it were a mask to be labeled.
+    """Score every reference by the others.
+
+    It is scored as if it were a mask to be labeled.
 
     Args:
         references: COCO file, folder, or what ``load_references`` returned.

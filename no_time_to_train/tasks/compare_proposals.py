@@ -1,4 +1,4 @@
-"""Compare sources of candidate masks on images whose objects are annotated: ``nttt compare-proposals``."""
+"""Compare sources of candidate masks on annotated images: ``nttt compare-proposals``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DEFAULT_SOURCES = "point_grid,automatic_masks,semantic_clusters,point_grid+seman
 
 @dataclass(frozen=True, eq=False)
 class SourceResult:
-    """What one source of masks covers, its time, and nAP with it.
+    """Coverage of one source of masks, its time, and its nAP.
 
     Attributes:
         name: as it was given.
@@ -67,7 +67,10 @@ class SourceResult:
     detections: InstanceMetrics | None
 
     def columns(self) -> dict[str, float | None]:
-        """Return the numbers of the table by their headings, recalls and AP in per cent."""
+        """Return the numbers of the table by their headings.
+
+        Recalls and AP are in per cent.
+        """
         shown = {
             **{f"AR@{count}": self.metrics.average_recall[count] for count in RECALL_COUNTS},
             "recall@0.5": self.metrics.recall_50,
@@ -82,6 +85,7 @@ class SourceResult:
         return shown
 
     def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON."""
         return {
             **asdict(self.metrics),
             "seconds_per_image": self.seconds_per_image,
@@ -124,7 +128,7 @@ class _Candidate:
 
 @dataclass(frozen=True, eq=False)
 class ProposalComparison:
-    """What ``compare_proposals`` measured.
+    """Measurements of ``compare_proposals``.
 
     Attributes:
         results: of every source, in the order they were named.
@@ -171,7 +175,7 @@ def compare_proposals(
     on_progress: OnProgress = tell_nobody,
     command: Sequence[str] = (),
 ) -> ProposalComparison:
-    """Run every source of masks over the same images and measure what it covers.
+    """Measure what every source of masks covers on the same images.
 
     Both networks encode an image once for all sources.
 
@@ -248,7 +252,7 @@ def _with_preset(overrides: Sequence[str], *, is_benchmark: bool) -> list[str]:
 def _load_candidates(
     config: BenchConfig, sources: Sequence[WrittenSource], overrides: Sequence[str], targets: Sequence[TargetImage]
 ) -> list[_Candidate]:
-    """One segmenter per source around the same two networks, which are loaded last."""
+    """Return one segmenter per source around the same two networks, which are loaded last."""
     built = [(source.text, *source.build(overrides)) for source in sources]
     for _, _, source in built:
         source.check(targets)
@@ -277,7 +281,7 @@ def _cover(
 
 
 def _object_masks(truth: CocoDataset, target: TargetImage, pixels: np.ndarray) -> list[Rle]:
-    """The image's objects, crowds left out. Raises InputError where the annotations are of another size."""
+    """Return the image's objects, crowds left out. Raises InputError where the annotations are of another size."""
     image: CocoImage = truth.images_by_id[target.id]
     mismatch = describe_size_mismatch(image.size_hw, f"{truth.name}: the size", pixels.shape[:2], target.file_name)
     if mismatch:

@@ -1,4 +1,7 @@
-"""Read the images, objects and references that sources of masks are compared on."""
+"""Read the images that sources of masks are compared on.
+
+Their objects and the references are read with them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from no_time_to_train.structures import ReferenceSet, TargetImage
 
 @dataclass(frozen=True, eq=False)
 class ComparisonData:
-    """What sources are compared on.
+    """Images, objects and references that sources are compared on.
 
     Attributes:
         targets: the images, in the order of the ground truth.
@@ -30,7 +33,7 @@ class ComparisonData:
 
     @property
     def num_objects(self) -> int:
-        """Crowds are no objects."""
+        """Count the objects, crowds left out."""
         return sum(not annotation.is_crowd for annotation in self.ground_truth.annotations)
 
     def first(self, num_images: int) -> ComparisonData:
@@ -45,7 +48,7 @@ def load_comparison_data(
     references: Path | None,
     reference_images: Path | None,
 ) -> ComparisonData:
-    """Return the images, what is annotated in them, and the references if there are any.
+    """Load the images, their annotations, and any references.
 
     Raises:
         InputFileNotFoundError: something is missing.

@@ -1,4 +1,7 @@
-"""List, get and check what the benchmarks need on disk, to the last image: ``nttt data``."""
+"""List, get and check the benchmarks' data: ``nttt data``.
+
+They are checked to the last image.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +153,7 @@ def _is_present(item: RequiredData, root: Path) -> bool:
 
 
 def _unfinished_mark(item: RequiredData, root: Path) -> Path:
-    """A file that is there while an archive is being unpacked."""
+    """Return a file that is there while an archive is being unpacked."""
     name = item.what if item.download is None else item.download.file_name
     return root / _DOWNLOADS / f"{name}.unpacking"
 

@@ -1,4 +1,7 @@
-"""Run the bundled models on the bundled benchmark, from drawing references to AP: ``nttt demo``."""
+"""Run the bundled models on the bundled benchmark: ``nttt demo``.
+
+It goes from drawing references to AP.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _SHEET_COLUMNS = 4
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What ``run_demo`` measured.
+    """Measurements of ``run_demo``.
 
     Attributes:
         out: the results folder, with ``metrics.json``, ``sheet.jpg`` and ``index.html``.

@@ -1,4 +1,4 @@
-"""``nttt doctor``: what this machine has, what is missing, and how to mend it."""
+"""``nttt doctor``: what is there, what is missing, how to mend it."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ def doctor() -> tuple[Check, ...]:
 
 
 def check_python() -> Check:
+    """Check the version of Python."""
     version = platform.python_version()
     if sys.version_info < _MIN_PYTHON:
         return Check("python", "broken", f"{version}; at least {'.'.join(map(str, _MIN_PYTHON))} is needed.")
@@ -78,6 +79,7 @@ def check_packages() -> Check:
 
 
 def check_torch() -> Check:
+    """Check that PyTorch can be imported."""
     try:
         torch = importlib.import_module("torch")
     except (ImportError, OSError) as error:
@@ -89,7 +91,10 @@ def check_torch() -> Check:
 
 
 def check_torchvision() -> Check:
-    """The two packages come in pairs: torchvision built for CUDA does not import beside a torch without it."""
+    """Check that torchvision fits the torch beside it.
+
+    The two packages come in pairs: torchvision built for CUDA does not import beside a torch without it.
+    """
     try:
         version = importlib.metadata.version("torchvision")
     except importlib.metadata.PackageNotFoundError:
@@ -109,6 +114,7 @@ def check_torchvision() -> Check:
 
 
 def check_gpu() -> Check:
+    """Check the GPU."""
     torch = _torch_or_none()
     if torch is None:
         return Check("gpu", "note", "unknown: torch cannot be imported.")
@@ -128,12 +134,14 @@ def check_gpu() -> Check:
 
 
 def check_cpu() -> Check:
+    """Report the CPU."""
     torch = _torch_or_none()
     capability = torch.backends.cpu.get_cpu_capability() if torch is not None else "unknown instructions"
     return Check("cpu", "ok", f"{os.cpu_count()} cores, {capability}")
 
 
 def check_memory() -> Check:
+    """Check how much memory the machine has."""
     try:
         gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (AttributeError, ValueError, OSError):
@@ -144,6 +152,7 @@ def check_memory() -> Check:
 
 
 def check_weights() -> Check:
+    """Check which models' weights are on this machine."""
     if _torch_or_none() is None:
         return Check("weights", "note", "unknown: torch cannot be imported.")
     from no_time_to_train.models.weights import list_weights
@@ -157,6 +166,7 @@ def check_weights() -> Check:
 
 
 def check_demo() -> Check:
+    """Check that the bundled models and images are there."""
     from no_time_to_train.files.paths import demo_data_folder
 
     needed = ("benchmark/annotations/test.json", "dinov2_demo", "sam2_demo")
@@ -167,7 +177,10 @@ def check_demo() -> Check:
 
 
 def check_optional() -> Check:
-    """Name the extras that are not complete; none is needed to label, fit, evaluate, export or run the demo."""
+    """Name the extras that are not complete.
+
+    None is needed to label, fit, evaluate, export or run the demo.
+    """
     try:
         lacking = {name: [r.name for r in requirements(name) if not is_satisfied(r)] for name in _USES}
     except EnvironmentProblemError:
@@ -194,7 +207,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
 
 
 def _torch_or_none() -> Any:
-    """The module, or None: the doctor must run without it."""
+    """Return the module, or None: the doctor must run without it."""
     try:
         return importlib.import_module("torch")
     except (ImportError, OSError):

@@ -1,4 +1,7 @@
-"""COCO-20i in episodes: for each one a memory of its supports, a segmented query, and the IoU over all of them."""
+"""COCO-20i in episodes.
+
+Each one has a memory of its supports and a segmented query; the IoU is over all of them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ from no_time_to_train.structures import Category, Detections, ReferenceInstance,
 def run_episodes(
     config: BenchConfig, *, segmenter: Segmenter | None = None, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Segment the queries of ``evaluator.num_episodes`` episodes of ``benchmark.fold`` with ``shots`` supports each.
+    """Segment the queries of the episodes of one fold.
+
+    There are ``evaluator.num_episodes`` episodes of ``benchmark.fold``, with ``shots`` supports each.
 
     A query's mask is the union of its detections that score at least ``evaluator.min_score``. The best detection
     always belongs to it, as the class is in every query.
@@ -80,7 +85,7 @@ def run_episodes(
 
 
 def segment_query(episode: Episode, folder: Path, segmenter: Segmenter, min_score: float) -> np.ndarray:
-    """(H, W) bool mask of the episode's class in its query image."""
+    """Segment the episode's class in its query image, (H, W) bool."""
     upright = segmenter.config.images.upright
     memory = segmenter.build_memory(episode_references(episode, folder, upright=upright))
     path = folder / episode.query
@@ -90,13 +95,19 @@ def segment_query(episode: Episode, folder: Path, segmenter: Segmenter, min_scor
 
 
 def foreground(detections: Detections, min_score: float) -> np.ndarray:
-    """(H, W) bool union of the detections that score at least ``min_score``, and of the best one."""
+    """Join the best detection and others that score well.
+
+    The result is the (H, W) bool union of those that score at least ``min_score`` and of the best one.
+    """
     num_kept = max(1, int((detections.scores >= min_score).sum()))  # best first
     return paint(detections.image_size_hw, ((1, rle) for rle in detections.rles[:num_kept])) > 0
 
 
 def episode_references(episode: Episode, folder: Path, *, upright: bool = False) -> ReferenceSet:
-    """Every support as one reference: all that its image shows of the class."""
+    """Make one reference of each support.
+
+    It is all that its image shows of the class.
+    """
     category = Category(episode.class_index + 1, COCO_CATEGORIES[episode.class_index])
     instances = []
     for name in episode.supports:

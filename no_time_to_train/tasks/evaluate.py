@@ -1,4 +1,7 @@
-"""Score a labeled folder, or any COCO results file, against ground truth: ``nttt eval``."""
+"""Score predictions against ground truth: ``nttt eval``.
+
+They are a labeled folder, or any COCO results file.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,10 @@ def _notes_on_crowds(truth: CocoDataset) -> list[str]:
 
 
 def metrics_file(predictions: Path) -> Path:
-    """Return where the metrics of predictions go: beside them, and never over those that a run wrote itself."""
+    """Return where the metrics of predictions go.
+
+    They go beside them, and never over those that a run wrote itself.
+    """
     if not predictions.is_dir():
         return predictions.with_name(f"{predictions.stem}_metrics.json")
     usual = predictions / "metrics.json"

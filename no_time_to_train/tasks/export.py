@@ -31,7 +31,7 @@ MinScore = float | Mapping[str, float]
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export holds.
+    """Contents of an export.
 
     Attributes:
         format: its name.
@@ -49,6 +49,7 @@ class ExportReport:
 
     @property
     def num_objects(self) -> int:
+        """Count the objects of all images."""
         return sum(self.counts.values())
 
 
@@ -151,7 +152,7 @@ class _SourceReader:
     def _locate(
         self, dataset: CocoDataset, annotations: Path, run: dict[str, Any] | None
     ) -> tuple[Path, list[CocoImage]]:
-        """The folder of the images, and the images to export."""
+        """Return the folder of the images, and the images to export."""
         if not self._needs_images:
             return Path(), list(dataset.images)
         if self._images is None and run is not None:
@@ -194,7 +195,7 @@ class _SourceReader:
     def _entries(
         self, dataset: CocoDataset, raw: list[dict[str, Any]], run: dict[str, Any] | None
     ) -> Iterator[dict[str, Any]]:
-        """The annotations; those of ``predictions.json`` where a lower score is wanted than was labeled with."""
+        """Return the annotations; those of ``predictions.json`` where a lower score is wanted than was labeled with."""
         if run is not None and self._lowest() < run["settings"]["min_score"] and not self._is_reviewed():
             yield from read_results(self._path / "predictions.json")
             return
@@ -233,7 +234,7 @@ def _check_free(folder: Path) -> None:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to; it gets its name when the block succeeds, and goes when it fails."""
+    """Return a folder to write to; it gets its name when the block succeeds, and goes when it fails."""
     unfinished = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed

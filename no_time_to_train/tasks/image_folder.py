@@ -33,7 +33,9 @@ class FolderImages:
 
 
 def find_targets(folder: Path, out: Path, limit: int | None, *, upright: bool = True) -> FolderImages:
-    """Return the images of a folder; what lies in the results folder ``out`` is left out.
+    """Find the images of the folder, numbered from 1 by name.
+
+    What lies in the results folder ``out`` is left out.
 
     What is not read is counted in a warning.
 

@@ -26,7 +26,7 @@ from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory
 
 @dataclass(frozen=True)
 class LabelReport:
-    """What ``label_folder`` found.
+    """Findings of ``label_folder``.
 
     Attributes:
         out: the results folder: ``annotations.json``, ``predictions.json``, ``overlays/``, ``index.html``.
@@ -145,7 +145,10 @@ def label_targets(
     strict: bool = False,
     left_out: tuple[tuple[str, str], ...] = (),
 ) -> FolderOutcome:
-    """Label the images of a run that have no result yet; arguments as of ``FolderJob``, errors of ``carry_out``."""
+    """Label the images of a run that have no result yet.
+
+    Errors are those of ``folder_run.carry_out``.
+    """
     folder = ResultFolder(
         run.path, source.categories, keep_min_score=config.output.min_score, min_score=config.output.draw_min_score
     )

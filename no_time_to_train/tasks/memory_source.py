@@ -1,4 +1,7 @@
-"""Where a run's memory bank comes from: references of any kind, or a bank that is finished already."""
+"""The source of a run's memory bank.
+
+It is references of any kind, or a bank that is finished already.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ class MemorySource:
         return cls(references.categories, references_fingerprint(references), references=references)
 
     def memory(self, segmenter: Segmenter, on_progress: OnProgress = tell_nobody) -> MemoryBank:
-        """Return the bank, made now if need be. Raises InputError where it was made with another encoder."""
+        """Return the bank, made now if need be.
+
+        Raises InputError where it was made with another encoder.
+        """
         if self.references is not None:
             return build_memory(segmenter, self.references, on_progress)
         if self.bank is None:
@@ -73,7 +79,9 @@ class MemorySource:
 
 
 def begin_with_memory(run: Run, source: MemorySource, segmenter: Segmenter) -> MemoryBank:
-    """Load the bank, then begin the run and put the bank into its folder, with pictures of the references.
+    """Load the bank, begin the run, and keep the bank with it.
+
+    It goes into the run's folder, with images of the references.
 
     A continued run takes the folder's, so that all of its images are compared with the same numbers. Where a killed one
     drew only a part of the pictures, all are drawn.
@@ -102,7 +110,10 @@ def build_memory(segmenter: Segmenter, references: ReferenceSet, on_progress: On
 
 
 def references_fingerprint(references: ReferenceSet) -> str:
-    """Return 12 hex digits of categories, boxes, masks and the bytes of the image files; not of where they lie."""
+    """Hash references, wherever their images lie, as 12 hex digits.
+
+    They are their categories, boxes, masks and the bytes of the image files.
+    """
     digests: dict[Path, str] = {}
     for path in dict.fromkeys(instance.image_path for instance in references.instances):
         digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -26,7 +26,9 @@ class WrittenSource:
     parts: tuple[tuple[str, tuple[str, ...]], ...]
 
     def build(self, overrides: Sequence[str]) -> tuple[BenchConfig, ProposalSource]:
-        """The source, and the config it was built with (of a union: of its first part).
+        """Build the source; return it with its config.
+
+        Of a union it is the config of its first part.
 
         Args:
             overrides: settings that all sources share; what stands in brackets wins over them.

@@ -1,4 +1,7 @@
-"""Propose class-free masks of a folder of images, without any reference: ``nttt propose``."""
+"""Propose class-free masks of a folder of images: ``nttt propose``.
+
+No reference is needed.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ OBJECT = Category(1, "object")
 
 @dataclass(frozen=True)
 class ProposeReport:
-    """What ``propose_folder`` found.
+    """Findings of ``propose_folder``.
 
     Attributes:
         out: the results folder: ``proposals.json``, ``annotations.json``, ``overlays/``, ``index.html``.
@@ -58,7 +61,9 @@ def propose_folder(
     on_progress: OnProgress = tell_nobody,
     command: Sequence[str] = (),
 ) -> ProposeReport:
-    """Write masks of whatever is in the images of a folder, without any reference.
+    """Write masks of whatever is in the images of a folder.
+
+    No reference is needed.
 
     A folder that holds a part of the results already is continued.
 
@@ -114,7 +119,9 @@ def propose_folder(
 
 
 def distinct_proposals(pooled: PooledProposals, iou_threshold: float, consistency_exponent: float = 0.0) -> Detections:
-    """Candidate masks as detections of one category, best first, without those that nearly repeat a better one.
+    """Return candidate masks as distinct detections of one category.
+
+    They come best first, without those that nearly repeat a better one.
 
     The score is the predicted IoU, times the mask's consistency to its exponent.
 

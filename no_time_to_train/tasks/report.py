@@ -1,4 +1,7 @@
-"""``nttt report``: finished runs in, tables and plots beside the published numbers out."""
+"""``nttt report``: tables and plots of finished runs.
+
+Published numbers stand beside them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _NOTE = (
 
 @dataclass(frozen=True, eq=False)
 class RunsReport:
-    """What ``report`` found and wrote.
+    r"""Findings and files of ``report``.
 
     Attributes:
         rows: mean and standard deviation per benchmark, models, variant and shots.
@@ -92,7 +95,7 @@ def report(runs: str | Path, *, out: str | Path | None = None) -> RunsReport:
 
 
 def _write_plots(rows: Sequence[ReportRow], folder: Path) -> list[Path]:
-    """One plot against shots per part of a benchmark, and one of the categories per line of it, at its most shots."""
+    """Return one plot against shots per benchmark part, and one of the categories per line of it, at its most shots."""
     from no_time_to_train.reports.plots import plot_categories, plot_shots
 
     parts: dict[tuple[str, str], list[ReportRow]] = defaultdict(list)

@@ -1,4 +1,7 @@
-"""``nttt bench -m``: a run for every combination of values, in this process or wherever Hydra's launcher takes it."""
+"""``nttt bench -m``: a run for every combination of values.
+
+Runs are in this process, or wherever Hydra's launcher takes them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ _OUTCOME = "outcome.json"
 
 
 def sweep(overrides: Sequence[str], command: Sequence[str]) -> None:
-    """Carry out all runs that are not finished; one that fails does not stop the others.
+    """Carry out all runs that are not finished.
+
+    One that fails does not stop the others.
 
     Args:
         overrides: settings, some with several values: ``shots=1,10``, ``seed=range(0,5)``.
@@ -41,7 +46,7 @@ def sweep(overrides: Sequence[str], command: Sequence[str]) -> None:
 
 
 def _run(config: BenchConfig, job: SweepJob) -> None:
-    """One job. Its outcome goes into a file: it may run on another machine."""
+    """Return one job. Its outcome goes into a file: it may run on another machine."""
     check_sweep(config.trainer)
     outcome: dict[str, Any] = {"run": None, "problem": None}
     try:
@@ -54,7 +59,7 @@ def _run(config: BenchConfig, job: SweepJob) -> None:
 
 
 def _conclude(folder: Path, runs: str) -> None:
-    """One line for each run, and what to do next."""
+    """Return one line for each run, and what to do next."""
     paths = sorted(folder.glob(f"*/{_OUTCOME}"), key=lambda path: int(path.parent.name))
     outcomes = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     finished = [outcome["run"] for outcome in outcomes if outcome["run"] is not None]
@@ -69,6 +74,6 @@ def _conclude(folder: Path, runs: str) -> None:
 
 
 def _headline(metrics: dict[str, Any]) -> str:
-    """The main numbers: ``box nAP 36.6, mask nAP 30.2``."""
+    """Return the main numbers: ``box nAP 36.6, mask nAP 30.2``."""
     found = {"box nAP": metrics["box"].get("nAP"), "mask nAP": metrics["mask"].get("nAP"), "mIoU": metrics.get("miou")}
     return ", ".join(f"{name} {value:.1f}" for name, value in found.items() if value is not None)

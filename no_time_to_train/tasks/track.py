@@ -45,7 +45,7 @@ class TrackedObject:
 
 @dataclass(frozen=True)
 class TrackReport:
-    """What ``track_video`` found.
+    """Findings of ``track_video``.
 
     Attributes:
         out: the results folder: ``overlay.mp4``, ``annotations.json`` (YouTube-VIS), ``tracks.txt`` (MOT).
