@@ -67,7 +67,7 @@ class ColourVideoSegmenter:
     def propose(self, encoded: SimpleNamespace, memory: MemoryBank) -> SimpleNamespace:
         return encoded
 
-    def label(self, pooled: SimpleNamespace, memory: MemoryBank) -> Detections:
+    def label(self, pooled: SimpleNamespace, memory: MemoryBank, pixels: np.ndarray | None = None) -> Detections:
         found = []
         for colour, category in CATEGORY_OF.items():
             mask = (np.abs(pooled.pixels.astype(int) - colour) < 30).all(axis=2)
