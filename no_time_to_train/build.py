@@ -11,6 +11,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from no_time_to_train.config import (
     OLD_KEYS,
@@ -23,11 +24,11 @@ from no_time_to_train.config import (
 )
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.paths import configs_folder
-from no_time_to_train.models.catalog import CATALOG, ModelSpec
+from no_time_to_train.models.catalog import CATALOG, HF, TIMM, ModelSpec, get_spec
 from no_time_to_train.settings import settings_of
 from no_time_to_train.settings.composing import Composer, SweepJob, register
 from no_time_to_train.settings.fields import facts_of
-from no_time_to_train.settings.overrides import Grammar
+from no_time_to_train.settings.overrides import FurtherOptions, Grammar
 
 if TYPE_CHECKING:
     import torch
@@ -88,9 +89,10 @@ def _composer(primary: Literal["config", "bench"]) -> Composer:
     short_keys = {f.name: f"benchmark.{f.name}" for f in fields(BenchmarkConfig) if f.name != "name"}
     if primary == "bench":
         groups |= {name: _files(name) for name in ("benchmark", "experiment")}
-        grammar = Grammar(BenchConfig(), groups, OLD_KEYS, OLD_OVERRIDES, OLD_VALUES, short_keys)
+        grammar = Grammar(BenchConfig(), groups, OLD_KEYS, OLD_OVERRIDES, OLD_VALUES, short_keys, further=_FURTHER)
     else:
-        grammar = Grammar(Config(), groups, OLD_KEYS, OLD_OVERRIDES, OLD_VALUES, elsewhere=_bench_alone(short_keys))
+        elsewhere = _bench_alone(short_keys)
+        grammar = Grammar(Config(), groups, OLD_KEYS, OLD_OVERRIDES, OLD_VALUES, elsewhere=elsewhere, further=_FURTHER)
     return Composer(configs_folder(), primary, grammar)
 
 
@@ -100,6 +102,20 @@ _METHODS = ("proposals", "matching", "merging")
 
 def _model_values(spec: ModelSpec) -> dict[str, Any]:
     return {"name": spec.name, "image_size": spec.image_size} if spec.kind == "encoder" else {"name": spec.name}
+
+
+def _register_model(name: str) -> str:
+    """Make a network that the catalog does not list an option of its group; return what Hydra calls it."""
+    spec = get_spec(name)
+    option = quote(name).replace("//", "/%2F")  # a path may have characters that are none of an option's
+    register({}, {spec.kind: {option: _model_values(spec)}})
+    return option
+
+
+_FURTHER = {
+    "encoder": FurtherOptions(TIMM, f"{TIMM}NAME", _register_model),
+    "mask_model": FurtherOptions(HF, f"{HF}HUB_ID_OR_FOLDER", _register_model),
+}
 
 
 def _choices(group: Any) -> tuple[str, ...]:
@@ -135,8 +151,9 @@ def load_segmenter(
 
     Args:
         overrides: further ``"key=value"`` settings, e.g. ``"merging=hard"``.
-        encoder: feature encoder, a name of ``nttt weights list`` (default ``dinov2_large``).
-        mask_model: mask model, a name of ``nttt weights list`` (default ``sam2.1_large``).
+        encoder: feature encoder, a name of ``nttt weights list`` (default ``dinov2_large``), or ``timm/NAME``.
+        mask_model: mask model, a name of ``nttt weights list`` (default ``sam2.1_large``), or ``hf/`` and the hub id or
+            folder of a promptable model of transformers.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         preset: ``default``, ``paper``, ``fast`` or ``demo``.
@@ -193,10 +210,10 @@ def build_proposer(config: Config) -> Segmenter:
 
 def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
     """Load both frozen models, on the config's device and in its precision."""
-    from no_time_to_train.models.dino.encoder import load_dino
+    from no_time_to_train.models.loading import load_encoder
 
     device, dtype = _device_and_dtype(config)
-    encoder = load_dino(
+    encoder = load_encoder(
         config.encoder.name,
         weights=config.encoder.weights,
         image_size=config.encoder.image_size,
@@ -208,10 +225,10 @@ def load_models(config: Config) -> tuple[FeatureEncoder, MaskModel]:
 
 
 def _load_mask_model(config: Config) -> MaskModel:
-    from no_time_to_train.models.sam2.model import load_sam2
+    from no_time_to_train.models.loading import load_mask_model
 
     device, dtype = _device_and_dtype(config)
-    return load_sam2(
+    return load_mask_model(
         config.mask_model.name,
         weights=config.mask_model.weights,
         device=device,

@@ -8,8 +8,9 @@ import pytest
 
 from no_time_to_train.build import build_proposals, compose_bench_config, compose_config
 from no_time_to_train.config import BenchConfig, config_hash
-from no_time_to_train.errors import InputError
+from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.models.catalog import CATALOG
+from no_time_to_train.runs.run_folder import run_folder
 from no_time_to_train.settings import settings_of
 
 CONFIGS = Path(__file__).parents[1] / "no_time_to_train/configs"
@@ -41,6 +42,44 @@ def test_every_option_composes(override: str) -> None:
 def test_every_preset_sets_its_image_size_with_its_encoder() -> None:
     assert compose_config([]).encoder.image_size == 518
     assert compose_config(["preset=demo"]).encoder.image_size == CATALOG["dinov2_demo"].image_size
+
+
+def test_networks_of_timm_come_with_their_image_size() -> None:
+    pytest.importorskip("timm")
+    name = "timm/vit_small_patch14_dinov2"
+    config = compose_config([f"encoder={name}", "preset=paper"])
+    assert (config.encoder.name, config.encoder.image_size) == (f"{name}.lvd142m", 518)
+    assert config_hash(config) == config_hash(compose_config(["preset=paper", f"encoder={name}.lvd142m"]))
+    smaller = compose_config(["encoder.image_size=224", f"encoder={name}"])
+    assert smaller.encoder.image_size == 224
+    with pytest.raises(InputError, match="encoder=timm/vit_smal: timm .* has no network of that name"):
+        compose_config(["encoder=timm/vit_smal"])
+    with pytest.raises(InputError, match="Known: .*dinov2_demo, timm/NAME"):
+        compose_config(["encoder=vit"])
+
+
+@pytest.mark.parametrize("folder", ["tiny", "a folder, with=odd (signs)/tiny", "."])
+def test_mask_models_of_transformers_are_named_by_id_or_folder(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_the_hub = "hf/facebook/sam2.1-hiera-tiny"
+    assert compose_config([f"mask_model={on_the_hub}"]).mask_model.name == on_the_hub
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for name in (f"hf/{folder}", f"hf/{tmp_path / folder}"):
+        assert compose_config([f"mask_model={name}"]).mask_model.name == name
+        config = compose_bench_config([f"mask_model={name}", "benchmark=demo"])
+        assert run_folder(config).relative_to("runs").parts[1].startswith("dinov2_large+hf_")
+    with pytest.raises(InputFileNotFoundError, match="mask_model=hf/nowhere: nowhere is no folder"):
+        compose_config(["mask_model=hf/nowhere"])
+
+
+def test_folders_of_two_models_are_never_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/b", "a_b"):
+        (tmp_path / name).mkdir(parents=True)
+    folders = {run_folder(compose_bench_config([f"mask_model=hf/{name}"])) for name in ("a/b", "a_b")}
+    assert len(folders) == 2
 
 
 def test_paper_preset_is_the_published_table() -> None:

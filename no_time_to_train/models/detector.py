@@ -72,8 +72,9 @@ class ObjectnessDetector:
     """
 
     def __init__(self, module: Owlv2ForObjectDetection, processor: Any, device: torch.device | str = "cpu") -> None:
-        module.owlv2.text_model = nn.Identity()  # a third of the weights, never called
-        self.module = module.to(device).eval().requires_grad_(False)
+        module.owlv2.text_model = nn.Identity()  # noqa: B010; a third of the weights, never called
+        self.module = module.eval().requires_grad_(False)
+        nn.Module.to(self.module, device)
         self.processor = processor
         self.device = torch.device(device)
 

@@ -11,7 +11,9 @@ from no_time_to_train.settings import setting
 class EncoderConfig:
     """The frozen feature encoder."""
 
-    name: str = setting("dinov2_large", "Model: a name of `nttt weights list`.")
+    name: str = setting(
+        "dinov2_large", "Model: a name of `nttt weights list`, or `timm/NAME`, any plain vision transformer of timm."
+    )
     weights: str | None = setting(None, "Hub id, local folder or local file in place of the model's own weights.")
     image_size: int = setting(
         518, "Side of the square input in pixels; a multiple of the model's patch.", between=(8, 8192)
@@ -26,12 +28,16 @@ class EncoderConfig:
 class MaskModelConfig:
     """The frozen promptable mask model."""
 
-    name: str = setting("sam2.1_large", "Model: a name of `nttt weights list`.")
+    name: str = setting(
+        "sam2.1_large",
+        "Model: a name of `nttt weights list`, or `hf/` and the hub id or folder of a promptable model of transformers "
+        "(SAM 2, SAM 3's tracker, EdgeTAM).",
+    )
     weights: str | None = setting(None, "Hub id, local folder or local file in place of the model's own weights.")
     decoder: str = setting(
         "folded",
         "`folded` shares the image's side between prompts; `plain` is the sam2 package's own. The numbers are the same "
-        "up to rounding.",
+        "up to rounding. Networks of transformers (`hf/`) have their own.",
         choices=("folded", "plain"),
         affects_results=False,
     )

@@ -36,8 +36,7 @@ def verify_weights(name: str) -> VerificationReport:
         WeightsNotFoundError: the weights are not on this machine.
     """
     from no_time_to_train.models.detector import load_detector
-    from no_time_to_train.models.dino.encoder import load_dino
-    from no_time_to_train.models.sam2.model import load_sam2
+    from no_time_to_train.models.loading import load_encoder, load_mask_model
 
     spec = get_spec(name)
     location = locate_weights(spec)
@@ -46,11 +45,11 @@ def verify_weights(name: str) -> VerificationReport:
     problem = None
     try:
         if spec.kind == "encoder":
-            load_dino(spec, weights=location)
+            load_encoder(spec, weights=location)
         elif spec.kind == "detector":
             load_detector(str(location))
         else:
-            load_sam2(spec, weights=location, decoder="plain")
+            load_mask_model(spec, weights=location, decoder="plain")
     except ValueError as error:  # InputError and UnsafeWeightsError: the finding itself
         problem = str(error)
     files = sorted(location.glob("*.safetensors")) if location.is_dir() else [location]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def run_folder(config: BenchConfig) -> Path:
     """
     changes = _changes(config)
     digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
-    models = f"{config.encoder.name}+{config.mask_model.name}" + (f"-{digest}" if changes else "")
+    models = "+".join(map(_as_folder, (config.encoder.name, config.mask_model.name)))
+    models += f"-{digest}" if changes else ""
     part = task_name(config.benchmark)
     return Path(config.runs) / part / models / f"shots={config.shots}" / f"seed={config.seed}"
 
@@ -52,7 +54,13 @@ def _changes(config: BenchConfig) -> dict[str, Any]:
     if config.evaluator.name == "episodes":
         scopes.append("evaluation")
     settings = result_settings(config, scopes)
-    return {key: value for key, value in settings.items() if key not in _IN_THE_PATH and value != defaults[key]}
+    changed = {key: value for key, value in settings.items() if value != defaults[key]}
+    return {k: v for k, v in changed.items() if k not in _IN_THE_PATH or (k.endswith(".name") and _as_folder(v) != v)}
+
+
+def _as_folder(model: str) -> str:
+    """Name a folder after a model, which may be called by a path."""
+    return re.sub(r"[^\w.+-]+", "_", model)
 
 
 class RunFolder:

@@ -130,7 +130,8 @@ def register(schemas: Mapping[str, type], options: Mapping[str, Mapping[str, Map
         store.store(name=name, node=schema)
     for group, values in options.items():
         for name, node in values.items():
-            store.store(group=group, name=name, node=dict(node))
+            path, _, last = f"{group}/{name}".rpartition("/")
+            store.store(group=path, name=last, node=dict(node))
 
 
 def _readable(error: Exception, overrides: Sequence[str], grammar: Grammar) -> str:

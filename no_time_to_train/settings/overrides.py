@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,21 @@ class Override:
 
 
 @dataclass(frozen=True)
+class FurtherOptions:
+    """Options of a group that no list can hold.
+
+    Attributes:
+        prefix: how they begin.
+        shown: how they look, for messages.
+        register: tells Hydra one of them and returns what it is called there; raises InputError where there is none.
+    """
+
+    prefix: str
+    shown: str
+    register: Callable[[str], str]
+
+
+@dataclass(frozen=True)
 class Grammar:
     """What may be set.
 
@@ -44,6 +59,7 @@ class Grammar:
         old_values: options that had another name before, by setting.
         short_keys: names that stand for longer ones.
         elsewhere: settings of other commands, each with a sentence that says so.
+        further: options of a group besides its list.
         sweeper_keys: what a sweep may set of Hydra's own.
     """
 
@@ -54,6 +70,7 @@ class Grammar:
     old_values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     short_keys: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    further: Mapping[str, FurtherOptions] = field(default_factory=dict)
     sweeper_keys: tuple[str, ...] = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 
     def read(self, texts: Sequence[str], *, sweep: bool = False) -> list[str]:
@@ -106,19 +123,26 @@ class Grammar:
         renamed = self.old_values.get(target, {})
         values = [renamed.get(value, value) for value in values]
         if target in self.groups and not is_swept:
-            for value in values:
-                self._check_option(override.key, target, value)
-            return ",".join(values)
+            return ",".join(self._option(override.key, target, value) for value in values)
         setting = next((s for s in settings_of(self.schema) if s.key == target), None)
         if setting is None or is_swept:
             return override.value
         return ",".join(_quoted(value, setting, can_sweep=sweep) for value in values)
 
-    def _check_option(self, key: str, group: str, value: str) -> None:
-        options = self.groups[group]
-        if value not in options:
-            hint = " Several values need `nttt bench -m`." if "," in value else did_you_mean(value, options)
-            raise InputError(f"{key}={value}: no such option. Known: {', '.join(options)}.{hint}")
+    def _option(self, key: str, group: str, value: str) -> str:
+        """Return what Hydra calls an option.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        options, further = self.groups[group], self.further.get(group)
+        if value in options:
+            return value
+        if further is not None and value.startswith(further.prefix):
+            return further.register(value)
+        known = ", ".join([*options, further.shown] if further else options)
+        hint = " Several values need `nttt bench -m`." if "," in value else did_you_mean(value, options)
+        raise InputError(f"{key}={value}: no such option. Known: {known}.{hint}")
 
     def refuse_unused(self, config: Any, texts: Sequence[str]) -> None:
         """Refuse settings that the rest of the config leaves without any effect.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.paths import demo_data_folder
-from no_time_to_train.models.batching import PromptBatcher, default_prompts_per_batch
 from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, get_spec
 from no_time_to_train.models.checkpoints import check_names_and_shapes, read_state_dict
 from no_time_to_train.models.frozen_encoder import prepare_encoder
-from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
+from no_time_to_train.models.interfaces import ImageEmbedding
+from no_time_to_train.models.mask_decoding import BatchedMaskModel, PromptDecoder
 from no_time_to_train.models.precision import forward_precision
-from no_time_to_train.models.sam2.plain_decoder import PlainDecoder, PromptDecoder
+from no_time_to_train.models.sam2.plain_decoder import PlainDecoder
 from no_time_to_train.models.weights import find_weights
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _DYNAMIC_MULTIMASK = {
 """What ``sam2.build_sam`` sets by default: an unstable single mask gives way to the best of the three."""
 
 
-class Sam2MaskModel:
+class Sam2MaskModel(BatchedMaskModel):
     """SAM 2 as a frozen promptable mask model (a ``MaskModel``)."""
 
     def __init__(
@@ -64,18 +64,20 @@ class Sam2MaskModel:
             InputError: no decoder of that name.
         """
         self.module = module.to(device).eval().requires_grad_(False)
-        self.model_id = model_id
-        self.image_size = int(module.image_size)
-        self.mask_size = self.image_size // _MASK_STRIDE
-        self.device = torch.device(device)
-        self.dtype = dtype
         if add_no_memory_embedding is None:
             add_no_memory_embedding = bool(module.directly_add_no_mem_embed)
         self.adds_no_memory_embedding = add_no_memory_embedding
-        self._decoder = _build_decoder(self.module, decoder, dtype)
-        self._batcher = PromptBatcher(prompts_per_batch or default_prompts_per_batch(self.device, self.mask_size))
-        self._mean = torch.tensor(IMAGENET_MEAN, device=device).view(3, 1, 1)
-        self._std = torch.tensor(IMAGENET_STD, device=device).view(3, 1, 1)
+        super().__init__(
+            _build_decoder(self.module, decoder, dtype),
+            model_id=model_id,
+            image_size=int(module.image_size),
+            mask_size=int(module.image_size) // _MASK_STRIDE,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            device=device,
+            dtype=dtype,
+            prompts_per_batch=prompts_per_batch,
+        )
 
     def encode_images(self, images: Tensor) -> list[ImageEmbedding]:
         """Return one embedding per image of the batch.
@@ -86,13 +88,7 @@ class Sam2MaskModel:
         Raises:
             InputError: another shape or type.
         """
-        side = self.image_size
-        if images.shape[1:] != (3, side, side) or not images.is_floating_point():
-            raise InputError(
-                f"images must be (B, 3, {side}, {side}) float in 0..1, got {tuple(images.shape)} "
-                f"{str(images.dtype)[6:]}."
-            )
-        normalized = (images.to(self.device, torch.float32) - self._mean) / self._std
+        normalized = self._normalize(images)
         with forward_precision(self.device, self.dtype):
             stride_4, stride_8, embedding = self.module.forward_image(normalized)["backbone_fpn"][-3:]
             if self.adds_no_memory_embedding:
@@ -102,74 +98,6 @@ class Sam2MaskModel:
             ImageEmbedding(embedding[i : i + 1], (stride_4[i : i + 1], stride_8[i : i + 1]))
             for i in range(images.shape[0])
         ]
-
-    def predict(self, embedding: ImageEmbedding, prompts: PromptBatch, *, multimask: bool) -> MaskPrediction:
-        """Predict masks for N prompts of one image.
-
-        Args:
-            embedding: from ``encode_images``.
-            prompts: N prompts, the values the prompt encoder gets (it adds half a pixel itself). A box and points
-                together are one prompt.
-            multimask: all three outputs, or the single one, which gives way to the best of the three where it is
-                unstable (as in the sam2 package).
-
-        Returns:
-            Float32 logits (N, M, m, m) and predicted IoUs (N, M), M = 3 or 1; not clamped.
-
-        Raises:
-            EnvironmentProblemError: the GPU is too small even for one prompt at a time.
-        """
-        if not len(prompts):
-            num_masks = 3 if multimask else 1
-            return MaskPrediction(self._no_masks(0, num_masks), torch.zeros(0, num_masks, device=self.device))
-        prompts = self._on_device(prompts)
-        with forward_precision(self.device, self.dtype):
-            parts = self._batcher.run(lambda batch: self._decoder.predict(embedding, batch, multimask), prompts)
-        return MaskPrediction(
-            logits=torch.cat([part.logits for _, part in parts]),
-            predicted_ious=torch.cat([part.predicted_ious for _, part in parts]),
-        )
-
-    def predict_best(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
-        """Predict each prompt's best mask, where its IoU is > ``min_predicted_iou``.
-
-        Arguments and errors as in ``predict``. Masks below the minimum never take memory beyond their batch.
-        """
-        return self._keep_masks(lambda batch: self._decoder.predict_best(embedding, batch, min_predicted_iou), prompts)
-
-    def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, *, min_predicted_iou: float) -> BestMasks:
-        """Predict each prompt's masks whose IoU is > ``min_predicted_iou``, in their order.
-
-        Arguments, memory and errors as in ``predict_best``.
-        """
-        return self._keep_masks(lambda batch: self._decoder.predict_above(embedding, batch, min_predicted_iou), prompts)
-
-    def _keep_masks(self, decode: Callable[[PromptBatch], BestMasks], prompts: PromptBatch) -> BestMasks:
-        if not len(prompts):
-            no_index = torch.zeros(0, dtype=torch.int64, device=self.device)
-            return BestMasks(self._no_masks(0), torch.zeros(0, device=self.device), no_index)
-        prompts = self._on_device(prompts)
-        with forward_precision(self.device, self.dtype):
-            parts = self._batcher.run(decode, prompts)
-        return BestMasks(
-            logits=torch.cat([part.logits for _, part in parts]),
-            predicted_ious=torch.cat([part.predicted_ious for _, part in parts]),
-            prompt_indices=torch.cat([part.prompt_indices + start for start, part in parts]),
-        )
-
-    def _no_masks(self, *leading: int) -> Tensor:
-        return torch.zeros(*leading, self.mask_size, self.mask_size, device=self.device)
-
-    def _on_device(self, prompts: PromptBatch) -> PromptBatch:
-        def move(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-            return None if tensor is None else tensor.to(self.device, dtype)
-
-        return PromptBatch(
-            points_xy=move(prompts.points_xy, torch.float32),
-            point_labels=move(prompts.point_labels, torch.int32),
-            boxes_xyxy=move(prompts.boxes_xyxy, torch.float32),
-            mask_logits=move(prompts.mask_logits, torch.float32),
-        )
 
 
 def load_sam2(

@@ -17,11 +17,11 @@ from torch import Tensor
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.cpu_linear import is_amd_processor
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
+from no_time_to_train.models.mask_decoding import points_with_boxes
 from no_time_to_train.models.precision import forward_precision
 from no_time_to_train.models.sam2.factored_tokens import FactoredTokens
 from no_time_to_train.models.sam2.folded_transformer import FoldedTransformer, ImageTerms
 from no_time_to_train.models.sam2.mask_upscaling import MaskUpscaling, UpscalingTerms
-from no_time_to_train.models.sam2.plain_decoder import points_with_boxes
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base

@@ -120,7 +120,7 @@ class Sam2VideoMemory:
 
     def __init__(self, mask_model: Sam2MaskModel) -> None:
         module = mask_model.module
-        if module.memory_attention is None or module.memory_encoder is None or not module.num_maskmem:
+        if not all(getattr(module, part, None) for part in ("memory_attention", "memory_encoder", "num_maskmem")):
             raise InputError(
                 f"mask_model={mask_model.model_id} has no memory, so that it cannot follow objects through a video. "
                 "Use one of SAM 2's own models."
