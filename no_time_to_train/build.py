@@ -21,6 +21,7 @@ from no_time_to_train.config import (
     BenchmarkConfig,
     Config,
     ProposalsConfig,
+    present_names,
 )
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.paths import configs_folder
@@ -28,13 +29,14 @@ from no_time_to_train.models.catalog import CATALOG, HF, TIMM, ModelSpec, get_sp
 from no_time_to_train.settings import settings_of
 from no_time_to_train.settings.composing import Composer, SweepJob, register
 from no_time_to_train.settings.fields import facts_of
-from no_time_to_train.settings.overrides import FurtherOptions, Grammar
+from no_time_to_train.settings.overrides import FurtherOptions, Grammar, as_typed
 
 if TYPE_CHECKING:
     import torch
 
     from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
     from no_time_to_train.proposals.interfaces import ProposalSource
+    from no_time_to_train.references.memory_bank import MemoryBank
     from no_time_to_train.segmenter import Segmenter
 
 
@@ -52,6 +54,61 @@ def compose_config(overrides: Sequence[str] = ()) -> Config:
     config = _composer("config").compose(overrides)
     assert isinstance(config, Config)
     return config
+
+
+def named_settings(overrides: Sequence[str]) -> set[str]:
+    """Return the settings and groups that overrides name, under their present names.
+
+    Raises:
+        InputError: one of them names none.
+    """
+    return _composer("config").grammar.keys(overrides)
+
+
+def compose_config_for(memory: MemoryBank, overrides: Sequence[str] = ()) -> Config:
+    """Return the config of a memory bank, changed by overrides.
+
+    An override of a whole group (``merging=hard``) replaces all that the bank says of it, ``preset=...`` all of the
+    bank's settings. A bank of an earlier version holds none.
+
+    Args:
+        memory: from ``fit`` or ``MemoryBank.load``.
+        overrides: ``key=value``, as of ``compose_config``.
+
+    Raises:
+        InputError: as ``compose_config`` does, or the overrides name another encoder than the bank's.
+
+    Example:
+        >>> memory = ntt.fit("references.json", overrides=["preset=demo", "merging.exponent=0.3"])
+        >>> config = ntt.build.compose_config_for(memory, ["matching.labels_per_mask=2"])
+        >>> config.encoder.name, config.merging.exponent
+        ('dinov2_demo', 0.3)
+    """
+    composer = _composer("config")
+    said = named_settings(overrides)
+    groups = {key.removesuffix(".name") for key in said} & set(composer.grammar.groups)
+    known = {setting.key for setting in settings_of(Config())}
+    kept = {} if "preset" in said else present_names(memory.settings)
+    kept = {
+        key: value
+        for key, value in kept.items()
+        if key in known and key not in said and key.split(".")[0] not in groups
+    }
+    config = composer.compose(overrides, shared=[f"{key}={as_typed(value)}" for key, value in kept.items()])
+    assert isinstance(config, Config)
+    _check_encoder(memory, config)
+    return config
+
+
+def _check_encoder(memory: MemoryBank, config: Config) -> None:
+    """Refuse another encoder before any model is loaded."""
+    for key, now in (("encoder.name", config.encoder.name), ("encoder.image_size", config.encoder.image_size)):
+        before = memory.settings.get(key, now)
+        if before != now:
+            raise InputError(
+                f"the memory was made with {key}={before}, but this command says {now}: their features cannot be "
+                f"compared. Leave the encoder (or the preset) to the memory, or run nttt fit again with {key}={now}."
+            )
 
 
 def compose_bench_config(overrides: Sequence[str] = (), *, shared: Sequence[str] = ()) -> BenchConfig:

@@ -21,7 +21,7 @@ from no_time_to_train.proposals.settings import ProposalsConfig, ProposeConfig
 from no_time_to_train.references.settings import ReferencesConfig
 from no_time_to_train.runs.settings import CacheConfig, TrainerConfig
 from no_time_to_train.settings import Scope, section, setting, to_dict, validate
-from no_time_to_train.settings.walk import result_settings
+from no_time_to_train.settings.walk import result_settings, settings_of
 from no_time_to_train.tracking.settings import TrackingConfig
 
 __all__ = [
@@ -47,6 +47,8 @@ __all__ = [
     "TrackingConfig",
     "TrainerConfig",
     "config_hash",
+    "method_settings",
+    "present_names",
     "to_dict",
     "validate",
 ]
@@ -255,6 +257,24 @@ def config_hash(config: Config, *scopes: Scope) -> str:
     """
     settings = result_settings(config, ("method", *scopes))
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def method_settings(config: Config) -> dict[str, Any]:
+    """Return what a memory file keeps of a config, by dotted name: what decides the results of labeling and tracking.
+
+    Left out are the device and what only changes the speed, so that the file can go to another machine.
+
+    Example:
+        >>> method_settings(Config())["encoder.name"]
+        'dinov2_large'
+    """
+    return {
+        setting.key: setting.value
+        for setting in settings_of(config)
+        if setting.unused is None
+        and (setting.facts.affects_results or setting.key == "output.draw_min_score")
+        and setting.facts.scope in (None, "method", "track")
+    }
 
 
 OLD_KEYS: dict[str, tuple[str, ...]] = {

@@ -25,7 +25,7 @@ from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import Rle, rle_area
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
-from no_time_to_train.references.encoding import build_memory_bank
+from no_time_to_train.references.encoding import EncodedReference, build_memory_bank
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.second_look import encode_mask_crops
 from no_time_to_train.scoring import Evidence, mask_ranking, mask_scores
@@ -87,7 +87,10 @@ class Segmenter:
         return self.mask_model.device
 
     def build_memory(
-        self, references: ReferenceSet, on_progress: Callable[[int, int], None] | None = None
+        self,
+        references: ReferenceSet,
+        on_progress: Callable[[int, int], None] | None = None,
+        on_encoded: Callable[[EncodedReference], object] | None = None,
     ) -> MemoryBank:
         """Compute the class prototypes of the references (equations 1-2).
 
@@ -96,6 +99,7 @@ class Segmenter:
         Args:
             references: see ``load_references``.
             on_progress: called with (done, total) instances.
+            on_encoded: called with every reference that was encoded.
         """
         return build_memory_bank(
             references,
@@ -105,6 +109,7 @@ class Segmenter:
             batch_size=self.config.encoder.batch_size,
             keep_instances=self.config.keeps_instances,
             on_progress=on_progress,
+            on_encoded=on_encoded,
         )
 
     def segment(self, image: np.ndarray | str | Path, memory: MemoryBank) -> Detections:

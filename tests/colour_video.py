@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from no_time_to_train.config import Config
 from no_time_to_train.models.sam2.video_memory import FrameMemory, ObjectMask, ObjectMemory
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.references.memory_bank import MemoryBank
@@ -52,12 +53,15 @@ class ColourVideoSegmenter:
     device = torch.device("cpu")
 
     def __init__(self, *_: object) -> None:
+        self.config = Config()
         self.encoder = SimpleNamespace(model_id="colours", feature_dim=3, image_size=SIDE)
         self.mask_model = SimpleNamespace(model_id="squares")
         self.blind_to: set[tuple[int, int, int]] = set()
         self.num_detected_frames = 0
 
-    def build_memory(self, references: ReferenceSet, on_progress: object = None) -> MemoryBank:
+    def build_memory(
+        self, references: ReferenceSet, on_progress: object = None, on_encoded: object = None
+    ) -> MemoryBank:
         return memory_bank(references.categories)
 
     def encode(self, images: Sequence[np.ndarray]) -> list[SimpleNamespace]:
@@ -67,7 +71,7 @@ class ColourVideoSegmenter:
     def propose(self, encoded: SimpleNamespace, memory: MemoryBank) -> SimpleNamespace:
         return encoded
 
-    def label(self, pooled: SimpleNamespace, memory: MemoryBank, pixels: np.ndarray | None = None) -> Detections:
+    def label(self, pooled: SimpleNamespace, memory: MemoryBank, pixels: object = None) -> Detections:
         found = []
         for colour, category in CATEGORY_OF.items():
             mask = (np.abs(pooled.pixels.astype(int) - colour) < 30).all(axis=2)

@@ -15,7 +15,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, PromptBatch
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.proposals.interfaces import ProposalSource
-from no_time_to_train.references.memory_bank import MemoryBankBuilder
+from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, Detections, MaskProposals, ReferenceInstance, ReferenceSet
 from tests.parity.paper_reference import paper_reference

@@ -153,6 +153,15 @@ def read_references(options: argparse.Namespace) -> ReferenceSet:
     return join_references(references, inline_references(options.ref, upright=upright)) if options.ref else references
 
 
+def add_min_score_flag(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the threshold: measured, one number, or numbers by category."""
+    parser.add_argument(
+        "--min-score",
+        metavar="S",
+        help=f"lowest score {what}: auto (measured on the reference images; default), 0.5, or boat=0.6,bird=0.5",
+    )
+
+
 def add_overwrite_flag(parser: argparse.ArgumentParser) -> None:
     """Add the leave to begin anew."""
     parser.add_argument("--overwrite", action="store_true", help="begin anew where --out holds other results")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.set_verb(parser, run, takes_overrides=True)
     parser.add_argument("images", type=Path, help="folder of images, sub-folders included")
     flags.add_memory_flags(parser)
-    parser.add_argument("--min-score", type=float, metavar="S", help="lowest score drawn and annotated (0.4)")
+    flags.add_min_score_flag(parser, "drawn and annotated")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the images folder's name with _labeled")
     flags.add_overwrite_flag(parser)
     parser.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
@@ -53,7 +54,8 @@ def run(options: argparse.Namespace) -> None:
 def _conclusion(report: LabelReport) -> str:
     out = report.out
     skipped = f"; {len(report.problems)} could not be read, see errors.csv" if report.problems else ""
-    found = f"{report.num_objects} objects above {report.min_score:.2f} in {report.num_images} images{skipped}"
+    scores = _describe(sorted(set(report.min_scores.values())))
+    found = f"{report.num_objects} objects above {scores} in {report.num_images} images{skipped}"
     if report.num_objects:
         counts = ", ".join(f"{name} {count}" for name, count in report.counts.items() if count)
         where = f"Look at {out / 'index.html'}; annotations are in {out / 'annotations.json'}."
@@ -65,3 +67,9 @@ def _conclusion(report: LabelReport) -> str:
         f"{found}; best score {report.best_score:.2f}. See overlays with --min-score {lower:.2f} (nothing is computed "
         f"again), and {out / 'references'} for what was looked for."
     )
+
+
+def _describe(min_scores: Sequence[float]) -> str:
+    if len(min_scores) == 1:
+        return f"{min_scores[0]:.2f}"
+    return f"{min_scores[0]:.2f} to {min_scores[-1]:.2f} (by category, see run.json)"

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.set_verb(parser, run, takes_overrides=True)
     parser.add_argument("video", type=Path, help="video file, or folder of frames")
     flags.add_memory_flags(parser)
-    parser.add_argument("--min-score", type=float, metavar="S", help="lowest score of a detection (0.4)")
+    flags.add_min_score_flag(parser, "of a detection")
     parser.add_argument("--every", type=flags.positive, metavar="N", help="look for the references every N frames (10)")
     parser.add_argument("--max-frames", type=flags.positive, metavar="N", help="only the first N frames")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the video's name with _tracked")

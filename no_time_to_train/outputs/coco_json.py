@@ -13,6 +13,7 @@ from no_time_to_train.files.formats import JsonListWriter, write_json_list
 from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category, coco_result
 
 NumberedRecords = Iterable[tuple[int | str, ImageRecord]]
@@ -31,16 +32,16 @@ def write_results_and_dataset(
     dataset_path: Path,
     records: NumberedRecords,
     categories: Sequence[Category],
-    min_score: float,
+    min_scores: MinScores,
 ) -> RunSummary:
     """Write both COCO files in one pass over the records, and count what is in them.
 
     Args:
         results_path: of a COCO results list of every detection kept.
-        dataset_path: of a COCO data set of the detections that score at least ``min_score``.
+        dataset_path: of a COCO data set of the detections that score enough.
         records: the images with their ids.
         categories: what the category ids mean.
-        min_score: as for the data set.
+        min_scores: what is enough.
     """
     found: list[ImageSummary] = []
 
@@ -53,8 +54,8 @@ def write_results_and_dataset(
                 found.append(ImageSummary.of(record))
                 yield image_id, record
 
-        write_dataset(dataset_path, counted(), categories, min_score)
-    return RunSummary(tuple(found), tuple(categories), min_score)
+        write_dataset(dataset_path, counted(), categories, min_scores)
+    return RunSummary(tuple(found), tuple(categories), min_scores)
 
 
 @contextmanager
@@ -66,33 +67,35 @@ def _result_list(path: Path) -> Iterator[JsonListWriter]:
         file.write("\n")
 
 
-def write_dataset(path: Path, records: NumberedRecords, categories: Sequence[Category], min_score: float) -> None:
+def write_dataset(path: Path, records: NumberedRecords, categories: Sequence[Category], min_scores: MinScores) -> None:
     """Write ``annotations.json``, a COCO data set of the confident detections.
 
-    These score at least ``min_score``.
+    These score at least what ``min_scores`` says of their category.
 
     Annotation ids count from 1, ``iscrowd`` is 0, ``area`` is the mask's, ``score`` is kept.
     """
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        description = f"labelled by No Time To Train, score at least {min_score:g}"
+        description = f"labelled by No Time To Train, score at least {min_scores.describe(categories)}"
         file.write(f'{{"info": {json.dumps({"description": description})},\n"categories": ')
         write_json_list(file, [{"id": category.id, "name": category.name} for category in categories])
         images: list[dict[str, Any]] = []
         file.write(',\n"annotations": ')
-        write_json_list(file, _annotations(records, min_score, images))
+        write_json_list(file, _annotations(records, min_scores, images))
         file.write(',\n"images": ')
         write_json_list(file, images)
         file.write("}\n")
 
 
-def _annotations(records: NumberedRecords, min_score: float, images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _annotations(
+    records: NumberedRecords, min_scores: MinScores, images: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Yield the annotations of all images, and append the images to ``images``."""
     number = 0
     for image_id, record in records:
         height, width = record.image_size_hw
         images.append({"id": image_id, "file_name": record.file_name, "height": height, "width": width})
         for entry in record.entries:
-            if entry["score"] >= min_score:
+            if entry["score"] >= min_scores.of(entry["category_id"]):
                 number += 1
                 yield {
                     "id": number,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from no_time_to_train.files.formats import write_text
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category, Detections, TargetImage
 
 
@@ -52,9 +53,9 @@ class ImageRecord:
             return False
         return self.sha256 is None or self.sha256 == _sha256(path)
 
-    def to_detections(self, categories: Sequence[Category], min_score: float) -> Detections:
-        """Return the detections that score at least ``min_score``."""
-        entries = [entry for entry in self.entries if entry["score"] >= min_score]
+    def to_detections(self, categories: Sequence[Category], min_scores: MinScores) -> Detections:
+        """Return the detections that score enough."""
+        entries = [entry for entry in self.entries if entry["score"] >= min_scores.of(entry["category_id"])]
         return Detections.from_json(entries, self.image_size_hw, categories)
 
     def to_json(self) -> dict[str, Any]:

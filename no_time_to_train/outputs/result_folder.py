@@ -21,6 +21,7 @@ from no_time_to_train.outputs.drawing import draw_detections
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
 from no_time_to_train.outputs.web_page import write_web_page
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category, Detections, TargetImage
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class ResultFolder:
         path: the folder; made when first written to.
         categories: what the category ids mean.
         keep_min_score: lowest score that is kept at all.
-        min_score: lowest score drawn, counted and put into ``annotations.json``.
+        min_scores: lowest scores drawn, counted and put into ``annotations.json``.
         results_name: of the COCO results list.
         draw: an image with its detections -> the overlay.
         has_table: whether there is a ``summary.csv`` of objects by category.
@@ -47,7 +48,7 @@ class ResultFolder:
         categories: Sequence[Category],
         *,
         keep_min_score: float,
-        min_score: float,
+        min_scores: MinScores,
         results_name: str = "predictions.json",
         draw: Callable[[np.ndarray, Detections], np.ndarray] = draw_detections,
         has_table: bool = True,
@@ -55,7 +56,7 @@ class ResultFolder:
         self.path = path
         self.categories = tuple(category for category in categories if not category.is_background)
         self.keep_min_score = keep_min_score
-        self.min_score = min_score
+        self.min_scores = min_scores
         self.results_path = path / results_name
         self._draw = draw
         self._has_table = has_table
@@ -103,7 +104,7 @@ class ResultFolder:
     def redraw_overlay(self, target: TargetImage, image: np.ndarray) -> None:
         """Draw the overlay of a labelled image again."""
         record = ImageRecord.read(self.record_path(target))
-        self._write_overlay(target, image, record.to_detections(self.categories, self.min_score))
+        self._write_overlay(target, image, record.to_detections(self.categories, self.min_scores))
 
     def write_summaries(self, targets: Sequence[TargetImage], problems: Sequence[tuple[str, str]]) -> RunSummary:
         """Write everything that is made from the records, in the order of the images.
@@ -114,7 +115,7 @@ class ResultFolder:
         """
         records = _Records(self, targets)
         summary = write_results_and_dataset(
-            self.results_path, self.path / "annotations.json", records, self.categories, self.min_score
+            self.results_path, self.path / "annotations.json", records, self.categories, self.min_scores
         )
         write_csv(self.path / "errors.csv", ("image", "problem"), problems)
         if self._has_table:
@@ -124,7 +125,7 @@ class ResultFolder:
         return summary
 
     def _write_overlay(self, target: TargetImage, image: np.ndarray, detections: Detections) -> None:
-        write_jpeg(self.overlay_path(target), self._draw(image, detections.scoring_at_least(self.min_score)))
+        write_jpeg(self.overlay_path(target), self._draw(image, self.min_scores.passed(detections)))
 
 
 def overlay_name(target: TargetImage) -> str:

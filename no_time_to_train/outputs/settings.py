@@ -14,8 +14,14 @@ class OutputConfig:
     min_score: float = setting(0.05, "Lowest score in `predictions.json`; nothing below is kept.", between=(0, 1))
     draw_min_score: float = setting(
         0.35,
-        "Lowest score in `annotations.json`, the overlays and the table.",
+        "Lowest score in `annotations.json`, the overlays and the table, where no thresholds are measured.",
         between=(0, 1),
+        affects_results=False,
+    )
+    threshold_images: int = setting(
+        100,
+        "Most reference images on which the whole pipeline is run to measure thresholds; 0: they are not measured.",
+        between=(0, 1 << 20),
         affects_results=False,
     )
     box_convention: str = setting(

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category
 
 
@@ -26,9 +27,9 @@ class ImageSummary:
         """Return the best score, None where nothing was found."""
         return max((score for _, score in self.found), default=None)
 
-    def counts(self, min_score: float) -> Counter[int]:
-        """Count the objects that score at least ``min_score``, by category id."""
-        return Counter(category_id for category_id, score in self.found if score >= min_score)
+    def counts(self, min_scores: MinScores) -> Counter[int]:
+        """Count the objects that score enough, by category id."""
+        return Counter(category_id for category_id, score in self.found if score >= min_scores.of(category_id))
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class RunSummary:
 
     images: tuple[ImageSummary, ...]
     categories: tuple[Category, ...]
-    min_score: float
+    min_scores: MinScores
 
     @property
     def counts(self) -> dict[str, int]:
         """Return the number of objects by category name."""
         totals: Counter[int] = Counter()
         for image in self.images:
-            totals.update(image.counts(self.min_score))
+            totals.update(image.counts(self.min_scores))
         return {category.name: totals[category.id] for category in self.categories}
 
     @property
@@ -66,7 +67,7 @@ class RunSummary:
         """Return one row per image; ``best_score`` is empty where nothing was found."""
         rows: list[tuple[object, ...]] = []
         for image in self.images:
-            counts = image.counts(self.min_score)
+            counts = image.counts(self.min_scores)
             numbers = [counts[category.id] for category in self.categories]
             best = "" if image.best_score is None else f"{image.best_score:.4f}"
             rows.append((image.file_name, *numbers, sum(numbers), best))

@@ -49,6 +49,10 @@ for (const [id, {name}] of Object.entries(run.categories)) {
   category.append(element("option", {value: id, textContent: name}));
 }
 score.value = run.min_score;
+let moved = false;
+const own = [...new Set(Object.values(run.min_scores))];
+const lowest = (id) => (moved ? score.valueAsNumber : run.min_scores[id]);
+score.addEventListener("input", () => { moved = true; show(); });
 empty.checked = true;
 function show() {
   let images = 0, objects = 0;
@@ -56,7 +60,7 @@ function show() {
   for (const image of run.images) {
     const counts = {};
     for (const [id, value] of image.found) {
-      if (value >= score.valueAsNumber && (!category.value || String(id) === category.value)) {
+      if (value >= lowest(id) && (!category.value || String(id) === category.value)) {
         counts[id] = (counts[id] || 0) + 1;
         objects += 1;
       }
@@ -77,7 +81,8 @@ function show() {
     figures.push(figure);
   }
   document.getElementById("images").replaceChildren(...figures);
-  document.getElementById("shown").textContent = score.valueAsNumber.toFixed(2);
+  document.getElementById("shown").textContent =
+    moved || own.length < 2 ? (moved ? score.valueAsNumber : own[0] ?? run.min_score).toFixed(2) : "of each category";
   document.getElementById("total").textContent = objects + " objects in " + images + " images";
 }
 for (const control of [category, score, empty]) control.addEventListener("change", show);
@@ -91,7 +96,7 @@ show();
 def write_web_page(path: Path, summary: RunSummary, overlays: Mapping[str, str]) -> None:
     """Write thumbnails of the overlays, filtered by category and score.
 
-    The drawings keep the run's own threshold.
+    The drawings keep the run's own thresholds; the page begins with them.
 
     Args:
         path: the page.
@@ -99,7 +104,8 @@ def write_web_page(path: Path, summary: RunSummary, overlays: Mapping[str, str])
         overlays: path of each image's overlay relative to the page, by file name.
     """
     run = {
-        "min_score": summary.min_score,
+        "min_score": summary.min_scores.default,
+        "min_scores": {category.id: summary.min_scores.of(category.id) for category in summary.categories},
         "categories": {
             category.id: {"name": category.name, "colour": "rgb({}, {}, {})".format(*category_color(category.id))}
             for category in summary.categories

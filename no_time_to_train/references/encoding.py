@@ -19,7 +19,8 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.ops.pooling import pool_weighted_features
 from no_time_to_train.references.crops import ReferenceCrop, describe_reference, stream_reference_crops
-from no_time_to_train.references.memory_bank import MemoryBank, MemoryBankBuilder
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
 from no_time_to_train.structures import ReferenceInstance, ReferenceSet
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def build_memory_bank(
     batch_size: int,
     keep_instances: bool,
     on_progress: Callable[[int, int], None] | None = None,
+    on_encoded: Callable[[EncodedReference], object] | None = None,
 ) -> MemoryBank:
     """Encode every reference and average its features (equations 1 and 2).
 
@@ -68,6 +70,7 @@ def build_memory_bank(
         batch_size: crops per forward pass.
         keep_instances: keep every instance prototype in the bank.
         on_progress: called with (references done, references in all).
+        on_encoded: called with every reference that was encoded.
 
     Raises:
         InputError: no reference is usable, a mask has another size than its image, or there are boxes without masks
@@ -76,6 +79,8 @@ def build_memory_bank(
     encoded = encode_references(
         references, encoder, mask_model=mask_model, config=config, batch_size=batch_size, on_progress=on_progress
     )
+    if on_encoded is not None:
+        encoded = _telling(encoded, on_encoded)
     return combine_references(
         references, encoded, encoder, mask_model=mask_model, config=config, keep_instances=keep_instances
     )
@@ -147,6 +152,14 @@ def combine_references(
         mask_model_id=mask_model.model_id if mask_model is not None and boxes_only else None,
         config_hash=hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:12],
     )
+
+
+def _telling(
+    encoded: Iterable[EncodedReference], on_encoded: Callable[[EncodedReference], object]
+) -> Iterator[EncodedReference]:
+    for item in encoded:
+        on_encoded(item)
+        yield item
 
 
 def _batches(crops: Iterable[ReferenceCrop], batch_size: int) -> Iterator[list[ReferenceCrop]]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,14 @@ from no_time_to_train.files.atomic import replacing
 from no_time_to_train.files.json_files import is_text, is_whole_number
 from no_time_to_train.models.interfaces import FeatureEncoder
 from no_time_to_train.ops.clustering import kmeans_centers
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
+_READ_VERSIONS = (1, 2)
+"""The first has neither settings nor thresholds."""
 _METADATA_KEY = "no_time_to_train.references.memory_bank"
+_OLD_METADATA_KEY = "no_time_to_train.memory_bank"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,8 @@ class MemoryBank:
         config_hash: of the settings the references were read with.
         instance_prototypes: (M, D) float32, or None where they were not kept.
         instance_category_indices: (M,) int64, or None.
+        settings: of the method it was made for, by dotted name; empty: not known. They change no prototype.
+        min_scores: the thresholds measured on the reference images; None: not measured.
 
     Example:
         >>> memory = ntt.MemoryBank.load("memory.safetensors")
@@ -60,6 +66,8 @@ class MemoryBank:
     config_hash: str = ""
     instance_prototypes: Tensor | None = None
     instance_category_indices: Tensor | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    min_scores: MinScores | None = None
 
     def __post_init__(self) -> None:
         if self.class_prototypes.ndim != 2 or self.class_prototypes.shape[0] != len(self.categories):
@@ -84,6 +92,8 @@ class MemoryBank:
         for attribute in ("id", "name"):
             if len({getattr(category, attribute) for category in self.categories}) < len(self.categories):
                 raise ValueError(f"categories must have different {attribute}s")
+        if not isinstance(self.settings, Mapping):
+            raise ValueError("settings must be a mapping")
         if not isinstance(self.encoder_id, str) or not is_whole_number(self.encoder_image_size):
             raise ValueError("encoder_id must be text, and encoder_image_size a whole number")
         for name, prototypes in (("class", self.class_prototypes), ("instance", self.instance_prototypes)):
@@ -101,8 +111,12 @@ class MemoryBank:
 
     @property
     def fingerprint(self) -> str:
-        """Hash the contents as 12 hex digits, equal on every machine."""
-        digest = hashlib.sha256(self._metadata_json().encode())
+        """Hash the prototypes as 12 hex digits, equal on every machine.
+
+        Settings and thresholds do not count.
+        """
+        identity = {"format_version": 1, **self._identity()}  # banks keep the fingerprints they had in the first format
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
         for name, tensor in sorted(self._tensors().items()):
             digest.update(name.encode() + tensor.numpy().tobytes())
         return digest.hexdigest()[:12]
@@ -128,7 +142,8 @@ class MemoryBank:
             raise InputFileNotFoundError(f"{path}: no such memory bank. Make one with nttt fit refs/ -o {path}.")
         try:
             with safe_open(path, framework="pt") as file:
-                text = (file.metadata() or {}).get(_METADATA_KEY)
+                metadata = file.metadata() or {}
+                text = metadata.get(_METADATA_KEY) or metadata.get(_OLD_METADATA_KEY)
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except (SafetensorError, OSError) as error:
             raise InputError(
@@ -162,7 +177,8 @@ class MemoryBank:
         It is as if they had been read together.
 
         Exact, since a class prototype is the mean of its instances and their number is known. Categories of the other
-        bank that are new come after this one's. Instances are kept where both banks hold them.
+        bank that are new come after this one's. Instances are kept where both banks hold them. Thresholds are not: they
+        hold for the references that they were measured with.
 
         Raises:
             InputError: the banks come from different encoders, or give one category id two names.
@@ -200,6 +216,7 @@ class MemoryBank:
             mask_model_id=self.mask_model_id or other.mask_model_id,
             instance_prototypes=torch.cat(instances) if keeps_instances else None,
             instance_category_indices=torch.cat(instance_indices) if keeps_instances else None,
+            min_scores=None,
         )
 
     def class_means(self) -> tuple[Tensor, Tensor]:
@@ -251,97 +268,42 @@ class MemoryBank:
     def _metadata_json(self) -> str:
         metadata = {
             "format_version": _FORMAT_VERSION,
+            **self._identity(),
+            "settings": dict(self.settings),
+            "min_scores": None if self.min_scores is None else self.min_scores.to_json(),
+        }
+        return json.dumps(metadata, sort_keys=True)
+
+    def _identity(self) -> dict[str, Any]:
+        return {
             "categories": [{"id": category.id, "name": category.name} for category in self.categories],
             "encoder_id": self.encoder_id,
             "encoder_image_size": self.encoder_image_size,
             "mask_model_id": self.mask_model_id,
             "config_hash": self.config_hash,
         }
-        return json.dumps(metadata, sort_keys=True)
 
     @classmethod
     def _from_parts(cls, text: str, tensors: dict[str, Tensor], path: Path) -> MemoryBank:
         try:
             metadata: dict[str, Any] = json.loads(text)
             version = metadata.pop("format_version")
-            if version != _FORMAT_VERSION:
+            if version not in _READ_VERSIONS:
                 raise InputError(
-                    f"{path} has memory bank format {version}; this program reads {_FORMAT_VERSION}. Update "
+                    f"{path} has memory bank format {version}; this program reads {_FORMAT_VERSION} and older. Update "
                     "no-time-to-train, or run nttt fit again."
                 )
+            min_scores = metadata.pop("min_scores", None)
             categories = tuple(Category(entry["id"], entry["name"]) for entry in metadata.pop("categories"))
             fields: dict[str, Any] = metadata | tensors
-            bank = cls(categories=categories, **fields)
+            bank = cls(
+                categories=categories,
+                min_scores=None if min_scores is None else MinScores.from_json(min_scores),
+                **fields,
+            )
             bank._check_contents()
             return bank
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(f"{path} is a damaged memory bank ({error}). Run nttt fit again.") from error
-
-
-class MemoryBankBuilder:
-    """Sums of instance prototypes, added as they come.
-
-    They are in float64: their order matters only below float32's rounding.
-
-    Args:
-        categories: C categories in index order.
-        feature_dim: D.
-        keep_instances: keep every instance prototype too.
-    """
-
-    def __init__(self, categories: Sequence[Category], feature_dim: int, keep_instances: bool = False) -> None:
-        self._categories = tuple(categories)
-        self._index_by_id = {category.id: index for index, category in enumerate(categories)}
-        self._sums = torch.zeros(len(categories), feature_dim, dtype=torch.float64)
-        self._counts = torch.zeros(len(categories), dtype=torch.int64)
-        self._instances: list[tuple[int, Tensor]] | None = [] if keep_instances else None
-
-    @property
-    def num_instances(self) -> int:
-        """Count the prototypes added so far."""
-        return int(self._counts.sum())
-
-    def count(self, category: Category) -> int:
-        """Count the prototypes added so far for this category."""
-        return int(self._counts[self._index_by_id[category.id]])
-
-    def add(self, category: Category, prototype: Tensor) -> None:
-        """Add one instance prototype (D,), not normalized.
-
-        Raises:
-            InputError: it holds infinite values or NaN, which would spoil the category silently.
-        """
-        prototype = prototype.detach().to("cpu", torch.float32)
-        if not prototype.isfinite().all():
-            raise InputError(
-                f"The encoder gave features that are not finite numbers for a reference of '{category.name}'. "
-                "Use precision=float32 or precision=bfloat16."
-            )
-        index = self._index_by_id[category.id]
-        self._sums[index] += prototype
-        self._counts[index] += 1
-        if self._instances is not None:
-            self._instances.append((index, prototype))
-
-    def build(
-        self, *, encoder_id: str, encoder_image_size: int, mask_model_id: str | None = None, config_hash: str = ""
-    ) -> MemoryBank:
-        """Build the bank of what was added; arguments of :class:`MemoryBank`."""
-        instance_prototypes = instance_category_indices = None
-        if self._instances is not None:
-            no_instance = self._sums.new_zeros(0, self._sums.shape[1], dtype=torch.float32)
-            instance_prototypes = torch.stack([p for _, p in self._instances]) if self._instances else no_instance
-            instance_category_indices = torch.tensor([index for index, _ in self._instances], dtype=torch.int64)
-        return MemoryBank(
-            categories=self._categories,
-            class_prototypes=(self._sums / self._counts.clamp(min=1)[:, None]).float(),
-            instance_counts=self._counts.clone(),
-            encoder_id=encoder_id,
-            encoder_image_size=encoder_image_size,
-            mask_model_id=mask_model_id,
-            config_hash=config_hash,
-            instance_prototypes=instance_prototypes,
-            instance_category_indices=instance_category_indices,
-        )

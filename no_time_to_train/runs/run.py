@@ -9,9 +9,10 @@ import os
 import shlex
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -98,6 +99,18 @@ class Run:
         """Tell whoever listens what the run does now."""
         self.on_progress(RunProgress("", 0, 0, message))
 
+    def use_min_scores(self, default: float, by_category: Mapping[str, float], source: str) -> None:
+        """Write down which scores are drawn and counted, once they are known; before :meth:`begin`.
+
+        Args:
+            default: of categories that have none of their own.
+            by_category: of every category, by name.
+            source: where they come from.
+        """
+        are_equal = set(by_category.values()) <= {default}
+        self._settings = replace(self._settings, min_score=default, min_scores={} if are_equal else dict(by_category))
+        self.details["min_score_source"] = source
+
     def begin(self) -> None:
         """Record that the run is under way.
 
@@ -115,7 +128,7 @@ class Run:
                 raise InputError(f"another process has just begun a run in {self.path}. Run the same again.")
         if self.earlier is None:
             clear(self.path)
-        elif self.earlier["settings"]["min_score"] != self._settings.min_score:
+        elif not self._settings.draws_like(self.earlier["settings"]):
             shutil.rmtree(self.path / "overlays", ignore_errors=True)
         self._has_begun = True
         self.write_state("running")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class RunSettings:
         references: fingerprint of the references, or of the memory bank that was given instead.
         images: the folder of the images.
         min_score: lowest score drawn and counted; a folder may be continued with another one.
+        min_scores: the same of every category, by name; empty: not known yet, or all have ``min_score``.
+        asked_min_score: what was asked for, where results depend on it (videos); else empty.
     """
 
     config: dict[str, Any]
@@ -68,6 +70,8 @@ class RunSettings:
     references: str
     images: str
     min_score: float
+    min_scores: Mapping[str, float] = field(default_factory=dict)
+    asked_min_score: str = ""
 
     def difference(self, earlier: dict[str, Any]) -> str | None:
         """Describe differences from the settings in an earlier ``run.json``.
@@ -83,7 +87,14 @@ class RunSettings:
         if earlier["config_hash"] != self.config_hash:
             changed = ", ".join(_differences(earlier["config"], self.config))
             return f"with other settings ({changed})"
+        asked = earlier.get("asked_min_score", "")
+        if asked != self.asked_min_score:
+            return f"with another lowest score ({asked or 'a number'} vs {self.asked_min_score or 'a number'})"
         return None
+
+    def draws_like(self, earlier: dict[str, Any]) -> bool:
+        """Return whether the same scores are drawn as by the settings in an earlier ``run.json``."""
+        return (earlier["min_score"], earlier.get("min_scores", {})) == (self.min_score, dict(self.min_scores))
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -179,6 +190,8 @@ def write_run(path: Path, settings: RunSettings, details: dict[str, Any]) -> Non
         "config_hash": settings.config_hash,
         "images": settings.images,
         "min_score": settings.min_score,
+        **({"min_scores": dict(settings.min_scores)} if settings.min_scores else {}),
+        **({"asked_min_score": settings.asked_min_score} if settings.asked_min_score else {}),
         "config": settings.config,
     }
     write_json(path / "run.json", {**details, "settings": shown})

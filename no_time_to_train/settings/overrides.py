@@ -106,6 +106,10 @@ class Grammar:
             raise InputError(f"{key}: no such setting.{self._advice(key, known)}")
         return targets
 
+    def keys(self, texts: Sequence[str]) -> set[str]:
+        """Return the settings and groups that overrides name, under their present names."""
+        return {target for override in map(self._parse, texts) for target in self.targets(override)}
+
     def _parse(self, text: str) -> Override:
         return parse(self.old_overrides.get(text, text))
 
@@ -187,6 +191,18 @@ def parse(text: str) -> Override:
             "go is said by the command, and for nttt bench by runs=DIR."
         )
     return Override(key, value, text)
+
+
+def as_typed(value: object) -> str:
+    """Return a value as people type it in an override.
+
+    Example:
+        >>> as_typed(None), as_typed(True), as_typed(["a", "b"]), as_typed(0.5)
+        ('null', 'true', '[a,b]', '0.5')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"[{','.join(map(as_typed, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def split(text: str) -> list[str]:

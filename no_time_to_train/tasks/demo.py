@@ -14,7 +14,7 @@ from PIL import Image
 
 from no_time_to_train import build
 from no_time_to_train.benchmarks.registry import load_task
-from no_time_to_train.config import BenchConfig, BenchmarkConfig
+from no_time_to_train.config import BenchConfig, BenchmarkConfig, Config
 from no_time_to_train.data.coco import write_coco
 from no_time_to_train.data.coco_results import read_results
 from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances
@@ -25,6 +25,7 @@ from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks.label import label_targets, open_run
 from no_time_to_train.tasks.memory_source import MemorySource
+from no_time_to_train.tasks.threshold_choice import ThresholdChoice
 
 _SHEET_PICTURES = 12
 _SHEET_COLUMNS = 4
@@ -79,13 +80,18 @@ def run_demo(
     images = task.targets[0].path.parent
     with open_run(out, images, source, config, command=command, overwrite=overwrite, on_progress=on_progress) as run:
         run.details |= {"shots": shots, "seed": seed}
-        label_targets(run, task.targets, source, config)
+        label_targets(run, task.targets, source, config, _unmeasured(config))
         write_coco(task.reference_dataset, out / "references.json")
         metrics = evaluate_instances(task.ground_truth, read_results(out / "predictions.json"))
         seconds = run.details.get("timings", {}).get("seconds_per_image")
         write_json(out / "metrics.json", metrics.to_json(seconds))
         _write_sheet(out, task.targets)
     return DemoReport(out, metrics)
+
+
+def _unmeasured(config: Config) -> ThresholdChoice:
+    """Draw by the setting: measuring thresholds on all references would take as long as the demo itself."""
+    return ThresholdChoice(config.output.draw_min_score, config.output.draw_min_score, "output.draw_min_score")
 
 
 def _write_sheet(out: Path, targets: Sequence[TargetImage]) -> None:

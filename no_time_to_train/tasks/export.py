@@ -196,7 +196,7 @@ class _SourceReader:
         self, dataset: CocoDataset, raw: list[dict[str, Any]], run: dict[str, Any] | None
     ) -> Iterator[dict[str, Any]]:
         """Return the annotations; those of ``predictions.json`` where a lower score is wanted than was labeled with."""
-        if run is not None and self._lowest() < run["settings"]["min_score"] and not self._is_reviewed():
+        if run is not None and self._lowest() < _highest_drawn(run["settings"]) and not self._is_reviewed():
             yield from read_results(self._path / "predictions.json")
             return
         for annotation in dataset.annotations:
@@ -249,3 +249,9 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def _highest_drawn(settings: Mapping[str, Any]) -> float:
+    """Return the lowest score drawn, of the category where it is highest."""
+    highest: float = max([settings["min_score"], *settings.get("min_scores", {}).values()])
+    return highest

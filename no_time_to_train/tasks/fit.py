@@ -9,9 +9,10 @@ from no_time_to_train import build
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
+from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import ReferenceSet
+from no_time_to_train.tasks.memory_building import build_memory
 
 
 def fit(
@@ -25,6 +26,9 @@ def fit(
     on_progress: OnProgress = tell_nobody,
 ) -> MemoryBank:
     """Encode references into the memory bank that other images are labeled with.
+
+    The bank holds the settings, and thresholds measured on the reference images (``output.threshold_images=0`` leaves
+    them out): :func:`label_folder` needs nothing else.
 
     Args:
         references: COCO file, folder, or what ``load_references`` returned.
@@ -52,8 +56,7 @@ def fit(
     config = segmenter.config if segmenter else build.compose_config(overrides)
     reference_set = as_references(references, reference_images, categories, upright=config.images.upright)
     segmenter = segmenter or build.build_segmenter(config)
-    counter = Counter("references", len(reference_set), on_progress)
-    memory = segmenter.build_memory(reference_set, on_progress=lambda done, _: counter.advance(done - counter.done))
+    memory = build_memory(segmenter, reference_set, on_progress)
     if file is not None:
         memory.save(file)
     return memory

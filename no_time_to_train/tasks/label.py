@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from no_time_to_train import build
 from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.errors import InputError
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.min_scores import MinScoreRequest, MinScores
 from no_time_to_train.runs.folder_run import FolderJob, FolderOutcome, Process, carry_out
 from no_time_to_train.runs.image_labeling import label_batch
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
@@ -21,7 +21,8 @@ from no_time_to_train.runs.run_state import RunSettings
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import ReferenceSet, TargetImage
 from no_time_to_train.tasks.image_folder import default_out, find_targets
-from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory
+from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory, memory_of_folder
+from no_time_to_train.tasks.threshold_choice import ThresholdChoice
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class LabelReport:
         out: the results folder: ``annotations.json``, ``predictions.json``, ``overlays/``, ``index.html``.
         num_images: images with a result, also those of earlier runs into the same folder.
         counts: objects by category name that score at least ``min_score``.
-        min_score: lowest score that is drawn and counted.
+        min_scores: lowest scores that are drawn and counted, by category name.
+        min_score_source: where they come from.
         best_score: of all detections, None where there is none.
         problems: (file name, what is wrong) of the images that cannot be read.
     """
@@ -40,7 +42,8 @@ class LabelReport:
     out: Path
     num_images: int
     counts: Mapping[str, int]
-    min_score: float
+    min_scores: Mapping[str, float]
+    min_score_source: str
     best_score: float | None
     problems: tuple[tuple[str, str], ...]
 
@@ -50,10 +53,18 @@ class LabelReport:
         return sum(self.counts.values())
 
     @classmethod
-    def of(cls, out: Path, outcome: FolderOutcome) -> LabelReport:
+    def of(cls, run: Run, outcome: FolderOutcome) -> LabelReport:
         """Report what a run came to."""
         summary: RunSummary = outcome.summary
-        return cls(out, len(summary.images), summary.counts, summary.min_score, summary.best_score, outcome.problems)
+        return cls(
+            out=run.path,
+            num_images=len(summary.images),
+            counts=summary.counts,
+            min_scores=summary.min_scores.by_name(summary.categories),
+            min_score_source=run.details["min_score_source"],
+            best_score=summary.best_score,
+            problems=outcome.problems,
+        )
 
 
 def label_folder(
@@ -64,7 +75,7 @@ def label_folder(
     reference_images: str | Path | None = None,
     categories: Sequence[str] | None = None,
     out: str | Path | None = None,
-    min_score: float | None = None,
+    min_score: MinScoreRequest = None,
     overrides: Sequence[str] = (),
     limit: int | None = None,
     overwrite: bool = False,
@@ -79,12 +90,13 @@ def label_folder(
     Args:
         images: folder of the images, sub-folders included.
         references: COCO file, folder, or what ``load_references`` returned.
-        memory: in place of references: what ``fit`` returned, or its file.
+        memory: in place of references: what ``fit`` returned, or its file. It brings its settings along.
         reference_images: folder of the references' images; None: found beside the references.
         categories: names of the references' categories to use; None: all.
         out: results folder; None: ``<images>_labeled``.
-        min_score: lowest score drawn, counted and put into ``annotations.json``; None: the settings' (0.4). A finished
-            folder is drawn again with another one, without computing anything again.
+        min_score: lowest score drawn, counted and put into ``annotations.json``: a number, numbers by category
+            (``{"boat": 0.6}`` or ``"boat=0.6,bird=0.5"``), or None or ``"auto"``: measured on the reference images, or
+            kept in the memory. A finished folder is drawn again with another one, without computing anything again.
         overrides: settings as ``"key=value"``.
         limit: only the first images, in order of their names.
         overwrite: begin anew where ``out`` holds other results.
@@ -101,18 +113,17 @@ def label_folder(
         >>> report.counts  # doctest: +SKIP
         {'boat': 3, 'bird': 1}
     """
-    if min_score is not None:
-        overrides = [*overrides, f"output.draw_min_score={min_score}"]
-    config = build.compose_config(overrides)
+    source, config = MemorySource.opened(references, memory, reference_images, categories, overrides)
+    thresholds = ThresholdChoice.of(min_score, config, overrides, "output.draw_min_score")
+    thresholds.check(source.categories)
     images = Path(images)
     out = default_out(images, "labeled") if out is None else Path(out)
     found = find_targets(images, out, limit, upright=config.images.upright)
-    source = MemorySource.of(references, memory, reference_images, categories, upright=config.images.upright)
     with open_run(out, images, source, config, command=command, overwrite=overwrite, on_progress=on_progress) as run:
-        outcome = label_targets(run, found.targets, source, config, strict=strict, left_out=found.left_out)
+        outcome = label_targets(run, found.targets, source, config, thresholds, strict=strict, left_out=found.left_out)
     if not outcome.summary.images:
         raise InputError(f"none of the {len(found.targets)} images in {images} can be read; see {out}/errors.csv.")
-    return LabelReport.of(out, outcome)
+    return LabelReport.of(run, outcome)
 
 
 def open_run(
@@ -141,6 +152,7 @@ def label_targets(
     targets: Sequence[TargetImage],
     source: MemorySource,
     config: Config,
+    thresholds: ThresholdChoice,
     *,
     strict: bool = False,
     left_out: tuple[tuple[str, str], ...] = (),
@@ -149,14 +161,12 @@ def label_targets(
 
     Errors are those of ``folder_run.carry_out``.
     """
-    folder = ResultFolder(
-        run.path, source.categories, keep_min_score=config.output.min_score, min_score=config.output.draw_min_score
-    )
-    return carry_out(FolderJob(targets, folder, config, _labeler(source), strict, left_out=left_out), run)
+    known = source.bank or memory_of_folder(run)
+    min_scores = MinScores(thresholds.otherwise) if known is None else thresholds.choose(run, known)
+    folder = ResultFolder(run.path, source.categories, keep_min_score=config.output.min_score, min_scores=min_scores)
 
-
-def _labeler(source: MemorySource) -> Callable[[Run, Segmenter], Process]:
     def prepare(run: Run, segmenter: Segmenter) -> Process:
-        return partial(label_batch, segmenter=segmenter, memory=begin_with_memory(run, source, segmenter))
+        memory, folder.min_scores = begin_with_memory(run, source, segmenter, thresholds)
+        return partial(label_batch, segmenter=segmenter, memory=memory)
 
-    return prepare
+    return carry_out(FolderJob(targets, folder, config, prepare, strict, left_out=left_out), run)

@@ -10,15 +10,24 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+from no_time_to_train import build
+from no_time_to_train.config import Config
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
+from no_time_to_train.references.min_scores import MinScores
+from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceSet
+from no_time_to_train.tasks.memory_building import build_memory
+from no_time_to_train.tasks.threshold_choice import ThresholdChoice
+
+MEMORY_FILE = "memory.safetensors"
+"""In a results folder: the bank that its images are labeled with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,48 +74,70 @@ class MemorySource:
         """Take references that are read already."""
         return cls(references.categories, references_fingerprint(references), references=references)
 
-    def memory(self, segmenter: Segmenter, on_progress: OnProgress = tell_nobody) -> MemoryBank:
+    @classmethod
+    def opened(
+        cls,
+        references: str | Path | ReferenceSet | None,
+        memory: str | Path | MemoryBank | None,
+        reference_images: str | Path | None,
+        categories: Sequence[str] | None,
+        overrides: Sequence[str],
+    ) -> tuple[Self, Config]:
+        """Read what was given to look for, and compose the settings.
+
+        A finished bank brings its own along. What is wrong with settings is said before references are read. Raises
+        InputError as the two do.
+        """
+        if memory is None or references is not None:
+            config = build.compose_config(overrides)
+        else:
+            memory = memory if isinstance(memory, MemoryBank) else MemoryBank.load(Path(str(memory)))
+            config = build.compose_config_for(memory, overrides)
+        upright = config.images.upright
+        return cls.of(references, memory, reference_images, categories, upright=upright), config
+
+    def memory(
+        self, segmenter: Segmenter, on_progress: OnProgress = tell_nobody, *, measures_thresholds: bool = False
+    ) -> MemoryBank:
         """Return the bank, made now if need be.
 
         Raises InputError where it was made with another encoder.
         """
         if self.references is not None:
-            return build_memory(segmenter, self.references, on_progress)
+            return build_memory(segmenter, self.references, on_progress, measures_thresholds=measures_thresholds)
         if self.bank is None:
             raise ValueError("a memory source needs references or a bank")
         self.bank.check_encoder(segmenter.encoder)
         return self.bank
 
 
-def begin_with_memory(run: Run, source: MemorySource, segmenter: Segmenter) -> MemoryBank:
-    """Load the bank, begin the run, and keep the bank with it.
+def begin_with_memory(
+    run: Run, source: MemorySource, segmenter: Segmenter, thresholds: ThresholdChoice
+) -> tuple[MemoryBank, MinScores]:
+    """Load the bank, choose thresholds, begin the run, and keep the bank with it.
 
-    It goes into the run's folder, with images of the references.
-
-    A continued run takes the folder's, so that all of its images are compared with the same numbers. Where a killed one
-    drew only a part of the pictures, all are drawn.
+    It goes into the run's folder, with images of the references. A continued run takes the folder's bank, so that all
+    of its images are compared with the same numbers. Where a killed one drew only a part of the images, all are drawn.
     """
-    path = run.path / "memory.safetensors"
-    is_continued = run.earlier is not None and path.is_file()
-    if is_continued:
-        memory = MemoryBank.load(path)
-        memory.check_encoder(segmenter.encoder)
-    else:
-        memory = source.memory(segmenter, run.on_progress)
+    path = run.path / MEMORY_FILE
+    kept = memory_of_folder(run)
+    is_continued = kept is not None
+    if kept is not None:
+        kept.check_encoder(segmenter.encoder)
+    memory = kept or source.memory(segmenter, run.on_progress, measures_thresholds=thresholds.needs_measuring)
+    min_scores = thresholds.choose(run, source.bank or memory)
     run.begin()
     if source.references is not None:
         write_reference_pictures(source.references, run.path / "references", keep=is_continued)
     if not is_continued:
         memory.save(path)
-    return memory
+    return memory, min_scores
 
 
-def build_memory(segmenter: Segmenter, references: ReferenceSet, on_progress: OnProgress = tell_nobody) -> MemoryBank:
-    """Encode the references, with progress."""
-    counts = ", ".join(f"{name} {count}" for name, count in references.counts().items())
-    on_progress(RunProgress("references", 0, len(references), f"{len(references)} references: {counts}"))
-    counter = Counter("references", len(references), on_progress)
-    return segmenter.build_memory(references, on_progress=lambda done, _: counter.advance(done - counter.done))
+def memory_of_folder(run: Run) -> MemoryBank | None:
+    """Return the bank in a continued run's folder, if any."""
+    path = run.path / MEMORY_FILE
+    return MemoryBank.load(path) if run.earlier is not None and path.is_file() else None
 
 
 def references_fingerprint(references: ReferenceSet) -> str:

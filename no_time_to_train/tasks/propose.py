@@ -20,6 +20,7 @@ from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.outputs.drawing import draw_masks
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.proposals.pooled import PooledProposals
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.runs.folder_run import FolderJob, Process, carry_out
 from no_time_to_train.runs.image_labeling import LoadedBatch
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
@@ -103,7 +104,7 @@ def propose_folder(
         out,
         (OBJECT,),
         keep_min_score=0.0,
-        min_score=0.0,
+        min_scores=MinScores(0.0),
         results_name="proposals.json",
         draw=lambda image, found: draw_masks(image, found.rles),
         has_table=False,

@@ -18,11 +18,13 @@ from no_time_to_train.outputs.track_files import ClipRecords, write_mot, write_v
 from no_time_to_train.outputs.track_folder import Chunk, FrameRecord, TrackFolder
 from no_time_to_train.outputs.video_writer import mp4_writer
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.min_scores import MinScoreRequest, read_min_score
 from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run, describe_models, hashing_weights
 from no_time_to_train.runs.run_state import RunSettings
 from no_time_to_train.structures import ReferenceSet
 from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory
+from no_time_to_train.tasks.threshold_choice import ThresholdChoice
 from no_time_to_train.tracking.tracker import VideoTracker
 
 
@@ -68,7 +70,7 @@ def track_video(
     reference_images: str | Path | None = None,
     categories: Sequence[str] | None = None,
     out: str | Path | None = None,
-    min_score: float | None = None,
+    min_score: MinScoreRequest = None,
     overrides: Sequence[str] = (),
     max_frames: int | None = None,
     overwrite: bool = False,
@@ -82,11 +84,12 @@ def track_video(
     Args:
         video: video file, or folder of frames.
         references: COCO file, folder, or what ``load_references`` returned.
-        memory: in place of references: what ``fit`` returned, or its file.
+        memory: in place of references: what ``fit`` returned, or its file. It brings its settings along.
         reference_images: folder of the references' images; None: found beside the references.
         categories: names of the references' categories to use; None: all.
         out: results folder; None: ``<video>_tracked``.
-        min_score: lowest score of a detection; None: the settings' (0.4).
+        min_score: lowest score of a detection, as of ``label_folder``; None or ``"auto"``: measured on the reference
+            images, or kept in the memory.
         overrides: settings as ``"key=value"``; those of ``tracking`` decide how detections become tracks.
         max_frames: only the first frames.
         overwrite: begin anew where ``out`` holds other results.
@@ -102,21 +105,24 @@ def track_video(
         >>> [found.category for found in report.objects]  # doctest: +SKIP
         ['boat', 'bird']
     """
-    if min_score is not None:
-        overrides = [*overrides, f"tracking.min_score={min_score}"]
-    config = build.compose_config(overrides)
+    asked = read_min_score(min_score)
+    if isinstance(asked, float):
+        overrides = [*overrides, f"tracking.min_score={asked}"]
+    source, config = MemorySource.opened(references, memory, reference_images, categories, overrides)
+    thresholds = ThresholdChoice.of(asked, config, overrides, "tracking.min_score")
+    thresholds.check(source.categories)
     clip = open_video(Path(video), upright=config.images.upright)
     folder = _default_folder(Path(video)) if out is None else Path(out)
-    source = MemorySource.of(references, memory, reference_images, categories, upright=config.images.upright)
     settings = RunSettings(
         config=to_dict(config),
         config_hash=config_hash(config, "track"),
         references=source.fingerprint,
         images=clip.fingerprint,
         min_score=config.tracking.min_score,
+        asked_min_score=thresholds.describe_request(),
     )
     with Run(folder, settings, command=command, overwrite=overwrite, on_progress=on_progress) as run:
-        work = _Work(run, config, clip, source, max_frames)
+        work = _Work(run, config, clip, source, thresholds, max_frames)
         run.carry_out(work.do, lambda: None, work.how_far)
         return work.report()
 
@@ -129,11 +135,20 @@ def _default_folder(video: Path) -> Path:
 class _Work:
     """The frames that have no record yet, then the files that are made of the records of all frames."""
 
-    def __init__(self, run: Run, config: Config, video: Video, source: MemorySource, max_frames: int | None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        config: Config,
+        video: Video,
+        source: MemorySource,
+        thresholds: ThresholdChoice,
+        max_frames: int | None,
+    ) -> None:
         self._run = run
         self._config = config
         self._video = video
         self._source = source
+        self._thresholds = thresholds
         self._limit = max_frames
         self._folder = TrackFolder(run.path)
         self._records: ClipRecords
@@ -173,8 +188,8 @@ class _Work:
         self._run.say(f"{segmenter.device}: {' + '.join(details['models'].values())}, {self._video.path}")
         with hashing_weights(self._config, details):
             state = self._folder.state_before(start, segmenter.device)
-            memory = begin_with_memory(self._run, self._source, segmenter)
-            tracker = VideoTracker(segmenter, memory, self._config.tracking, state=state)
+            memory, min_scores = begin_with_memory(self._run, self._source, segmenter, self._thresholds)
+            tracker = VideoTracker(segmenter, memory, self._config.tracking, min_scores=min_scores, state=state)
             self._record_chunks(tracker, start)
             details["found_again"] = tracker.num_found_again
 

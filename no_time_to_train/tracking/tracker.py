@@ -23,6 +23,7 @@ from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import mask_ious, rle_area
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings import validate
 from no_time_to_train.structures import Detections
@@ -65,6 +66,7 @@ class VideoTracker:
 
     Args:
         segmenter, memory, options: see ``segment_video``.
+        min_scores: lowest scores of detections, by category; None: ``options.min_score`` for all.
         state: of an earlier tracker with the same arguments; the next frame is then the state's.
         follower: follows objects between key frames; None: the memory of the segmenter's mask model.
     """
@@ -75,12 +77,14 @@ class VideoTracker:
         memory: MemoryBank,
         options: TrackingConfig | None = None,
         *,
+        min_scores: MinScores | None = None,
         state: TrackerState | None = None,
         follower: Sam2VideoMemory | None = None,
     ) -> None:
         memory.check_encoder(segmenter.encoder)
         state = state or TrackerState()
         self.options = validate(options or TrackingConfig())
+        self._min_scores = min_scores or MinScores(self.options.min_score)
         self.num_found_again = state.num_found_again
         self._segmenter = segmenter
         self._memory = memory
@@ -182,7 +186,7 @@ class VideoTracker:
         [encoded] = self._segmenter.encode([frame.image])
         proposals = self._segmenter.propose(encoded, self._memory)
         detections = self._segmenter.label(proposals, self._memory, encoded.pixels)
-        detections = detections[detections.scores >= self.options.min_score]
+        detections = self._min_scores.passed(detections)
         squares = square_masks(detections.rles, self._follower.image_size)
         is_large_enough = squares.flatten(1).any(dim=1)  # to be seen at the network's resolution
         detections, squares = detections[is_large_enough.numpy()], squares[is_large_enough]

@@ -7,6 +7,7 @@ from pycocotools.coco import COCO
 
 from no_time_to_train.outputs.coco_json import write_dataset, write_results_and_dataset
 from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category
 
 
@@ -32,7 +33,7 @@ CATEGORIES = (Category(9, "boat"), Category(16, "bird"))
 
 def test_results_hold_everything_kept(tmp_path: Path) -> None:
     paths = (tmp_path / "predictions.json", tmp_path / "annotations.json")
-    summary = write_results_and_dataset(*paths, RECORDS, CATEGORIES, min_score=0.5)
+    summary = write_results_and_dataset(*paths, RECORDS, CATEGORIES, MinScores(0.5))
     assert summary.counts == {"boat": 1, "bird": 1} and [image.file_name for image in summary.images][0] == "a.jpg"
     results = json.loads((tmp_path / "predictions.json").read_text())
     assert [(result["image_id"], result["score"]) for result in results] == [("x", 0.9), ("x", 0.2), ("z", 0.6)]
@@ -40,7 +41,7 @@ def test_results_hold_everything_kept(tmp_path: Path) -> None:
 
 
 def test_dataset_is_a_complete_coco_data_set(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "annotations.json", RECORDS, CATEGORIES, min_score=0.5)
+    write_dataset(tmp_path / "annotations.json", RECORDS, CATEGORIES, MinScores(0.5))
     coco = COCO(str(tmp_path / "annotations.json"))
     assert sorted(coco.anns) == [1, 2]
     assert [image["file_name"] for image in coco.dataset["images"]] == ["a.jpg", "ü.jpg", "c.jpg"]
@@ -51,7 +52,7 @@ def test_dataset_is_a_complete_coco_data_set(tmp_path: Path) -> None:
 
 def test_nothing_found_is_valid_json(tmp_path: Path) -> None:
     paths = (tmp_path / "predictions.json", tmp_path / "annotations.json")
-    write_results_and_dataset(*paths, [], CATEGORIES, min_score=0.5)
+    write_results_and_dataset(*paths, [], CATEGORIES, MinScores(0.5))
     assert json.loads((tmp_path / "predictions.json").read_text()) == []
     dataset = json.loads((tmp_path / "annotations.json").read_text())
     assert dataset["images"] == dataset["annotations"] == [] and len(dataset["categories"]) == 2

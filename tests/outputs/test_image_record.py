@@ -6,6 +6,7 @@ import numpy as np
 
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category, Detections
 
 CATEGORIES = (Category(9, "boat"), Category(16, "bird"))
@@ -30,7 +31,7 @@ def test_a_record_gives_back_the_detections(tmp_path: Path) -> None:
     ImageRecord.from_detections("sub/a.jpg", 123, original, min_score=0.05).write(tmp_path / "sub/a.jpg.json")
     record = ImageRecord.read(tmp_path / "sub/a.jpg.json")
     assert (record.file_name, record.num_bytes, record.image_size_hw) == ("sub/a.jpg", 123, (6, 8))
-    restored = record.to_detections(CATEGORIES, min_score=0.05)
+    restored = record.to_detections(CATEGORIES, MinScores(0.05))
     assert restored.rles == original.rles
     for name in ("boxes_xyxy", "scores", "category_ids", "predicted_ious"):
         np.testing.assert_array_equal(getattr(restored, name), getattr(original, name))
@@ -40,8 +41,8 @@ def test_a_record_gives_back_the_detections(tmp_path: Path) -> None:
 def test_thresholds_on_writing_and_on_reading() -> None:
     assert len(ImageRecord.from_detections("a", 1, detections(), min_score=0.5).entries) == 1
     record = ImageRecord.from_detections("a", 1, detections(), min_score=0.05)
-    assert len(record.to_detections(CATEGORIES, min_score=0.5)) == 1
-    assert len(record.to_detections(CATEGORIES, min_score=0.95)) == 0
+    assert len(record.to_detections(CATEGORIES, MinScores(0.5))) == 1
+    assert len(record.to_detections(CATEGORIES, MinScores(0.95))) == 0
 
 
 def test_the_score_is_compared_as_it_was_computed() -> None:
@@ -50,4 +51,4 @@ def test_the_score_is_compared_as_it_was_computed() -> None:
     at_threshold = Detections(**{**vars(single), "scores": np.array([0.4], np.float32)})
     record = ImageRecord.from_detections("a", 1, at_threshold, min_score=0.05)
     kept = [entry for entry in record.entries if entry["score"] >= 0.4]
-    assert len(kept) == len(record.to_detections(CATEGORIES, min_score=0.4))
+    assert len(kept) == len(record.to_detections(CATEGORIES, MinScores(0.4)))

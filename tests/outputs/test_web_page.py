@@ -6,13 +6,14 @@ from pathlib import Path
 
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
 from no_time_to_train.outputs.web_page import write_web_page
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category
 
 NASTY = "</script><b>#1 & %.jpg"
 
 
 def test_the_page_stands_alone_and_names_cannot_break_it(tmp_path: Path) -> None:
-    summary = RunSummary((ImageSummary(NASTY, ((9, 0.87654),)),), (Category(9, "<boat>"),), min_score=0.4)
+    summary = RunSummary((ImageSummary(NASTY, ((9, 0.87654),)),), (Category(9, "<boat>"),), MinScores(0.4))
     write_web_page(tmp_path / "index.html", summary, {NASTY: f"overlays/{NASTY}"})
     page = (tmp_path / "index.html").read_text()
     assert not re.search(r"https?://|src=\"|@\w+@", page)

@@ -1,4 +1,6 @@
+import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from no_time_to_train.config import ReferencesConfig
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.references.encoding import build_memory_bank
-from no_time_to_train.references.memory_bank import MemoryBank, MemoryBankBuilder
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 
 BOAT, BIRD, SEA = Category(9, "boat"), Category(16, "bird"), Category(20, "_background")
@@ -170,6 +174,38 @@ def test_a_saved_bank_reads_back_the_same(references, tmp_path, keep_instances):
     assert [p.name for p in path.parent.iterdir()] == ["boats.safetensors"]
 
 
+def test_settings_and_thresholds_are_kept_and_change_no_fingerprint(references, tmp_path):
+    bank = build(references)
+    kept = replace(
+        bank, settings={"merging.exponent": 0.3, "encoder.weights": None}, min_scores=MinScores(0.5, {9: 0.6})
+    )
+    kept.save(tmp_path / "m.safetensors")
+    again = MemoryBank.load(tmp_path / "m.safetensors")
+    assert again.settings == kept.settings and again.min_scores == kept.min_scores
+    assert again.fingerprint == bank.fingerprint
+    assert again.combined_with(bank).min_scores is None
+
+
+@pytest.mark.parametrize("key", ["no_time_to_train.references.memory_bank", "no_time_to_train.memory_bank"])
+def test_files_of_the_first_format_are_read(references, tmp_path, key):
+    bank = build(references)
+    metadata = json.loads(bank._metadata_json())
+    first = {name: metadata[name] for name in metadata if name not in ("settings", "min_scores")}
+    save_file(bank._tensors(), tmp_path / "old.safetensors", {key: json.dumps(first | {"format_version": 1})})
+    old = MemoryBank.load(tmp_path / "old.safetensors")
+    assert old.fingerprint == bank.fingerprint and old.settings == {} and old.min_scores is None
+
+
+@pytest.mark.parametrize("min_scores", [{}, 0.5, {"default": 2, "by_category": {}}, {"default": 0.5, "by_category": 1}])
+def test_damaged_thresholds_are_refused(references, tmp_path, min_scores):
+    bank = build(references)
+    metadata = json.loads(bank._metadata_json()) | {"min_scores": min_scores}
+    key = "no_time_to_train.references.memory_bank"
+    save_file(bank._tensors(), tmp_path / "m.safetensors", {key: json.dumps(metadata)})
+    with pytest.raises(InputError, match="damaged memory bank"):
+        MemoryBank.load(tmp_path / "m.safetensors")
+
+
 def test_fingerprint_changes_with_the_contents(references):
     fingerprints = {
         build(references).fingerprint,
@@ -197,7 +233,7 @@ def test_foreign_and_damaged_files(references, tmp_path):
     path.write_bytes(whole[:-4])
     with pytest.raises(InputError, match="damaged"):
         MemoryBank.load(path)
-    path.write_bytes(whole.replace(rb"format_version\": 1", rb"format_version\": 7"))
+    path.write_bytes(whole.replace(rb"format_version\": 2", rb"format_version\": 7"))
     with pytest.raises(InputError, match="format 7"):
         MemoryBank.load(path)
     path.write_bytes(whole.replace(rb"encoder_id", rb"encoder_ix"))

@@ -18,6 +18,7 @@ from no_time_to_train.commands import main
 from no_time_to_train.config import Config
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.proposals.point_grid import PointGrid
+from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs import run as labelling
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
@@ -37,14 +38,20 @@ class ColourSegmenter:
         self.mask_model = SimpleNamespace(model_id=config.mask_model.name)
         self.proposals = PointGrid()
         self.num_segmented = 0
+        self.tells_encoded = False  # then thresholds are measured
         self.before_segmenting: Callable[[int], None] = lambda num_segmented: None
 
     def build_memory(
-        self, references: ReferenceSet, on_progress: Callable[[int, int], None] | None = None
+        self,
+        references: ReferenceSet,
+        on_progress: Callable[[int, int], None] | None = None,
+        on_encoded: Callable[[EncodedReference], object] | None = None,
     ) -> MemoryBank:
-        for done in range(1, len(references) + 1):
+        for done, reference in enumerate(references.instances, start=1):
             if on_progress is not None:
                 on_progress(done, len(references))
+            if on_encoded is not None and self.tells_encoded:
+                on_encoded(EncodedReference(reference, torch.ones(2), 1, 14))
         return MemoryBank(
             categories=references.categories,
             class_prototypes=torch.ones(len(references.categories), 2),

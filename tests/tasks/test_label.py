@@ -244,7 +244,7 @@ def test_inline_references_and_memory_files(nttt, workplace: Path, capsys) -> No
     fitted, direct = (workplace / folder / "predictions.json" for folder in ("fitted", "direct"))
     assert fitted.read_bytes() == direct.read_bytes()
     assert nttt("label photos/ --memory both.safetensors --out other encoder=dinov2_small") == 1
-    assert "was made with dinov2_large; this run uses dinov2_small" in capsys.readouterr().err
+    assert "was made with encoder.name=dinov2_large, but this command says dinov2_small" in capsys.readouterr().err
 
 
 def test_the_background_is_no_category_of_the_outputs(nttt, workplace: Path) -> None:
@@ -263,7 +263,7 @@ def test_bad_input_is_one_message(nttt, workplace: Path, capsys) -> None:
         "label photos/ --refs refs/ --classes boats": "no such class. Known: boat, bird. Did you mean 'boat'?",
         "label photos/ --memory nowhere.safetensors": "no such memory bank",
         "label photos/ --refs refs/ merging.exponent=fast": "merging.exponent",
-        "label photos/ --refs refs/ --min-score 7": "output.draw_min_score=7.0 is out of range",
+        "label photos/ --refs refs/ --min-score 7": "--min-score 7: give auto, a number from 0 to 1, or",
         "fit refs/ -o boats.pt": "ends in .safetensors",
         "eval photos/ --gt gt.json": "holds no annotations.json",
         "eval photos/ --gt nowhere.json": "nowhere.json: no such annotation file",

@@ -199,7 +199,7 @@ def test_what_a_truncated_video_gives_is_used_and_reported(nttt, workplace: Path
             append(frame)
     announced = open_video(workplace / "clip.mp4")
     longer = type(announced)(announced.path, announced.frame_rate, NUM_FRAMES + 5)
-    monkeypatch.setattr(track, "open_video", lambda path: longer)
+    monkeypatch.setattr(track, "open_video", lambda path, **_: longer)
     assert nttt("track clip.mp4 --refs refs/") == 0
     message = f"clip.mp4 ends after {NUM_FRAMES} of the {NUM_FRAMES + 5} frames that its header announces"
     assert message in capsys.readouterr().out
@@ -227,7 +227,7 @@ def test_bad_input_is_one_message(nttt, workplace: Path, capsys) -> None:
         "track empty/ --refs refs/": "empty has no readable images",
         "track sizes/ --refs refs/": "1.png is 8x6 and 2.png is 9x6",
         "track frames/ --refs nowhere.json": "nowhere.json",
-        "track frames/ --refs refs/ --min-score 7": "tracking.min_score=7.0 is out of range",
+        "track frames/ --refs refs/ --min-score 7": "--min-score 7: give auto, a number from 0 to 1, or",
     }
     for line, message in cases.items():
         assert nttt(line) == 1, line

@@ -1,0 +1,140 @@
+"""Make a memory bank of references, with settings and measured thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from no_time_to_train.config import method_settings
+from no_time_to_train.data.images import read_image
+from no_time_to_train.errors import InputError, Parameter, counted
+from no_time_to_train.references.encoding import EncodedReference
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
+from no_time_to_train.references.min_scores import MinScores
+from no_time_to_train.references.thresholds import ImageEvidence, choose_thresholds, judge_detections
+from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
+from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.structures import ReferenceSet, TargetImage
+
+
+def build_memory(
+    segmenter: Segmenter,
+    references: ReferenceSet,
+    on_progress: OnProgress = tell_nobody,
+    *,
+    measures_thresholds: bool = True,
+) -> MemoryBank:
+    """Encode the references, and measure thresholds on their images.
+
+    Args:
+        segmenter: with loaded models.
+        references: from ``load_references``.
+        on_progress: is told how far it is.
+        measures_thresholds: run the whole pipeline on the reference images, too, as far as
+            ``output.threshold_images`` allows.
+
+    Raises:
+        InputError: no reference is usable.
+    """
+    counts = ", ".join(f"{name} {count}" for name, count in references.counts().items())
+    on_progress(RunProgress("references", 0, len(references), f"{len(references)} references: {counts}"))
+    counter = Counter("references", len(references), on_progress)
+    encoded: list[EncodedReference] = []
+    memory = segmenter.build_memory(
+        references,
+        on_progress=lambda done, _: counter.advance(done - counter.done),
+        on_encoded=encoded.append if measures_thresholds else None,
+    )
+    memory = replace(memory, settings=method_settings(segmenter.config))
+    return replace(memory, min_scores=measure_thresholds(segmenter, memory, encoded, on_progress))
+
+
+def measure_thresholds(
+    segmenter: Segmenter, memory: MemoryBank, encoded: Sequence[EncodedReference], on_progress: OnProgress = tell_nobody
+) -> MinScores | None:
+    """Label the reference images without their own references; choose thresholds.
+
+    Args:
+        segmenter: with loaded models.
+        memory: bank of all references.
+        encoded: all of them, with their prototypes.
+        on_progress: is told how far it is.
+
+    Returns:
+        The scores; None where they cannot be measured, which ``on_progress`` is told.
+    """
+    by_image = _spread(_by_image(encoded), segmenter.config.output.threshold_images)
+    if not by_image:
+        return None
+    fewer = Parameter("output.threshold_images", 0)
+    why = f"thresholds: the whole pipeline on {counted(len(by_image), 'reference image')} ({fewer} leaves it out)"
+    try:
+        segmenter.proposals.check([_target(path, items) for path, items in by_image.items()])
+    except InputError as error:
+        on_progress(RunProgress("", 0, 0, f"thresholds cannot be measured on the reference images: {error}"))
+        return None
+    on_progress(RunProgress("", 0, 0, why))
+    counter = Counter("reference images", len(by_image), on_progress)
+    evidence = []
+    for path, items in by_image.items():
+        evidence.append(_evidence(segmenter, memory, encoded, path, items))
+        counter.advance()
+    min_scores = choose_thresholds(evidence)
+    on_progress(RunProgress("", 0, 0, _conclusion(min_scores, memory)))
+    return min_scores
+
+
+def _conclusion(min_scores: MinScores | None, memory: MemoryBank) -> str:
+    if min_scores is None:
+        return (
+            "thresholds cannot be measured: too few annotated objects were found without their own references. "
+            "Two references of each category, on different images, are the least."
+        )
+    return f"thresholds: {min_scores.describe(memory.categories)}"
+
+
+def _evidence(
+    segmenter: Segmenter,
+    memory: MemoryBank,
+    encoded: Sequence[EncodedReference],
+    path: Path,
+    own: Sequence[EncodedReference],
+) -> ImageEvidence:
+    others = [item for item in encoded if item.reference.image_path != path and item.prototype is not None]
+    references = [item.reference for item in own]
+    if not others:
+        return ImageEvidence((), (), ())
+    image = read_image(path, upright=references[0].upright)
+    [detections] = segmenter.segment_batch([image], _bank_of(others, memory), [_target(path, own)])
+    return judge_detections(detections, references, {item.reference.category.id for item in others})
+
+
+def _bank_of(encoded: Sequence[EncodedReference], memory: MemoryBank) -> MemoryBank:
+    """Add the prototypes of some references up to a bank."""
+    keeps_instances = memory.instance_prototypes is not None
+    builder = MemoryBankBuilder(memory.categories, memory.class_prototypes.shape[1], keeps_instances)
+    for item in encoded:
+        if item.prototype is not None:
+            builder.add(item.reference.category, item.prototype)
+    return builder.build(encoder_id=memory.encoder_id, encoder_image_size=memory.encoder_image_size)
+
+
+def _by_image(encoded: Sequence[EncodedReference]) -> dict[Path, list[EncodedReference]]:
+    grouped: dict[Path, list[EncodedReference]] = {}
+    for item in encoded:
+        grouped.setdefault(item.reference.image_path, []).append(item)
+    return grouped
+
+
+def _spread(by_image: dict[Path, list[EncodedReference]], most: int) -> dict[Path, list[EncodedReference]]:
+    """Choose at most this many images, spread evenly over all."""
+    paths = list(by_image)
+    if len(paths) <= most:
+        return by_image
+    return {paths[i * len(paths) // most]: by_image[paths[i * len(paths) // most]] for i in range(most)}
+
+
+def _target(path: Path, items: Sequence[EncodedReference]) -> TargetImage:
+    return TargetImage(path, path.name, items[0].reference.image_id)
