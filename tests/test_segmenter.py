@@ -14,10 +14,10 @@ from no_time_to_train.build import build_proposals, compose_config
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, PromptBatch
 from no_time_to_train.ops.rle import encode_mask
-from no_time_to_train.proposals.interfaces import ProposalSource
+from no_time_to_train.proposals.interfaces import MaskProposals, ProposalSource
 from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import Category, Detections, MaskProposals, ReferenceInstance, ReferenceSet
+from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
 from tests.parity.paper_reference import paper_reference
 
 CATEGORIES = (Category(7, "red"), Category(3, "green"), Category(5, "blue"))

@@ -10,10 +10,10 @@ from pycocotools import mask as coco_mask
 
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.outputs.drawing import draw_detections
+from no_time_to_train.proposals.interfaces import MaskProposals
 from no_time_to_train.structures import (
     Category,
     Detections,
-    MaskProposals,
     ReferenceInstance,
     ReferenceSet,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self
@@ -24,6 +24,7 @@ from no_time_to_train.outputs.review_record import (
     objects_under_review,
     reviewed_objects,
 )
+from no_time_to_train.review.overview import ImageOverview
 from no_time_to_train.structures import Category
 
 REVIEW_FOLDER = "review"
@@ -32,32 +33,6 @@ _MAX_NAME_LENGTH = 80
 
 Decision = Literal["keep", "drop", "undecide"]
 _STATUS_AFTER: dict[str, Status] = {"keep": "kept", "drop": "dropped", "undecide": "undecided"}
-
-
-@dataclass(frozen=True)
-class ImageOverview:
-    """What the list of images shows of one of them.
-
-    Attributes:
-        file_name: relative to the images folder.
-        status: ``done``, ``begun`` or ``new``.
-        scores: of its detections, best first.
-        num_decided: objects that were kept or dropped by hand.
-    """
-
-    file_name: str
-    status: Literal["done", "begun", "new"]
-    scores: tuple[float, ...]
-    num_decided: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values; scores with three digits."""
-        return {
-            "name": self.file_name,
-            "status": self.status,
-            "scores": [round(score, 3) for score in self.scores],
-            "decided": self.num_decided,
-        }
 
 
 class ReviewSession:
@@ -182,7 +157,10 @@ class ReviewSession:
 
     def overview(self) -> list[ImageOverview]:
         """Return one entry per image, in order."""
-        return [self._overview(number) for number in range(len(self.file_names))]
+        return [
+            ImageOverview.of(name, self.record(number), self.review(number))
+            for number, name in enumerate(self.file_names)
+        ]
 
     def image(self, number: int) -> dict[str, Any]:
         """Return size, state and objects of an image as plain values."""
@@ -335,13 +313,6 @@ class ReviewSession:
         if missing or not ids:
             raise InputError(f"{self._name(number)} has no object {missing[0] if missing else ''!r}. Load it again.")
         return [found[name] for name in ids]
-
-    def _overview(self, number: int) -> ImageOverview:
-        review = self.review(number)
-        record = self.record(number)
-        scores = tuple(float(entry["score"]) for entry in record.entries) if record else ()
-        status: Literal["done", "begun", "new"] = "done" if review.is_done else "begun" if review.objects else "new"
-        return ImageOverview(self._name(number), status, scores, len(review.objects))
 
     def _name(self, number: int) -> str:
         if not 0 <= number < len(self.file_names):
