@@ -7,6 +7,7 @@ boxes are float ``xyxy`` pixels, half open (a one-pixel mask at (0, 0) has the b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from no_time_to_train.errors import missing_package
+from no_time_to_train.errors import counted, missing_package
 from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 
 if TYPE_CHECKING:
     import supervision
+
+_NAMES_SHOWN = 5
 
 BACKGROUND_CATEGORY_NAME = "_background"
 """A category of this name is matched like any other and never output: "none of these"."""
@@ -223,6 +226,16 @@ class Detections:
             image_size_hw=image_size_hw,
             categories=tuple(categories),
         )
+
+    def __repr__(self) -> str:
+        """Return counts and sizes in one line: masks as bytes help nobody."""
+        height, width = self.image_size_hw
+        counts = Counter(self.category_names)
+        shown = ", ".join(f"{name} {count}" for name, count in counts.most_common(_NAMES_SHOWN))
+        more = f" and {len(counts) - _NAMES_SHOWN} more" if len(counts) > _NAMES_SHOWN else ""
+        scores = f", scores {self.scores.min():.2f} to {self.scores.max():.2f}" if len(self) else ""
+        found = f": {shown}{more}{scores}" if len(self) else ""
+        return f"Detections({counted(len(self), 'object')} in an image of {width}x{height}{found})"
 
     def __len__(self) -> int:
         return len(self.rles)
