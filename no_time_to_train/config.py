@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from no_time_to_train.benchmarks.settings import BenchmarkConfig
-from no_time_to_train.data.settings import BenchImagesConfig, ImagesConfig
-from no_time_to_train.errors import InputError
+from no_time_to_train.data.settings import BenchImagesConfig, ImagesConfig, check_tiles
 from no_time_to_train.evaluation.settings import EvaluatorConfig
 from no_time_to_train.models.settings import EncoderConfig, MaskModelConfig
 from no_time_to_train.outputs.settings import OutputConfig
@@ -185,9 +184,6 @@ class MergingConfig:
     graph_diffusion: GraphDiffusionConfig = section(GraphDiffusionConfig, one_of="name")
 
 
-_LEAST_TILE_PX = 64
-
-
 @dataclass
 class Config:
     """Everything a run depends on.
@@ -222,21 +218,9 @@ class Config:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
 
-    def tile_side_px(self, seen_px: int) -> int | None:
-        """Return the side of a tile in pixels, None where images are not cut; ``seen_px`` is what the model sees."""
-        if self.tiles == "none":
-            return None
-        return seen_px if self.tiles == "auto" else int(self.tiles)
-
     def check_settings(self, key: str) -> None:
         """Check how the settings fit together; called by ``validate``."""
-        if self.tiles != "none" and "boxes" in self.proposals.chosen:
-            raise InputError("proposals=boxes are boxes of whole images. Use tiles=none, or another source.")
-        is_named = self.tiles in ("none", "auto")
-        if not is_named and not (self.tiles.isdecimal() and _LEAST_TILE_PX <= int(self.tiles) <= 1 << 16):
-            raise InputError(
-                f"tiles={self.tiles} must be none, auto or the side of a tile, {_LEAST_TILE_PX} to {1 << 16} pixels."
-            )
+        check_tiles(self.tiles, self.proposals.chosen)
 
     @property
     def keeps_instances(self) -> bool:

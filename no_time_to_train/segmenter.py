@@ -16,6 +16,7 @@ from torch import Tensor
 
 from no_time_to_train.config import Config
 from no_time_to_train.data.images import read_image, resize_for_model
+from no_time_to_train.data.settings import tile_side_px
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
 from no_time_to_train.merging import best_across_categories, decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
@@ -194,7 +195,7 @@ class Segmenter:
         With ``tiles`` those of the tiles of a large image are among them.
         """
         whole = self._propose_once(image, memory)
-        side_px = self.config.tile_side_px(self.mask_model.image_size)
+        side_px = tile_side_px(self.config.tiles, self.mask_model.image_size)
         if side_px is None or image.pixels is None:
             return whole
         size = self.mask_model.mask_size
