@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from no_time_to_train.benchmarks.settings import BenchmarkConfig
-from no_time_to_train.data.settings import BenchImagesConfig, ImagesConfig, check_tiles
+from no_time_to_train.data.settings import TILES_HELP, BenchImagesConfig, ImagesConfig, check_tiles
 from no_time_to_train.evaluation.settings import EvaluatorConfig
 from no_time_to_train.models.settings import EncoderConfig, MaskModelConfig
 from no_time_to_train.outputs.settings import OutputConfig
@@ -206,11 +206,7 @@ class Config:
     output: OutputConfig = section(OutputConfig)
     tracking: TrackingConfig = section(TrackingConfig, scope="track")
     propose: ProposeConfig = section(ProposeConfig, scope="propose")
-    tiles: str = setting(
-        "none",
-        "Large images are labeled in overlapping tiles too, at full resolution: the side of a tile in pixels, or "
-        "`auto`, the side that the mask model sees. Takes as many times longer as there are tiles.",
-    )
+    tiles: str = setting("none", TILES_HELP)
     device: str = setting("auto", "`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.", affects_results=False)
     precision: str = setting(
         "auto",

@@ -10,6 +10,11 @@ from no_time_to_train.settings import setting
 
 _TILE_SIDES_PX = (64, 1 << 16)
 
+TILES_HELP = (
+    "Large images are labeled in overlapping tiles too, at full resolution: the side of a tile in pixels, or "
+    "`auto`, the side that the mask model sees. Takes as many times longer as there are tiles."
+)
+
 _EXIF_HELP = (
     "`upright` applies the EXIF orientation, as viewers and annotation tools do; `ignore` reads the stored pixels, as "
     "benchmarks do."
