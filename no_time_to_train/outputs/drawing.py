@@ -11,9 +11,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from no_time_to_train.ops.rle import Rle, decode_rle, rle_area, rles_to_boxes_xyxy
+from no_time_to_train.outputs.fonts import drawable
 from no_time_to_train.structures import Detections
 
 Color = tuple[int, int, int]
@@ -224,10 +225,11 @@ def _with_labels(canvas: np.ndarray, labels: Sequence[tuple[str, Color, np.ndarr
     height, width = canvas.shape[:2]
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=min(max(max(height, width) // 55, 13), 26))
+    size_px = min(max(max(height, width) // 55, 13), 26)
     taken: list[tuple[float, float, float, float]] = []
     for text, color, box in labels:
         text = text if len(text) <= _MAX_LABEL_CHARACTERS else text[: _MAX_LABEL_CHARACTERS - 1] + "…"
+        font, text = drawable(text, size_px)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         padding = max(round((bottom - top) * 0.3), 2)
         size = (right - left + 2 * padding, bottom - top + 2 * padding)
