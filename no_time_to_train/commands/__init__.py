@@ -29,9 +29,10 @@ from no_time_to_train.models.threads import prepare_threads
 VERBS = {
     "demo": "run the bundled models on the bundled benchmark: a table and pictures",
     "label": "label a folder of images",
+    "review": "correct labeled images in the browser, draw what is missing, label again, export",
     "fit": "turn references into a small memory file",
-    "refs": "look at references before using them",
     "export": "write labeled images as COCO, YOLO, Label Studio, CVAT, LabelMe, VOC ...",
+    "refs": "look at references before using them, or draw them",
     "eval": "average precision against ground truth",
     "config": "print every setting of a command line",
     "propose": "class-free masks of a folder of images, without references",

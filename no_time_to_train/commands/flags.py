@@ -179,6 +179,12 @@ def presets() -> list[str]:
     return sorted((path.stem for path in folder.glob("*.yaml")), key=lambda name: (name != "default", name))
 
 
+def add_page_flags(parser: argparse.ArgumentParser) -> None:
+    """Add where a page is served, and whether it is opened."""
+    parser.add_argument("--port", type=positive, metavar="P", help="of the page on 127.0.0.1 (a free one)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
 def positive(text: str) -> int:
     """Read a number of at least 1."""
     number = int(text)

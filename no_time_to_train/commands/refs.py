@@ -1,4 +1,4 @@
-"""Look at references before using them: ``nttt refs check``."""
+"""Look at references, or draw them: ``nttt refs check`` and ``nttt refs draw``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--out", type=Path, metavar="DIR", help="default: the references' name with _checked")
     flags.add_reference_flags(check)
     flags.add_model_flags(check)
+    draw = flags.add_action(actions, "draw", "draw references on images in the browser", run_draw, takes_overrides=True)
+    draw.add_argument("images", type=Path, help="folder of images, sub-folders included")
+    draw.add_argument("--out", type=Path, metavar="DIR", help="default: the images' name with _references")
+    flags.add_page_flags(draw)
+    flags.add_model_flags(draw)
 
 
 def run_check(options: argparse.Namespace) -> None:
@@ -72,9 +77,24 @@ def _conclusions(report: ReferenceReport) -> Iterator[str]:
         yield f"{report.num_mislabeled} of {checked} look more like another category: correct them or leave them out."
     if report.num_small:
         yield f"{report.num_small} of {checked} are small (below {SMALL_PX} px): larger ones are better examples."
-    if report.min_scores is None:
-        yield "No thresholds could be measured: see above. --min-score auto will take that of the settings."
+    if report.min_score is None:
+        yield "No threshold can be suggested: that takes two categories, and one with two references."
     else:
-        by_name = report.min_scores.by_name(report.categories)
-        measured = ",".join(f"{name}={score:.2f}" for name, score in by_name.items())
-        yield f"Thresholds measured on the reference images, those of --min-score auto: {measured}"
+        yield (
+            f"Suggested threshold: --min-score {report.min_score:.2f}, which separates own from other categories best. "
+            "It is a start: it knows the similarity only. Things in whole images score lower than references do, and "
+            "scoring=quality lowers scores by the quality of the masks, so look at the overlays."
+        )
+
+
+def run_draw(options: argparse.Namespace) -> None:
+    """Serve the page to draw on until Ctrl-C."""
+    from no_time_to_train.commands.review import serve
+    from no_time_to_train.review.session import ReviewSession
+
+    out = options.out or options.images.resolve().with_name(f"{options.images.resolve().name}_references")
+    session = ReviewSession.of_images(options.images, out)
+    serve(session, options)
+    print(
+        f"Label with them: nttt label {options.images} --refs {out / 'references.json'} --ref-images {options.images}"
+    )

@@ -72,8 +72,7 @@ class ObjectnessDetector:
     """
 
     def __init__(self, module: Owlv2ForObjectDetection, processor: Any, device: torch.device | str = "cpu") -> None:
-        owlv2: nn.Module = module.owlv2
-        owlv2.text_model = nn.Identity()  # a third of the weights, never called
+        module.owlv2.text_model = nn.Identity()  # noqa: B010; a third of the weights, never called
         self.module = module.eval().requires_grad_(False)
         nn.Module.to(self.module, device)
         self.processor = processor

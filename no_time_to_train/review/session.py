@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self
@@ -24,7 +24,6 @@ from no_time_to_train.outputs.review_record import (
     objects_under_review,
     reviewed_objects,
 )
-from no_time_to_train.review.overview import ImageOverview
 from no_time_to_train.structures import Category
 
 REVIEW_FOLDER = "review"
@@ -33,6 +32,32 @@ _MAX_NAME_LENGTH = 80
 
 Decision = Literal["keep", "drop", "undecide"]
 _STATUS_AFTER: dict[str, Status] = {"keep": "kept", "drop": "dropped", "undecide": "undecided"}
+
+
+@dataclass(frozen=True)
+class ImageOverview:
+    """What the list of images shows of one of them.
+
+    Attributes:
+        file_name: relative to the images folder.
+        status: ``done``, ``begun`` or ``new``.
+        scores: of its detections, best first.
+        num_decided: objects that were kept or dropped by hand.
+    """
+
+    file_name: str
+    status: Literal["done", "begun", "new"]
+    scores: tuple[float, ...]
+    num_decided: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; scores with three digits."""
+        return {
+            "name": self.file_name,
+            "status": self.status,
+            "scores": [round(score, 3) for score in self.scores],
+            "decided": self.num_decided,
+        }
 
 
 class ReviewSession:
@@ -67,6 +92,7 @@ class ReviewSession:
         self.upright = upright
         self._review = folder / REVIEW_FOLDER
         self._records = folder / "per_image"
+        self._references_file: Path | None = None
         self._lock = RLock()
         self._undo: list[ImageReview] = []
         self._categories = [category for category in categories if not category.is_background]
@@ -110,13 +136,17 @@ class ReviewSession:
     def of_images(cls, images: Path, folder: Path) -> Self:
         """Open images that were not labeled, to draw references on them.
 
+        ``references.json`` in ``folder`` is written anew with every change.
+
         Args:
             images: folder of the images.
             folder: where the drawn references go.
         """
         own = folder.resolve()
         paths = [path for path in find_images(images) if not path.resolve().is_relative_to(own)]
-        return cls(folder, images, [path.relative_to(images).as_posix() for path in paths], (), 0.5)
+        session = cls(folder, images, [path.relative_to(images).as_posix() for path in paths], (), 0.5)
+        session._references_file = folder / "references.json"
+        return session
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -157,10 +187,7 @@ class ReviewSession:
 
     def overview(self) -> list[ImageOverview]:
         """Return one entry per image, in order."""
-        return [
-            ImageOverview.of(name, self.record(number), self.review(number))
-            for number, name in enumerate(self.file_names)
-        ]
+        return [self._overview(number) for number in range(len(self.file_names))]
 
     def image(self, number: int) -> dict[str, Any]:
         """Return size, state and objects of an image as plain values."""
@@ -178,7 +205,12 @@ class ReviewSession:
     def record(self, number: int) -> ImageRecord | None:
         """Return what the run found in an image; None where it found nothing yet."""
         path = self._records / f"{self._name(number)}.json"
-        return ImageRecord.read(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return ImageRecord.read(path)
+        except ValueError as error:
+            raise InputError(f"{path} cannot be used: {error}. Label that image again.") from error
 
     def review(self, number: int) -> ImageReview:
         """Return what was decided about an image."""
@@ -250,7 +282,7 @@ class ReviewSession:
                 return None
             before = self._undo.pop()
             number = self.file_names.index(before.file_name)
-            before.write(self._review_path(number))
+            self._write(number, before)
             return number
 
     def numbers_done(self) -> list[int]:
@@ -305,7 +337,12 @@ class ReviewSession:
     def _change(self, number: int, review: ImageReview) -> None:
         self._undo.append(self.review(number))
         del self._undo[:-_MAX_UNDO]
+        self._write(number, review)
+
+    def _write(self, number: int, review: ImageReview) -> None:
         review.write(self._review_path(number))
+        if self._references_file is not None:
+            self.write_annotations(self._references_file, 1.0, only_kept=True)
 
     def _objects(self, number: int, ids: Sequence[str]) -> list[ReviewObject]:
         found = {item.id: item for item in objects_under_review(self.record(number), self.review(number))}
@@ -313,6 +350,13 @@ class ReviewSession:
         if missing or not ids:
             raise InputError(f"{self._name(number)} has no object {missing[0] if missing else ''!r}. Load it again.")
         return [found[name] for name in ids]
+
+    def _overview(self, number: int) -> ImageOverview:
+        review = self.review(number)
+        record = self.record(number)
+        scores = tuple(float(entry["score"]) for entry in record.entries) if record else ()
+        status: Literal["done", "begun", "new"] = "done" if review.is_done else "begun" if review.objects else "new"
+        return ImageOverview(self._name(number), status, scores, len(review.objects))
 
     def _name(self, number: int) -> str:
         if not 0 <= number < len(self.file_names):

@@ -30,7 +30,8 @@ def record(*found: tuple[int, Rle, float]) -> ImageRecord:
     entries: list[dict[str, Any]] = []
     for category_id, mask, score in found:
         text = {"size": mask["size"], "counts": mask["counts"].decode()}
-        entries.append({"category_id": category_id, "bbox": [0, 0, 4, 4], "score": score, "segmentation": text})
+        entry = {"category_id": category_id, "bbox": [0, 0, 4, 4], "score": score, "segmentation": text}
+        entries.append({**entry, "predicted_iou": 0.9})
     return ImageRecord("a.jpg", 1, (10, 20), tuple(entries))
 
 

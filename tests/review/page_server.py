@@ -21,10 +21,10 @@ TOKEN = "token-of-the-test"
 class SquareMasks:
     """Answers a click with squares around it, a box with the box itself."""
 
-    def prepare(self, path: Path) -> None:
+    def prepare(self, path: Path, *, upright: bool = True) -> None:
         pass
 
-    def candidates(self, path: Path, points: Any, labels: Any, box: Any) -> Candidates:
+    def candidates(self, path: Path, points: Any, labels: Any, box: Any, *, upright: bool = True) -> Candidates:
         from no_time_to_train.data.images import image_size_hw
 
         size = image_size_hw(path)

@@ -23,10 +23,10 @@ ORIGIN = f"http://127.0.0.1:{PORT}"
 class FakeMasks:
     """Answers every prompt with the same two masks."""
 
-    def prepare(self, path: Path) -> None:
+    def prepare(self, path: Path, *, upright: bool = True) -> None:
         pass
 
-    def candidates(self, path: Path, points: Any, labels: Any, box: Any) -> Candidates:
+    def candidates(self, path: Path, points: Any, labels: Any, box: Any, *, upright: bool = True) -> Candidates:
         return Candidates((square(12), square(14)), (0.9, 0.5))
 
 

@@ -170,6 +170,12 @@ def test_keys_decide(page: Any, server: Server) -> None:
     page.locator("#done-count", has_text="0 of 3").wait_for()
 
 
+def test_keys_go_to_the_image_after_a_click_on_a_button(page: Any) -> None:
+    page.locator("#images button").nth(1).click()
+    page.keyboard.press("Enter")
+    page.locator("#done-count", has_text="1 of 3").wait_for()
+
+
 def test_objects_are_added_by_click_and_box_and_mended(page: Any, server: Server) -> None:
     page.keyboard.press("a")
     click(page, 70, 110)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.references.loading import load_references
 from no_time_to_train.review.session import ReviewSession
 from tests.outputs.test_review_record import record, square
 from tests.review.conftest import write_results
@@ -125,4 +126,6 @@ def test_images_without_results_can_be_drawn_on(tmp_path: Path) -> None:
     session = ReviewSession.of_images(tmp_path, tmp_path / "drawn")
     category = session.add_category("boat")
     session.add(0, category.id, square(3))
-    assert session.write_annotations(tmp_path / "drawn" / "references.json", 0.5, only_kept=True) == 1
+    assert load_references(tmp_path / "drawn" / "references.json", tmp_path).counts() == {"boat": 1}
+    session.undo()
+    assert json.loads((tmp_path / "drawn" / "references.json").read_text())["annotations"] == []

@@ -175,6 +175,7 @@ async function open(number) {
     forgetPrompt();
     state.number = number;
     state.selected = null;
+    $("hover").hidden = true;
     markImage();
     const [image, bitmap] = await load(number);
     if (state.number !== number) return;
@@ -414,7 +415,12 @@ const KEYS = {
   ArrowUp: () => otherCandidate(-1),
   ArrowDown: () => otherCandidate(1),
   Enter: () => (state.candidates.length ? takeCandidate() : finish()),
-  Escape: () => { forgetPrompt(); use("select"); say(""); },
+  Escape: () => {
+    if (state.tool === "select" && !state.mending) select(null);
+    forgetPrompt();
+    use("select");
+    say("");
+  },
   Delete: () => decide("drop"),
   0: () => view.fit(),
   a: () => use("click"),
@@ -452,6 +458,11 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     action();
   }
+});
+
+// After a click with the mouse the keys go to the image again; who tabs to a button stays there.
+document.addEventListener("click", (event) => {
+  if (event.detail > 0 && event.target.closest("button")) $("canvas").focus({ preventScroll: true });
 });
 
 // ---- start
