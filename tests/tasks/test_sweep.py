@@ -88,7 +88,7 @@ def test_bad_settings_stop_before_the_first_run(
 
 
 def test_several_values_need_the_flag(tmp_path: Path, capsys) -> None:
-    assert main(["bench", "shots=1,2"]) == 1
+    assert main(["bench", "shots=1,2"]) == 2
     assert "shots=1,2" in capsys.readouterr().err
 
 
