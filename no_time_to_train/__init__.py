@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from no_time_to_train.runs.progress import RunProgress
     from no_time_to_train.segmenter import Segmenter
     from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
+    from no_time_to_train.tasks.bench import BenchReport, run_benchmark
     from no_time_to_train.tasks.check_references import CheckedReference, ReferenceReport, check_references
     from no_time_to_train.tasks.compare_proposals import ProposalComparison, SourceResult, compare_proposals
     from no_time_to_train.tasks.data import DataRow, list_data, prepare_data, verify_data
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AutomaticMasks": "proposals.automatic_masks",
+    "BenchReport": "tasks.bench",
     "Category": "structures",
     "Check": "tasks.doctor",
     "CheckedReference": "tasks.check_references",
@@ -75,6 +77,7 @@ _HOME = {
     "prepare_data": "tasks.data",
     "read_image": "data.images",
     "report": "tasks.report",
+    "run_benchmark": "tasks.bench",
     "segment_video": "tracking.tracker",
     "verify_data": "tasks.data",
     "track_video": "tasks.track",
@@ -82,6 +85,7 @@ _HOME = {
 
 __all__ = [
     "AutomaticMasks",
+    "BenchReport",
     "Category",
     "Check",
     "CheckedReference",
@@ -119,6 +123,7 @@ __all__ = [
     "prepare_data",
     "read_image",
     "report",
+    "run_benchmark",
     "segment_video",
     "verify_data",
     "track_video",

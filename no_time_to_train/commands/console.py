@@ -30,6 +30,10 @@ class Console:
         if progress.total and progress.done >= progress.total:
             self.end_line()
 
+    def __reduce__(self) -> str:
+        """Stay this module's ``console`` when a sweep takes it to another process."""
+        return "console"
+
     def end_line(self) -> None:
         """End the moving line, so that the next print begins a line."""
         if self._line is not None:

@@ -1,19 +1,19 @@
-"""Settings -> Lightning's trainer, and a run of it.
-
-A run is alone, in processes it starts, or in those of a cluster.
-"""
+"""Where a benchmark run's processes come from: this one alone, those that Lightning starts, or a cluster's."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch.multiprocessing.spawn import ProcessException
@@ -21,8 +21,10 @@ from torch.multiprocessing.spawn import ProcessException
 from no_time_to_train.config import BenchConfig, TrainerConfig
 from no_time_to_train.errors import EnvironmentProblemError, InputError
 from no_time_to_train.models.precision import resolve_device
+from no_time_to_train.runs.labeling_share import Alone, label_share
 from no_time_to_train.runs.lightning_module import LabellingModule
 from no_time_to_train.runs.plan import RunPlan
+from no_time_to_train.runs.relay import relayed
 from no_time_to_train.runs.silence import silence_lightning
 
 _SPAWNING = ("auto", "ddp_spawn", "ddp_fork", "ddp_notebook")
@@ -66,20 +68,54 @@ def label_images(plan: RunPlan) -> None:
         InputError: there is no such strategy, or it does not fit the device.
         EnvironmentProblemError: there are fewer devices than asked for, or a process failed or was killed.
     """
+    if _is_alone(plan.config):
+        label_share(plan, Alone(resolve_device(plan.config.device)))
+    else:
+        _label_in_processes(plan)
+
+
+def _is_alone(config: BenchConfig) -> bool:
+    settings = config.trainer
+    return settings.strategy == "auto" and settings.devices * settings.num_nodes == 1 and not started_by_cluster()
+
+
+def _label_in_processes(plan: RunPlan) -> None:
     silence_lightning()
     trainer = build_trainer(plan.config)
     interrupt_handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.predict(LabellingModule(plan), return_predictions=False)
+        with _heard_here(plan, trainer) as own:
+            trainer.predict(LabellingModule(own), return_predictions=False)
     except SystemExit as error:  # what Lightning makes of Ctrl-C
         signal.signal(signal.SIGINT, interrupt_handler)
-        raise KeyboardInterrupt from error
+        raise _stop_behind(error) from error
     except ProcessException as error:
         raise EnvironmentProblemError(
             f"One of the processes failed: {_reason(error)}\nThe same command continues where they stopped."
         ) from error
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
+
+
+@contextmanager
+def _heard_here(plan: RunPlan, trainer: lightning.Trainer) -> Iterator[RunPlan]:
+    """Give the plan for the processes, whose progress is told in this one."""
+    launcher = trainer.strategy.launcher
+    if not isinstance(launcher, _MultiProcessingLauncher):
+        yield plan
+        return
+    with relayed(plan.on_progress, launcher._start_method) as tell:
+        yield replace(plan, on_progress=tell)
+
+
+def _stop_behind(error: BaseException) -> KeyboardInterrupt:
+    """Return what stopped the run, Ctrl-C or SIGTERM, from what Lightning made of it."""
+    stop: BaseException | None = error
+    while stop is not None:
+        if isinstance(stop, KeyboardInterrupt):
+            return stop
+        stop = stop.__context__
+    return KeyboardInterrupt()
 
 
 def build_trainer(config: BenchConfig) -> lightning.Trainer:

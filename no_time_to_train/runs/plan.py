@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from no_time_to_train.config import BenchConfig, Config
+from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.shared_models import segmenter_with_shared_models
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import ReferenceSet, TargetImage
@@ -38,6 +39,7 @@ class RunPlan:
             share.
         cache: None: nothing is kept between runs.
         build_segmenter: gives each process its segmenter; the config then names the process's own device.
+        on_progress: is told how far the first process is.
     """
 
     config: BenchConfig
@@ -46,6 +48,7 @@ class RunPlan:
     folder: Path
     cache: CachePlan | None = None
     build_segmenter: Callable[[Config], Segmenter] = segmenter_with_shared_models
+    on_progress: OnProgress = tell_nobody
 
     @property
     def memory_file(self) -> Path:

@@ -16,6 +16,7 @@ import yaml
 
 from no_time_to_train.benchmarks.registry import task_name
 from no_time_to_train.config import BenchConfig, config_hash, to_dict
+from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.runs.run_state import FINISHED, RunSettings, read_run
@@ -108,6 +109,20 @@ class RunFolder:
             images=images,
             min_score=self._config.output.draw_min_score,
         )
+
+    def read_metrics(self) -> dict[str, Any]:
+        """Return the content of ``metrics.json``.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        try:
+            content = json.loads(self.metrics.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{self.metrics} is damaged ({error}). Remove it and run the same again.") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{self.metrics} holds no metrics. Remove it and run the same again.")
+        return content
 
     def write_config(self) -> None:
         """Write ``config.yaml``."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from no_time_to_train import build
 from no_time_to_train.benchmarks.registry import load_task
 from no_time_to_train.benchmarks.task import BenchmarkTask
 from no_time_to_train.config import BenchConfig, to_dict
@@ -17,11 +19,10 @@ from no_time_to_train.evaluation.evaluators import check_evaluator, evaluate_pre
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.outputs.coco_json import write_result_entries
 from no_time_to_train.proposals.cache import proposal_fingerprint
-from no_time_to_train.reports.metrics_table import format_metrics
 from no_time_to_train.runs.launch import is_first_process, label_images, started_by_cluster
 from no_time_to_train.runs.loggers import check_logger, log_metrics
 from no_time_to_train.runs.plan import CachePlan, RunPlan
-from no_time_to_train.runs.progress import Progress
+from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
 from no_time_to_train.runs.prototype_cache import prototype_fingerprint
 from no_time_to_train.runs.provenance import weight_hashes
 from no_time_to_train.runs.run import Run
@@ -33,64 +34,102 @@ from no_time_to_train.tasks.episodes import run_episodes
 from no_time_to_train.tasks.memory_source import references_fingerprint
 
 
-def run_benchmark(config: BenchConfig, command: Sequence[str] = ()) -> Path:
-    """Carry out a benchmark run, or the rest of it.
+@dataclass(frozen=True)
+class BenchReport:
+    """What ``run_benchmark`` measured.
 
-    A finished one is only named.
+    Attributes:
+        out: the run's folder, with ``config.yaml``, ``references.json``, ``predictions.json``, ``metrics.json`` and
+            ``run.json``.
+        metrics: the content of ``metrics.json``; its ``box`` and ``mask`` hold ``nAP``, in per cent.
+        was_finished: an earlier run had finished it already, so that nothing was computed.
 
-    On several processes the predictions are the same to the byte. The process that runs this starts them, or is one of
-    those that ``torchrun`` or SLURM started; then only the first one writes and prints.
+    Example:
+        >>> report = ntt.BenchReport("runs/demo", {"box": {"nAP": 49.9}}, was_finished=False)
+        >>> report.metrics["box"]["nAP"]
+        49.9
+    """
+
+    out: Path
+    metrics: Mapping[str, Any]
+    was_finished: bool
+
+
+def run_benchmark(
+    overrides: Sequence[str] = (), *, on_progress: OnProgress = tell_nobody, command: Sequence[str] = ()
+) -> BenchReport:
+    """Run a benchmark: draw references, label the target images, and score.
+
+    A run's folder follows from its settings. What a stopped run has done is not done again, and a finished run is
+    only read. On several processes the predictions are the same to the byte.
 
     Args:
-        config: every setting of the run.
-        command: the command line that continues it.
-
-    Returns:
-        The folder with ``config.yaml``, ``references.json``, ``predictions.json``, ``metrics.json``, ``run.json``.
+        overrides: settings as ``"key=value"``; ``nttt config bench`` prints all of them.
+        on_progress: is told how far the run is.
+        command: the command line that continues it, for ``run.json``.
 
     Raises:
         InputError: data or settings that do not fit, or a folder with a run of other data.
         EnvironmentProblemError: devices, packages or processes fail.
+        RunInterrupted: Ctrl-C or SIGTERM; the folder is valid and can be continued.
+
+    Example:
+        >>> settings = ["preset=demo", "benchmark=demo", "shots=1", "limit=2", "proposals.points_per_side=8"]
+        >>> report = ntt.run_benchmark([*settings, "device=cpu"])
+        >>> report.metrics["num_images"], report.was_finished
+        (2, False)
+    """
+    return run_composed(build.compose_bench_config(overrides), on_progress=on_progress, command=command)
+
+
+def run_composed(
+    config: BenchConfig, *, on_progress: OnProgress = tell_nobody, command: Sequence[str] = ()
+) -> BenchReport:
+    """Run a benchmark whose settings are composed already; arguments and errors as of :func:`run_benchmark`.
+
+    The process that runs this starts the others, or is one of those that ``torchrun`` or SLURM started; then only the
+    first one writes and tells ``on_progress``, and the report of the others has no metrics.
     """
     folder = RunFolder(config)
     if folder.is_finished:
-        _say(f"{folder.path}: finished before, skipped.")
-        return folder.path
+        return BenchReport(folder.path, folder.read_metrics(), was_finished=True)
     check_logger(config.trainer.logger)
+    tell = on_progress if is_first_process() else tell_nobody
     if config.evaluator.name == "episodes":
-        work: _EpisodesRun | _LabellingRun = _EpisodesRun(config)
+        work: _EpisodesRun | _LabellingRun = _EpisodesRun(config, tell)
     else:
-        work = _LabellingRun(config, load_task(config), folder)
-    if is_first_process():
-        _carry_out(work, config, folder, command)
-    else:
-        work.score()
-    return folder.path
+        work = _LabellingRun(config, load_task(config), folder, tell)
+    metrics = _carry_out(work, config, folder, command, tell) if is_first_process() else work.score()
+    return BenchReport(folder.path, metrics, was_finished=False)
 
 
 def _carry_out(
-    work: _EpisodesRun | _LabellingRun, config: BenchConfig, folder: RunFolder, command: Sequence[str]
-) -> None:
-    """Return a run with its files, in the first process."""
+    work: _EpisodesRun | _LabellingRun,
+    config: BenchConfig,
+    folder: RunFolder,
+    command: Sequence[str],
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    """Carry out a run with its files, in the first process."""
     settings = folder.settings(work.references_fingerprint, work.images_fingerprint)
     advice = "Remove it, or choose another place with runs=DIR."
-    with Run(folder.path, settings, command=command, advice=advice) as run:
+    metrics: dict[str, Any] = {}
+    with Run(folder.path, settings, command=command, advice=advice, on_progress=on_progress) as run:
         run.details |= {"shots": config.shots, "seed": config.seed, "weights": weight_hashes(config)}
-        print(f"{folder.path}: {work.description}", flush=True)
+        run.say(f"{folder.path}: {work.description}")
 
-        def label_and_score() -> dict[str, Any]:
+        def label_and_score() -> None:
             if not work.is_labelled:  # else the folder stays finished until the new scores are there
                 run.begin()
             folder.write_config()
-            metrics = work.score()
+            metrics.update(work.score())
             run.details |= work.details
             write_json(folder.metrics, metrics)
             log_metrics(config.trainer.logger, folder.path, Path(config.runs), to_dict(config), metrics)
-            print(format_metrics(metrics), flush=True)
-            return metrics
 
         run.carry_out(label_and_score, lambda: None, lambda: "some images labelled")
         folder.clean_up()
+    return metrics
 
 
 class _EpisodesRun:
@@ -99,8 +138,9 @@ class _EpisodesRun:
     references_fingerprint = "episodes"
     is_labelled = False
 
-    def __init__(self, config: BenchConfig) -> None:
+    def __init__(self, config: BenchConfig, on_progress: OnProgress) -> None:
         self._config = config
+        self._on_progress = on_progress
         self.details: dict[str, Any] = {}
         self.images_fingerprint = f"{config.evaluator.num_episodes} episodes of fold {config.benchmark.fold}"
         self.description = self.images_fingerprint
@@ -113,22 +153,20 @@ class _EpisodesRun:
         """
         if self._config.trainer.devices * self._config.trainer.num_nodes > 1 or started_by_cluster():
             raise InputError("evaluator.name=episodes runs in one process. Use trainer.devices=1, without torchrun.")
-        progress = Progress(self._config.evaluator.num_episodes, "episodes")
-        try:
-            return run_episodes(
-                self._config,
-                segmenter=segmenter_with_shared_models(self._config),
-                on_progress=lambda done, _: progress.advance(done - progress.done),
-            )
-        finally:
-            progress.end()
+        counter = Counter("episodes", self._config.evaluator.num_episodes, self._on_progress)
+        return run_episodes(
+            self._config,
+            segmenter=segmenter_with_shared_models(self._config),
+            on_progress=lambda done, _: counter.advance(done - counter.done),
+        )
 
 
 class _LabellingRun:
     """Target images labelled, merged and scored."""
 
-    def __init__(self, config: BenchConfig, task: BenchmarkTask, folder: RunFolder) -> None:
+    def __init__(self, config: BenchConfig, task: BenchmarkTask, folder: RunFolder, on_progress: OnProgress) -> None:
         self._config = config
+        self._on_progress = on_progress
         self._task = task
         self._folder = folder
         self._evaluator = task.evaluator if config.evaluator.name == "default" else config.evaluator.name
@@ -160,6 +198,7 @@ class _LabellingRun:
             targets=self._task.targets,
             folder=self._folder.unfinished,
             cache=self._cache(),
+            on_progress=self._on_progress,
         )
         label_images(plan)
         if not is_first_process():
@@ -188,8 +227,3 @@ class _LabellingRun:
             self._folder.predictions,
             ground_truth_file=self._task.ground_truth_file,
         )
-
-
-def _say(line: str) -> None:
-    if is_first_process():
-        print(line, flush=True)

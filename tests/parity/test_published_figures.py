@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.build import compose_bench_config
 from no_time_to_train.tasks.bench import run_benchmark
 
 PUBLISHED_CODE = {"box": (49.879, 80.656), "mask": (50.172, 79.402)}
@@ -29,7 +28,7 @@ SETTINGS = (
 
 @pytest.mark.slow
 def test_paper_preset_gives_the_published_codes_figures(tmp_path: Path) -> None:
-    folder = run_benchmark(compose_bench_config([*SETTINGS, f"runs={tmp_path}"]))
+    folder = run_benchmark([*SETTINGS, f"runs={tmp_path}"]).out
     metrics = json.loads((folder / "metrics.json").read_text())
     for kind, figures in PUBLISHED_CODE.items():
         assert (round(metrics[kind]["nAP"], 3), round(metrics[kind]["nAP50"], 3)) == figures, kind

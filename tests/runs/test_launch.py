@@ -14,6 +14,7 @@ from no_time_to_train.config import TrainerConfig
 from no_time_to_train.errors import EnvironmentProblemError, InputError
 from no_time_to_train.runs import launch
 from no_time_to_train.runs.launch import Placement, build_trainer, check_sweep, label_images, started_by_cluster
+from no_time_to_train.runs.progress import RunProgress
 from no_time_to_train.runs.shards import labelled_ids, merged_results
 from tests.small_benchmark import make_plan
 
@@ -115,18 +116,22 @@ def test_what_failed_in_another_process_is_told(error: Exception, reason: str, t
 
     monkeypatch.setattr(launch.lightning.Trainer, "predict", fail)
     with pytest.raises(EnvironmentProblemError, match=f"One of the processes failed: {reason}\nThe same command"):
-        label_images(make_plan(tmp_path))
+        label_images(make_plan(tmp_path, "trainer.devices=2"))
 
 
-def test_one_process_labels_everything_once(tmp_path: Path, capsys) -> None:
-    plan = make_plan(tmp_path)
+def test_one_process_labels_everything_once(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(launch, "build_trainer", None)  # one process needs no trainer
+    told: list[RunProgress] = []
+    plan = make_plan(tmp_path, on_progress=told.append)
     label_images(plan)
     first = list(merged_results(plan.shards, plan.targets))
     assert labelled_ids(plan.shards) == set(range(1, 12)) and len(first) > 11
-    assert capsys.readouterr().out == "cpu: colour + squares, 11 of 11 images to label\n"
+    assert told[0].message == "cpu: colour + squares, 11 of 11 images to label"
+    assert told[-1] == RunProgress("images", 11, 11)
+    told.clear()
     label_images(plan)
     assert list(merged_results(plan.shards, plan.targets)) == first
-    assert "0 of 11 images to label" in capsys.readouterr().out
+    assert "0 of 11 images to label" in (told[0].message or "") and capsys.readouterr() == ("", "")
 
 
 def test_ctrl_c_is_passed_on(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from no_time_to_train.errors import EnvironmentProblemError
 from no_time_to_train.runs.launch import label_images
 from no_time_to_train.runs.plan import CachePlan, RunPlan
+from no_time_to_train.runs.progress import RunProgress
 from no_time_to_train.runs.shards import labelled_ids, merged_results
 from tests.small_benchmark import build_dying_segmenter, make_plan
 
@@ -32,8 +33,11 @@ def expected(tmp_path: Path) -> bytes:
 def test_two_processes_give_the_bytes_of_one(tmp_path: Path, expected: bytes) -> None:
     cache = CachePlan(tmp_path / "cache", "f00d", "beef")
     for folder in ("two", "two from the cache"):
-        plan = make_plan(tmp_path, TWO, folder=tmp_path / folder, cache=cache)
+        told: list[RunProgress] = []
+        plan = make_plan(tmp_path, TWO, folder=tmp_path / folder, cache=cache, on_progress=told.append)
         label_images(plan)
+        assert "11 of 11 images to label in 2 processes" in (told[0].message or "")
+        assert told[-1] == RunProgress("images", 6, 6)  # of the first process, told in this one
         assert predictions(plan) == expected
         assert sorted(path.name for path in plan.shards.iterdir()) == ["rank=0.jsonl", "rank=1.jsonl"]
         assert json.loads(plan.report_file.read_text())["processes"] == 2
