@@ -31,22 +31,22 @@ from no_time_to_train.structures import Detections, TargetImage
 
 
 class Group(Protocol):
-    """The processes of a run, seen from one of them.
-
-    Attributes:
-        rank: number of this process; 0 writes what all of them need, and reports.
-        world_size: number of processes.
-        device: of this process.
-    """
+    """The processes of a run, seen from one of them."""
 
     @property
-    def rank(self) -> int: ...
+    def rank(self) -> int:
+        """Return the number of this process; 0 writes what all of them need, and reports."""
+        ...
 
     @property
-    def world_size(self) -> int: ...
+    def world_size(self) -> int:
+        """Return the number of processes."""
+        ...
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Return the device of this process."""
+        ...
 
     def wait(self) -> None:
         """Wait until all processes are here."""
