@@ -14,6 +14,7 @@ import pytorch_lightning as lightning
 import torch
 
 from no_time_to_train.runs.labeling_share import label_share
+from no_time_to_train.runs.parent_death import end_with_parent
 from no_time_to_train.runs.plan import RunPlan
 from no_time_to_train.runs.reference_encoding import EncodedImages
 from no_time_to_train.runs.silence import silence_lightning
@@ -33,8 +34,9 @@ class LabellingModule(lightning.LightningModule):
         self._plan = plan
 
     def setup(self, stage: str) -> None:
-        """Quieten Lightning, in every process."""
+        """Quieten Lightning, in every process, and let none outlive the one that started it."""
         silence_lightning()
+        end_with_parent()
 
     def predict_dataloader(self) -> Sequence[int]:
         """Return one item, for one step."""
