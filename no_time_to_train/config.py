@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from no_time_to_train.benchmarks.settings import BenchmarkConfig
-from no_time_to_train.data.settings import BenchImagesConfig, ImagesConfig
+from no_time_to_train.data.settings import TILES_HELP, BenchImagesConfig, ImagesConfig, check_tiles
 from no_time_to_train.evaluation.settings import EvaluatorConfig
 from no_time_to_train.models.settings import EncoderConfig, MaskModelConfig
 from no_time_to_train.outputs.settings import OutputConfig
@@ -206,12 +206,17 @@ class Config:
     output: OutputConfig = section(OutputConfig)
     tracking: TrackingConfig = section(TrackingConfig, scope="track")
     propose: ProposeConfig = section(ProposeConfig, scope="propose")
+    tiles: str = setting("none", TILES_HELP)
     device: str = setting("auto", "`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.", affects_results=False)
     precision: str = setting(
         "auto",
         "Number format of both networks; `auto` is bfloat16 where the hardware has it, else float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+
+    def check_settings(self, key: str) -> None:
+        """Check how the settings fit together; called by ``validate``."""
+        check_tiles(self.tiles, self.proposals.chosen)
 
     @property
     def keeps_instances(self) -> bool:

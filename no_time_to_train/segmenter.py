@@ -16,6 +16,7 @@ from torch import Tensor
 
 from no_time_to_train.config import Config
 from no_time_to_train.data.images import read_image, resize_for_model
+from no_time_to_train.data.settings import tile_side_px
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
 from no_time_to_train.merging import best_across_categories, decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
@@ -25,6 +26,7 @@ from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import Rle, rle_area
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
+from no_time_to_train.proposals.tiled import with_tiles
 from no_time_to_train.references.encoding import EncodedReference, build_memory_bank
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.second_look import encode_mask_crops
@@ -139,10 +141,8 @@ class Segmenter:
             targets: which images they are, for sources of proposals that need to know it (``proposals=boxes``).
         """
         memory.check_encoder(self.encoder)
-        return [
-            self.label(self.propose(encoded, memory), memory, encoded.pixels)
-            for encoded in self.encode(images, targets)
-        ]
+        encoded = self.encode(images, targets)
+        return [self.label(self.propose(image, memory), memory, image.pixels) for image in encoded]
 
     def segment_prompts(
         self,
@@ -157,15 +157,8 @@ class Segmenter:
 
         No references are needed: see ``models.prompting.segment_prompts``.
         """
-        return segment_prompts(
-            self.mask_model,
-            image,
-            points_xy=points_xy,
-            point_labels=point_labels,
-            boxes_xyxy=boxes_xyxy,
-            mask=mask,
-            multimask=multimask,
-        )
+        points = {"points_xy": points_xy, "point_labels": point_labels}
+        return segment_prompts(self.mask_model, image, **points, boxes_xyxy=boxes_xyxy, mask=mask, multimask=multimask)
 
     @torch.inference_mode()
     def encode(
@@ -199,7 +192,16 @@ class Segmenter:
 
         They depend on the references only where the source looks at them
         (``proposals.point_grid.prefilter=semantic``), so one result serves any number of memory banks.
+        With ``tiles`` those of the tiles of a large image are among them.
         """
+        whole = self._propose_once(image, memory)
+        side_px = tile_side_px(self.config.tiles, self.mask_model.image_size)
+        if side_px is None or image.pixels is None:
+            return whole
+        size = self.mask_model.mask_size
+        return with_tiles(whole, image.pixels, side_px, size, lambda t: self._propose_once(self.encode([t])[0], memory))
+
+    def _propose_once(self, image: EncodedImage, memory: MemoryBank | None) -> PooledProposals:
         prototypes = None
         if memory is not None and "references" in self.proposals.needs:
             prototypes = memory.class_means()[0].to(self.device)
@@ -280,11 +282,9 @@ class Segmenter:
         prepared = self._prototypes[memory]
         settings = self.config.matching
         if isinstance(prepared, InstanceIndex):
+            num_neighbors = settings.nearest_instances.num_neighbors
             return match_nearest_instances(
-                mask_features,
-                prepared,
-                settings.nearest_instances.num_neighbors,
-                labels_per_mask=settings.labels_per_mask,
+                mask_features, prepared, num_neighbors, labels_per_mask=settings.labels_per_mask
             )
         return match(mask_features, prepared, labels_per_mask=settings.labels_per_mask)
 

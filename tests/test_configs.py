@@ -154,6 +154,9 @@ def test_command_line_wins_over_the_preset() -> None:
         ("merging@x=hard", "Hydra's own"),
         ("hydra.run.dir=/tmp/x", "nothing of `hydra.` can be set"),
         ("merging.max_masks=1,2", "one value is expected"),
+        ("tiles=big", "tiles=big must be none, auto or the side of a tile"),
+        ("tiles=20", "64 to 65536 pixels"),
+        ("images.exif=sideways", "upright, ignore"),
     ],
 )
 def test_a_bad_override_is_named(override: str, message: str) -> None:

@@ -13,11 +13,11 @@ from torch import Tensor
 from no_time_to_train.build import build_proposals, compose_config
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, PromptBatch
-from no_time_to_train.ops.rle import encode_mask
-from no_time_to_train.proposals.interfaces import ProposalSource
+from no_time_to_train.ops.rle import encode_mask, rle_area
+from no_time_to_train.proposals.interfaces import MaskProposals, ProposalSource
 from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import Category, Detections, MaskProposals, ReferenceInstance, ReferenceSet
+from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
 from tests.parity.paper_reference import paper_reference
 
 CATEGORIES = (Category(7, "red"), Category(3, "green"), Category(5, "blue"))
@@ -120,6 +120,30 @@ def test_encoder_sees_the_mask_models_square_made_smaller() -> None:
     tensor = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
     smaller = torch.nn.functional.interpolate(tensor, size=(32, 32), mode="bicubic", align_corners=False)
     torch.testing.assert_close(encoded.features, ColourEncoder().encode(smaller)[0])
+
+
+def test_tiles_join_the_whole_image() -> None:
+    """A white dot of ten pixels in a dark image of 400 x 400 is nearly nothing in the whole image."""
+    picture = np.zeros((400, 400, 3), np.uint8)
+    picture[100:110, 100:110] = 255
+    plain, tiled = make_segmenter(), make_segmenter("tiles=100")
+    [whole] = plain.encode([picture])
+    without, with_tiles = plain.propose(whole), tiled.propose(whole)
+    assert with_tiles.rles()[: len(without)] == without.rles()
+    torch.testing.assert_close(with_tiles.features[: len(without)], without.features)
+    assert 5 * without.features.max() < with_tiles.features.max()
+    areas = [rle_area(rle) for rle in with_tiles.rles()]
+    assert max(areas[len(without) :]) < min(areas[: len(without)])
+    memory = make_memory(**PRIMARIES)
+    assert tiled.segment(picture, memory).image_size_hw == (400, 400)
+
+
+def test_images_of_the_size_of_a_tile_are_not_cut() -> None:
+    picture, memory = random_picture(3, 64, 50), make_memory(**PRIMARIES)
+    [whole] = make_segmenter().encode([picture])
+    for tiles in ("auto", "64"):
+        assert len(make_segmenter(f"tiles={tiles}").propose(whole)) == len(make_segmenter().propose(whole))
+    assert len(make_segmenter("tiles=auto").segment(picture, memory)) == len(make_segmenter().segment(picture, memory))
 
 
 def test_batch_equals_one_by_one() -> None:

@@ -10,10 +10,10 @@ from pycocotools import mask as coco_mask
 
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.outputs.drawing import draw_detections
+from no_time_to_train.proposals.interfaces import MaskProposals
 from no_time_to_train.structures import (
     Category,
     Detections,
-    MaskProposals,
     ReferenceInstance,
     ReferenceSet,
 )
@@ -150,3 +150,12 @@ def test_category_names_and_ids_are_unique() -> None:
 def test_reference_counts_include_categories_without_any() -> None:
     boat = ReferenceInstance(Path("a.jpg"), 1, 1, CATEGORIES[0], (0, 0, 1, 1))
     assert ReferenceSet(CATEGORIES, (boat, boat)).counts() == {"boat": 2, "bird": 0}
+
+
+def test_detections_are_shown_in_one_line() -> None:
+    mask = np.zeros((4, 6), bool)
+    mask[1:3, 2:5] = True
+    categories = [Category(1, "boat"), Category(2, "bird")]
+    found = Detections.from_rles([encode_mask(mask)] * 3, [0.9, 0.5, 0.25], [1, 1, 2], [1, 1, 1], (4, 6), categories)
+    assert repr(found) == "Detections(3 objects in an image of 6x4: boat 2, bird 1, scores 0.25 to 0.90)"
+    assert repr(found[:0]) == "Detections(0 objects in an image of 6x4)"

@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=flags.names, metavar="A,B", help="only these categories")
     parser.add_argument("--engine", choices=("pycocotools", "faster-coco-eval"), default="pycocotools")
     flags.add_crowds_flag(parser)
+    parser.add_argument("--no-pictures", action="store_true", help="draw no errors, curves and confusion matrix")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
 
 
@@ -27,6 +28,8 @@ def run(options: argparse.Namespace) -> None:
     from no_time_to_train.tasks.evaluate import evaluate, metrics_file
 
     out = metrics_file(options.predictions)
+    stem = "evaluation" if out.stem == "evaluation_metrics" else out.stem.replace("metrics", "evaluation")
+    pictures = None if options.no_pictures else out.with_name(stem)
     metrics = evaluate(
         options.predictions,
         options.gt,
@@ -36,6 +39,7 @@ def run(options: argparse.Namespace) -> None:
         engine=options.engine,
         crowds_are_objects=options.crowds_are_objects,
         out=out,
+        pictures=pictures,
     )
     print(describe_metrics(metrics, markdown=options.markdown))
-    print(f"Written to {out}")
+    print(f"Written to {out}" + (f"; errors, best thresholds and curves: {pictures}" if pictures else ""))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from no_time_to_train.commands import console, flags
+from no_time_to_train.errors import counted
 
 if TYPE_CHECKING:
     from no_time_to_train.tasks.label import LabelReport
@@ -55,7 +56,7 @@ def _conclusion(report: LabelReport) -> str:
     out = report.out
     skipped = f"; {len(report.problems)} could not be read, see errors.csv" if report.problems else ""
     scores = _describe(sorted(set(report.min_scores.values())))
-    found = f"{report.num_objects} objects above {scores} in {report.num_images} images{skipped}"
+    found = f"{counted(report.num_objects, 'object')} above {scores} in {counted(report.num_images, 'image')}{skipped}"
     if report.num_objects:
         counts = ", ".join(f"{name} {count}" for name, count in report.counts.items() if count)
         where = f"Look at {out / 'index.html'}; annotations are in {out / 'annotations.json'}."

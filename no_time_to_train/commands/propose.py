@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from no_time_to_train.commands import console, flags
+from no_time_to_train.errors import counted
 
 _METHODS = {"semantic": "semantic_clusters", "grid": "point_grid", "automatic": "automatic_masks"}
 """What ``--method`` may be, and the source of proposals that it stands for."""
@@ -48,6 +49,6 @@ def run(options: argparse.Namespace) -> None:
     )
     problems = f"; {len(report.problems)} could not be read, see errors.csv" if report.problems else ""
     print(
-        f"{report.num_masks} masks in {report.num_images} images{problems}.\n"
+        f"{counted(report.num_masks, 'mask')} in {counted(report.num_images, 'image')}{problems}.\n"
         f"Look at {report.out / 'index.html'}; masks are in {report.out / 'proposals.json'}."
     )

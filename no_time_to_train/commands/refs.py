@@ -77,14 +77,12 @@ def _conclusions(report: ReferenceReport) -> Iterator[str]:
         yield f"{report.num_mislabeled} of {checked} look more like another category: correct them or leave them out."
     if report.num_small:
         yield f"{report.num_small} of {checked} are small (below {SMALL_PX} px): larger ones are better examples."
-    if report.min_score is None:
-        yield "No threshold can be suggested: that takes two categories, and one with two references."
+    if report.min_scores is None:
+        yield "No thresholds could be measured: see above. --min-score auto will take that of the settings."
     else:
-        yield (
-            f"Suggested threshold: --min-score {report.min_score:.2f}, which separates own from other categories best. "
-            "It is a start: it knows the similarity only. Things in whole images score lower than references do, and "
-            "scoring=quality lowers scores by the quality of the masks, so look at the overlays."
-        )
+        by_name = report.min_scores.by_name(report.categories)
+        measured = ",".join(f"{name}={score:.2f}" for name, score in by_name.items())
+        yield f"Thresholds measured on the reference images, those of --min-score auto: {measured}"
 
 
 def run_draw(options: argparse.Namespace) -> None:

@@ -13,12 +13,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage, Segmentation
+from no_time_to_train.data.coco import CocoAnnotation, CocoDataset, CocoImage
+from no_time_to_train.data.coco_fields import (
+    SizeMismatchError,
+    area_of,
+    as_id,
+    box_xywh_of,
+    clipped,
+    flag,
+    printable_id,
+    segmentation_of,
+    size_hw_of,
+)
 from no_time_to_train.data.image_roots import file_name_below, is_shortened, locate_images
-from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
+from no_time_to_train.data.images import image_size_hw
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.files.json_files import is_number, is_text, read_json
-from no_time_to_train.ops.rle import check_segmentation, rle_area, rle_to_box_xyxy, segmentation_to_rle
 from no_time_to_train.structures import Category
 
 logger = logging.getLogger(__name__)
@@ -26,7 +36,6 @@ logger = logging.getLogger(__name__)
 _NUM_SHOWN = 5
 MAX_PIXELS = 2**31
 """Of an image: run lengths have 32 bits."""
-_MAX_COORDINATE_PX = 1e7
 
 
 def read_coco(
@@ -75,7 +84,7 @@ def parse_coco(
 ) -> CocoDataset:
     """Parse what :func:`load_coco` gave; ``path`` is what messages name."""
     coco_images = _read_images(data["images"], path, images, upright)
-    used_ids = {_as_id(raw.get("category_id")) for raw in data["annotations"]}
+    used_ids = {as_id(raw.get("category_id")) for raw in data["annotations"]}
     categories = _read_categories(data["categories"], used_ids, path)
     crowd_keys = () if crowds_are_objects else ("iscrowd", "ignore") if ignore_as_crowd else ("iscrowd",)
     reader = _AnnotationReader(path, coco_images, categories, crowd_keys)
@@ -120,7 +129,7 @@ def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | No
     shortened: dict[str, str] = {}
     conflicts, no_id, nameless, too_large = [], [], [], []
     for position, raw in enumerate(raw_images):
-        image_id = _as_id(raw.get("id"))
+        image_id = as_id(raw.get("id"))
         # LVIS has no file names but the URL that ends in one.
         given = str(raw.get("file_name") or str(raw.get("coco_url", "")).rsplit("/")[-1])
         try:
@@ -136,7 +145,7 @@ def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | No
             continue
         if is_shortened(given) and shortened.setdefault(file_name, given) != given:
             conflicts.append(f"{ascii(shortened[file_name])} and {ascii(given)} both end in {file_name}")
-        sizes[image_id] = _size_hw(raw)
+        sizes[image_id] = size_hw_of(raw)
         if (size := sizes[image_id]) is not None and size[0] * size[1] > MAX_PIXELS:
             too_large.append(f"{file_name}: {size[1]}x{size[0]}")
     _refuse(path, no_id, "images must have an id, a whole number or text")
@@ -170,7 +179,7 @@ def _read_categories(
     categories: set[Category] = set()
     wrong = []
     for raw in raw_categories:
-        category_id, name = _as_id(raw.get("id")), raw.get("name")
+        category_id, name = as_id(raw.get("id")), raw.get("name")
         name = str(name) if is_number(name) else name
         if isinstance(category_id, int) and name and is_text(name):
             categories.add(Category(category_id, name))
@@ -218,15 +227,15 @@ class _AnnotationReader:
         return annotations
 
     def _read_one(self, raw: dict[str, Any], position: int) -> CocoAnnotation | None:
-        source_id = _as_id(raw.get("id"))
+        source_id = as_id(raw.get("id"))
         label = (
-            f"annotation {_printable(source_id)}"
+            f"annotation {printable_id(source_id)}"
             if source_id is not None
             else f"annotation number {position + 1} of the list"
         )
-        image_id = _as_id(raw.get("image_id"))
+        image_id = as_id(raw.get("image_id"))
         image = None if image_id is None else self._images.get(image_id)
-        category_id = _as_id(raw.get("category_id"))
+        category_id = as_id(raw.get("category_id"))
         if image is None:
             problem = "annotations have an image_id that is not among the images (text '7' is not the number 7)"
             self._left_out[problem].append(f"{label}: {ascii(raw.get('image_id'))}")
@@ -237,7 +246,7 @@ class _AnnotationReader:
             return None
         try:
             return self._complete(raw, source_id, position, image, category_id)
-        except _SizeMismatchError as error:
+        except SizeMismatchError as error:
             self._faults["annotations have an RLE of another size than their image"].append(f"{label}: {error}")
         except InputError as error:
             self._faults["annotations are damaged"].append(f"{label}: {error}")
@@ -246,12 +255,12 @@ class _AnnotationReader:
     def _complete(
         self, raw: dict[str, Any], source_id: int | str | None, position: int, image: CocoImage, category_id: int
     ) -> CocoAnnotation:
-        segmentation = _segmentation(raw.get("segmentation"), image)
-        box_xywh = _box_xywh(raw.get("bbox"), segmentation, image.size_hw)
-        box_xyxy = _clip(box_xywh, image.size_hw)
+        segmentation = segmentation_of(raw.get("segmentation"), image)
+        box_xywh = box_xywh_of(raw.get("bbox"), segmentation, image.size_hw)
+        box_xyxy = clipped(box_xywh, image.size_hw)
         if box_xyxy[2] <= box_xyxy[0] or box_xyxy[3] <= box_xyxy[1]:
             self._left_out["annotations have a box without area inside the image"].append(
-                f"annotation {_printable(source_id)}"
+                f"annotation {printable_id(source_id)}"
             )
         return CocoAnnotation(
             id=0,
@@ -262,37 +271,9 @@ class _AnnotationReader:
             box_xyxy=box_xyxy,
             source_box_xywh=box_xywh,
             segmentation=segmentation,
-            area=_area(raw.get("area"), segmentation, box_xywh, image.size_hw),
-            is_crowd=any([_flag(raw, key) for key in self._crowd_keys]),
+            area=area_of(raw.get("area"), segmentation, box_xywh, image.size_hw),
+            is_crowd=any([flag(raw, key) for key in self._crowd_keys]),
         )
-
-
-class _SizeMismatchError(InputError):
-    """An RLE has another size than its image."""
-
-
-def _segmentation(raw: Any, image: CocoImage) -> Segmentation | None:
-    """Return polygons (those of fewer than three points dropped) or RLE; None where there is neither."""
-    if raw is None or raw == []:
-        return None
-    if isinstance(raw, dict):
-        if not raw.get("counts") or not _is_size(raw.get("size")):
-            raise InputError("an RLE must have counts and a size [height, width]")
-        mismatch = describe_size_mismatch(raw["size"], "RLE size", image.size_hw, image.file_name)
-        if mismatch:
-            raise _SizeMismatchError(mismatch)
-        check_segmentation(raw, image.size_hw)
-        return {"size": [int(side) for side in raw["size"]], "counts": raw["counts"]}
-    polygons = [raw] if isinstance(raw, list) and is_number(raw[0]) else raw
-    check_segmentation(polygons, image.size_hw)
-    return [polygon for polygon in polygons if len(polygon) >= 6] or None
-
-
-def _flag(raw: dict[str, Any], key: str) -> bool:
-    value = raw.get(key)
-    if value is None or value == 0 or value == 1:  # true and false too
-        return bool(value)
-    raise InputError(f"{key} must be 0 or 1, got {ascii(value)[:30]}")
 
 
 def _number_from_one(annotations: Sequence[CocoAnnotation], path: Path) -> list[CocoAnnotation]:
@@ -309,61 +290,6 @@ def _number_from_one(annotations: Sequence[CocoAnnotation], path: Path) -> list[
         "annotation ids are below 1, missing, text, too large or repeated; all annotations are numbered anew from 1",
     )
     return [replace(annotation, id=number) for number, annotation in enumerate(annotations, start=1)]
-
-
-def _box_xywh(
-    raw: Any, segmentation: Segmentation | None, size_hw: tuple[int, int]
-) -> tuple[float, float, float, float]:
-    if isinstance(raw, list) and len(raw) == 4 and all(is_number(v) and abs(v) <= _MAX_COORDINATE_PX for v in raw):
-        x, y, width, height = (float(value) for value in raw)
-        return x, y, width, height
-    if segmentation is None:
-        raise InputError(f"bbox must be four finite numbers [x, y, width, height] of pixels, got {ascii(raw)[:60]}")
-    x1, y1, x2, y2 = rle_to_box_xyxy(segmentation_to_rle(segmentation, size_hw)).tolist()
-    return x1, y1, x2 - x1, y2 - y1
-
-
-def _clip(box_xywh: tuple[float, float, float, float], size_hw: tuple[int, int]) -> tuple[float, float, float, float]:
-    x, y, width, height = box_xywh
-    image_height, image_width = size_hw
-    return (
-        min(max(x, 0.0), float(image_width)),
-        min(max(y, 0.0), float(image_height)),
-        min(max(x + width, 0.0), float(image_width)),
-        min(max(y + height, 0.0), float(image_height)),
-    )
-
-
-def _area(
-    raw: Any, segmentation: Segmentation | None, box_xywh: tuple[float, float, float, float], size_hw: tuple[int, int]
-) -> float:
-    if is_number(raw) and raw >= 0:
-        return float(raw)
-    if segmentation is None:
-        return box_xywh[2] * box_xywh[3]
-    return float(rle_area(segmentation_to_rle(segmentation, size_hw)))
-
-
-def _as_id(value: Any) -> int | str | None:
-    """Return an id in its type ("0012" is not 12); 7.0, which spreadsheets make of 7, is 7."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and is_number(value) else None
-    return value if isinstance(value, int | str) and value != "" else None
-
-
-def _printable(value: int | str | None) -> str:
-    return value if isinstance(value, str) and is_text(value) else ascii(value)
-
-
-def _size_hw(raw: dict[str, Any]) -> tuple[int, int] | None:
-    size: list[Any] = [raw.get("height"), raw.get("width")]
-    return (int(size[0]), int(size[1])) if _is_size(size) else None
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(is_number(v) and v >= 1 for v in value)
 
 
 def _refuse(path: Path, cases: Sequence[str], problem: str) -> None:

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from no_time_to_train.data.coco import CocoDataset
-from no_time_to_train.data.coco_reader import describe_size_mismatch, read_coco
+from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.data.coco_results import CocoResults, checked_results, read_results
+from no_time_to_train.data.images import describe_size_mismatch
 from no_time_to_train.errors import InputError, missing_package
 from no_time_to_train.evaluation.name_matching import MATCH_BY_NAME
 

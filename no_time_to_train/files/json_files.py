@@ -54,3 +54,13 @@ def is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def read_json_or(path: Path, default: Any) -> Any:
+    """Read a JSON file of ours; return the default where there is none."""
+    if not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}).") from error

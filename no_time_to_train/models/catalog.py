@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, missing_package
 from no_time_to_train.settings.suggestions import did_you_mean
@@ -132,8 +132,8 @@ def _timm_spec(name: str) -> ModelSpec:
         hub_id=known.hf_hub_id,
         hub_files=(known.hf_hub_filename or "model.safetensors",),
         official_file=known.hf_hub_filename,
-        mean=known.mean,
-        std=known.std,
+        mean=cast("tuple[float, float, float]", known.mean),
+        std=cast("tuple[float, float, float]", known.std),
     )
 
 

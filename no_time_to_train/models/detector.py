@@ -72,7 +72,8 @@ class ObjectnessDetector:
     """
 
     def __init__(self, module: Owlv2ForObjectDetection, processor: Any, device: torch.device | str = "cpu") -> None:
-        module.owlv2.text_model = nn.Identity()  # noqa: B010; a third of the weights, never called
+        owlv2: nn.Module = module.owlv2
+        owlv2.text_model = nn.Identity()  # a third of the weights, never called
         self.module = module.eval().requires_grad_(False)
         nn.Module.to(self.module, device)
         self.processor = processor

@@ -49,12 +49,14 @@ class PromptableModel(BatchedMaskModel):
             add_no_memory_embedding: add the learned "no memory" embedding to image embeddings; None: yes, as
                 transformers does.
         """
-        self.module = module.to(device).eval().requires_grad_(False)
+        self.module = module.eval().requires_grad_(False)
+        nn.Module.to(self.module, device)
+        prompt_config: Any = module.config.prompt_encoder_config
         self.adds_no_memory_embedding = add_no_memory_embedding is not False
         super().__init__(
             _Decoder(self.module),
             model_id=model_id,
-            image_size=module.config.prompt_encoder_config.image_size,
+            image_size=prompt_config.image_size,
             mask_size=module.prompt_encoder.mask_input_size[0],
             mean=mean,
             std=std,

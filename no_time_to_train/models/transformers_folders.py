@@ -90,10 +90,10 @@ def load_network(
     folder = weights if isinstance(weights, Path) else None
     try:
         with quiet_transformers():
-            return network.from_pretrained(
+            loaded: Any = network.from_pretrained(
                 folder,
                 config=config,
-                state_dict=None if folder else dict(weights),
+                state_dict=None if isinstance(weights, Path) else dict(weights),
                 dtype=torch.float32,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -102,6 +102,7 @@ def load_network(
                 ignore_mismatched_sizes=True,
                 **arguments,
             )
+            return loaded  # a pair, because of output_loading_info
     except (ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{folder or 'The file'} cannot be loaded as {network.__name__}: {_first_line(error)}"

@@ -11,9 +11,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from no_time_to_train.ops.rle import Rle, decode_rle, rle_area
+from no_time_to_train.ops.rle import Rle, decode_rle, rle_area, rles_to_boxes_xyxy
+from no_time_to_train.outputs.fonts import drawable
 from no_time_to_train.structures import Detections
 
 Color = tuple[int, int, int]
@@ -94,6 +95,23 @@ def draw_masks(image: np.ndarray, rles: Sequence[Rle]) -> np.ndarray:
     for number in sorted(range(len(rles)), key=lambda number: -rle_area(rles[number])):
         _paint(canvas, decode_rle(rles[number]), category_color(number))
     return canvas
+
+
+def draw_named_masks(image: np.ndarray, masks: Sequence[tuple[Rle, str, Color]]) -> np.ndarray:
+    """Draw masks with contours, each with a label and a color of its own.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        masks: of the image's size, with label and color; the most important first.
+
+    Returns:
+        A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
+    """
+    canvas, scale = _canvas(image)
+    for rle, _, color in sorted(masks, key=lambda mask: -rle_area(mask[0])):
+        _paint(canvas, decode_rle(rle), color)
+    boxes = rles_to_boxes_xyxy([rle for rle, _, _ in masks]) * scale
+    return _with_labels(canvas, [(text, color, box) for (_, text, color), box in zip(masks, boxes, strict=True)])
 
 
 def draw_reference(
@@ -207,10 +225,11 @@ def _with_labels(canvas: np.ndarray, labels: Sequence[tuple[str, Color, np.ndarr
     height, width = canvas.shape[:2]
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=min(max(max(height, width) // 55, 13), 26))
+    size_px = min(max(max(height, width) // 55, 13), 26)
     taken: list[tuple[float, float, float, float]] = []
     for text, color, box in labels:
         text = text if len(text) <= _MAX_LABEL_CHARACTERS else text[: _MAX_LABEL_CHARACTERS - 1] + "…"
+        font, text = drawable(text, size_px)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         padding = max(round((bottom - top) * 0.3), 2)
         size = (right - left + 2 * padding, bottom - top + 2 * padding)

@@ -24,9 +24,8 @@ from no_time_to_train.ops.nms import nms
 from no_time_to_train.ops.regions import remove_small_regions
 from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 from no_time_to_train.proposals.crop_layers import Crop, crop_points_xy, image_crops, is_cut_off
-from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
+from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals, Need, ProposalSource
 from no_time_to_train.proposals.settings import AutomaticMasksConfig
-from no_time_to_train.structures import MaskProposals
 
 _POINTS_AT_ONCE = 256
 """So many points' masks above the predicted IoU are held at once, 256 KB each for SAM 2, until the unstable ones go."""

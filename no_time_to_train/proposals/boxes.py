@@ -22,9 +22,9 @@ from no_time_to_train.models.detector import Detector, load_detector
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
 from no_time_to_train.ops.boxes import clip_boxes, scale_boxes
 from no_time_to_train.ops.nms import class_aware_nms
-from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
+from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals, Need, ProposalSource
 from no_time_to_train.proposals.settings import BoxesConfig
-from no_time_to_train.structures import MaskProposals, TargetImage
+from no_time_to_train.structures import TargetImage
 
 
 class BoxOrigin(Protocol):

@@ -113,7 +113,8 @@ def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) ->
 
 def proposals_identity(config: Config) -> dict[str, Any]:
     """Return the settings of the proposals in use; of files, their contents."""
-    return {key: value for key, value in result_settings(config).items() if key.startswith("proposals.")}
+    settings = {key: value for key, value in result_settings(config).items() if key.startswith("proposals.")}
+    return settings if config.tiles == "none" else settings | {"tiles": config.tiles}
 
 
 def _to_entry(pooled: PooledProposals) -> CacheEntry:

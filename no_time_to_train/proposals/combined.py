@@ -11,8 +11,8 @@ from torch import Tensor
 from no_time_to_train.models.interfaces import MaskModel
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.rle import Rle
-from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
-from no_time_to_train.structures import MaskProposals, TargetImage
+from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals, Need, ProposalSource
+from no_time_to_train.structures import TargetImage
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel
-from no_time_to_train.structures import MaskProposals, TargetImage
+from no_time_to_train.ops.masks import grid_stability_scores
+from no_time_to_train.ops.rle import Rle
+from no_time_to_train.structures import TargetImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,50 @@ class EncodedImage:
 
 Need = Literal["features", "embedding", "pixels", "references"]
 """What a source looks at: fields of an ``EncodedImage``, or the prototypes of the references."""
+
+
+@dataclass(frozen=True, eq=False)
+class MaskProposals:
+    """Candidate masks of one image on the mask model's low-resolution grid.
+
+    Attributes:
+        logits: (N, m, m) mask logits over the whole (squashed) image; a pixel belongs to the mask where > 0.
+        predicted_ious: (N,) the mask model's own estimate of each mask's IoU, about 0..1.
+        rles: the masks in the image's own size, where the source knows them finer than the grid does (crops of the
+            image); None: they are the logits made larger.
+        stabilities: (N,) in 0..1, how little each mask changes with its threshold, where the source knows it better
+            than the logits do; None: they are those of the logits.
+    """
+
+    logits: Tensor
+    predicted_ious: Tensor
+    rles: tuple[Rle, ...] | None = None
+    stabilities: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.logits.ndim != 3 or self.predicted_ious.shape != self.logits.shape[:1]:
+            raise ValueError(
+                "logits must be (N, m, m) and predicted_ious (N,), got "
+                f"{tuple(self.logits.shape)} and {tuple(self.predicted_ious.shape)}"
+            )
+        if self.rles is not None and len(self.rles) != len(self):
+            raise ValueError(f"there must be one RLE for each of the {len(self)} masks, got {len(self.rles)}")
+        if self.stabilities is not None and self.stabilities.shape != self.predicted_ious.shape:
+            raise ValueError(f"stabilities must be ({len(self)},), got {tuple(self.stabilities.shape)}")
+
+    def __len__(self) -> int:
+        return self.logits.shape[0]
+
+    def known_stabilities(self) -> Tensor:
+        """Return the (N,) stabilities, the source's or those of the logits."""
+        return grid_stability_scores(self.logits) if self.stabilities is None else self.stabilities
+
+    def __getitem__(self, index: Tensor | slice) -> MaskProposals:
+        rles = self.rles
+        if rles is not None:
+            rles = tuple(rles[i] for i in torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()])
+        stabilities = None if self.stabilities is None else self.stabilities[index]
+        return MaskProposals(self.logits[index], self.predicted_ious[index], rles, stabilities)
 
 
 class ProposalSource(Protocol):

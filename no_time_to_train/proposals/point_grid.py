@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
-from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
+from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals, Need, ProposalSource
 from no_time_to_train.proposals.settings import PointGridConfig
-from no_time_to_train.structures import MaskProposals
 
 logger = logging.getLogger(__name__)
 

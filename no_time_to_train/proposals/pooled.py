@@ -14,8 +14,7 @@ from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import mask_consistency, pool_weighted_features, pull_back_masks
 from no_time_to_train.ops.rle import Rle
-from no_time_to_train.proposals.interfaces import EncodedImage
-from no_time_to_train.structures import MaskProposals
+from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,9 +21,8 @@ from no_time_to_train.ops.clustering import (
     nearest_centers,
     principal_components,
 )
-from no_time_to_train.proposals.interfaces import EncodedImage, Need, ProposalSource
+from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals, Need, ProposalSource
 from no_time_to_train.proposals.settings import SemanticClustersConfig
-from no_time_to_train.structures import MaskProposals
 
 AUTOMATIC_NUM_CLUSTERS = range(2, 17)
 """The numbers of clusters that are tried where none is given."""

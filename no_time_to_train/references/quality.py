@@ -65,27 +65,3 @@ def leave_one_out(prototypes: Tensor, category_indices: Tensor, num_categories: 
         best_other=best_other.masked_fill(is_alone, torch.nan).float(),
         best_other_indices=best_other_indices.masked_fill(is_alone, -1),
     )
-
-
-def suggest_min_score(scores: LeaveOneOut) -> float | None:
-    """Suggest the score that makes the fewest mistakes.
-
-    It tells a reference's own category from others.
-
-    A mistake is a reference whose own score is below it, or whose best score with another category is not. Of equally
-    good places the widest gap between two scores is taken, and the middle of it: with no mistake at all that is
-    halfway between the lowest own score and the highest of another category.
-
-    Returns:
-        A score in 0..1; None where a category has no two references, or where there is only one category.
-    """
-    own, other = scores.own[~scores.own.isnan()], scores.best_other[~scores.best_other.isnan()]
-    if not len(own) or not len(other):
-        return None
-    levels = torch.cat([own, other]).unique()
-    if len(levels) == 1:
-        return float(levels[0])
-    places, gaps = (levels[:-1] + levels[1:]) / 2, levels.diff()
-    mistakes = (own[None] < places[:, None]).sum(dim=1) + (other[None] >= places[:, None]).sum(dim=1)
-    fewest = mistakes == mistakes.min()
-    return float(places[fewest][gaps[fewest].argmax()])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self
@@ -14,6 +13,7 @@ from no_time_to_train.data.images import image_size_hw
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.files.formats import write_json, write_json_list
+from no_time_to_train.files.json_files import read_json_or
 from no_time_to_train.ops.rle import Rle, rle_area
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.review_record import (
@@ -24,6 +24,7 @@ from no_time_to_train.outputs.review_record import (
     objects_under_review,
     reviewed_objects,
 )
+from no_time_to_train.review.overview import ImageOverview
 from no_time_to_train.structures import Category
 
 REVIEW_FOLDER = "review"
@@ -32,32 +33,6 @@ _MAX_NAME_LENGTH = 80
 
 Decision = Literal["keep", "drop", "undecide"]
 _STATUS_AFTER: dict[str, Status] = {"keep": "kept", "drop": "dropped", "undecide": "undecided"}
-
-
-@dataclass(frozen=True)
-class ImageOverview:
-    """What the list of images shows of one of them.
-
-    Attributes:
-        file_name: relative to the images folder.
-        status: ``done``, ``begun`` or ``new``.
-        scores: of its detections, best first.
-        num_decided: objects that were kept or dropped by hand.
-    """
-
-    file_name: str
-    status: Literal["done", "begun", "new"]
-    scores: tuple[float, ...]
-    num_decided: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values; scores with three digits."""
-        return {
-            "name": self.file_name,
-            "status": self.status,
-            "scores": [round(score, 3) for score in self.scores],
-            "decided": self.num_decided,
-        }
 
 
 class ReviewSession:
@@ -96,7 +71,7 @@ class ReviewSession:
         self._lock = RLock()
         self._undo: list[ImageReview] = []
         self._categories = [category for category in categories if not category.is_background]
-        added = _read_json(self._review / "categories.json", [])
+        added = read_json_or(self._review / "categories.json", [])
         known = {category.id for category in self._categories}
         self._categories += [Category(entry["id"], entry["name"]) for entry in added if entry["id"] not in known]
         self._use_last_round()
@@ -112,7 +87,7 @@ class ReviewSession:
         Raises:
             InputFileNotFoundError: the folder, its ``run.json`` or the images are missing.
         """
-        run = _read_json(folder / "run.json", None)
+        run = read_json_or(folder / "run.json", None)
         if run is None:
             raise InputFileNotFoundError(
                 f"{folder} is no results folder: it has no run.json. Give the folder that labeling wrote, such as "
@@ -127,7 +102,7 @@ class ReviewSession:
             raise InputError(f"{folder / 'run.json'} is damaged ({error!r}). Label the images again.") from error
         if not images.is_dir():
             raise InputFileNotFoundError(f"The images of {folder} are no longer in {images}. Say where they lie now.")
-        dataset = _read_json(folder / "annotations.json", {"categories": [], "images": []})
+        dataset = read_json_or(folder / "annotations.json", {"categories": [], "images": []})
         categories = [Category(entry["id"], entry["name"]) for entry in dataset["categories"]]
         names = [entry["file_name"] for entry in dataset["images"]]
         return cls(folder, images, names, categories, min_score, upright=upright)
@@ -187,7 +162,10 @@ class ReviewSession:
 
     def overview(self) -> list[ImageOverview]:
         """Return one entry per image, in order."""
-        return [self._overview(number) for number in range(len(self.file_names))]
+        return [
+            ImageOverview.of(name, self.record(number), self.review(number))
+            for number, name in enumerate(self.file_names)
+        ]
 
     def image(self, number: int) -> dict[str, Any]:
         """Return size, state and objects of an image as plain values."""
@@ -330,7 +308,7 @@ class ReviewSession:
             self._use_last_round()
 
     def _use_last_round(self) -> None:
-        later = _read_json(self._review / "round.json", None)
+        later = read_json_or(self._review / "round.json", None)
         if later is not None and Path(later["folder"]).is_dir():
             self._records = Path(later["folder"]) / "per_image"
 
@@ -351,13 +329,6 @@ class ReviewSession:
             raise InputError(f"{self._name(number)} has no object {missing[0] if missing else ''!r}. Load it again.")
         return [found[name] for name in ids]
 
-    def _overview(self, number: int) -> ImageOverview:
-        review = self.review(number)
-        record = self.record(number)
-        scores = tuple(float(entry["score"]) for entry in record.entries) if record else ()
-        status: Literal["done", "begun", "new"] = "done" if review.is_done else "begun" if review.objects else "new"
-        return ImageOverview(self._name(number), status, scores, len(review.objects))
-
     def _name(self, number: int) -> str:
         if not 0 <= number < len(self.file_names):
             raise InputError(f"there is no image {number}: there are {len(self.file_names)}, counted from 0.")
@@ -375,12 +346,3 @@ class ReviewSession:
         size = list(record.image_size_hw if record else self._size_of_file_hw(number))
         if mask["size"] != size or not rle_area(mask):
             raise InputError(f"the mask must have the size {size} of the image and cover a pixel of it.")
-
-
-def _read_json(path: Path, default: Any) -> Any:
-    if not path.is_file():
-        return default
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}).") from error

@@ -15,10 +15,12 @@ from no_time_to_train.files.formats import write_csv
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
 from no_time_to_train.references.encoding import EncodedReference, encode_references
 from no_time_to_train.references.loading import as_references
-from no_time_to_train.references.quality import LeaveOneOut, leave_one_out, suggest_min_score
+from no_time_to_train.references.min_scores import MinScores
+from no_time_to_train.references.quality import LeaveOneOut, leave_one_out
 from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
+from no_time_to_train.tasks.memory_building import measure_thresholds
 
 SMALL_PX = 32
 """The published sampler takes no reference whose box is narrower or lower."""
@@ -87,7 +89,7 @@ class ReferenceReport:
         references: those that can be used, the worst first, with their scores.
         categories: of all references.
         num_references: in all, also those that cannot be used (warnings name them).
-        min_score: a threshold that separates own from other categories best; None: none can be suggested.
+        min_scores: thresholds measured on the reference images, as for ``label_folder``; None: they cannot be measured.
 
     Example:
         >>> report = ntt.check_references("references.json", overrides=["preset=demo"])
@@ -98,7 +100,7 @@ class ReferenceReport:
     references: tuple[CheckedReference, ...]
     categories: tuple[Category, ...]
     num_references: int
-    min_score: float | None
+    min_scores: MinScores | None
 
     @property
     def num_skipped(self) -> int:
@@ -181,7 +183,8 @@ def check_references(
         )
     scores = _score(encoded, reference_set.categories)
     checked = sorted(_checked(encoded, scores, reference_set.categories), key=lambda item: item.badness)
-    report = ReferenceReport(tuple(checked), reference_set.categories, len(reference_set), suggest_min_score(scores))
+    min_scores = measure_thresholds(segmenter, reference_set.categories, encoded, on_progress)
+    report = ReferenceReport(tuple(checked), reference_set.categories, len(reference_set), min_scores)
     if out is not None:
         report.write(Path(out))
     return report

@@ -16,7 +16,7 @@ from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.references.thresholds import ImageEvidence, choose_thresholds, judge_detections
 from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import ReferenceSet, TargetImage
+from no_time_to_train.structures import Category, ReferenceSet, TargetImage
 
 
 def build_memory(
@@ -48,18 +48,21 @@ def build_memory(
         on_encoded=encoded.append if measures_thresholds else None,
     )
     memory = replace(memory, settings=method_settings(segmenter.config))
-    return replace(memory, min_scores=measure_thresholds(segmenter, memory, encoded, on_progress))
+    return replace(memory, min_scores=measure_thresholds(segmenter, memory.categories, encoded, on_progress))
 
 
 def measure_thresholds(
-    segmenter: Segmenter, memory: MemoryBank, encoded: Sequence[EncodedReference], on_progress: OnProgress = tell_nobody
+    segmenter: Segmenter,
+    categories: Sequence[Category],
+    encoded: Sequence[EncodedReference],
+    on_progress: OnProgress = tell_nobody,
 ) -> MinScores | None:
     """Label the reference images without their own references; choose thresholds.
 
     Args:
         segmenter: with loaded models.
-        memory: bank of all references.
-        encoded: all of them, with their prototypes.
+        categories: of the references, in index order.
+        encoded: all references, with their prototypes.
         on_progress: is told how far it is.
 
     Returns:
@@ -79,25 +82,25 @@ def measure_thresholds(
     counter = Counter("reference images", len(by_image), on_progress)
     evidence = []
     for path, items in by_image.items():
-        evidence.append(_evidence(segmenter, memory, encoded, path, items))
+        evidence.append(_evidence(segmenter, categories, encoded, path, items))
         counter.advance()
     min_scores = choose_thresholds(evidence)
-    on_progress(RunProgress("", 0, 0, _conclusion(min_scores, memory)))
+    on_progress(RunProgress("", 0, 0, _conclusion(min_scores, categories)))
     return min_scores
 
 
-def _conclusion(min_scores: MinScores | None, memory: MemoryBank) -> str:
+def _conclusion(min_scores: MinScores | None, categories: Sequence[Category]) -> str:
     if min_scores is None:
         return (
             "thresholds cannot be measured: too few annotated objects were found without their own references. "
             "Two references of each category, on different images, are the least."
         )
-    return f"thresholds: {min_scores.describe(memory.categories)}"
+    return f"thresholds: {min_scores.describe(categories)}"
 
 
 def _evidence(
     segmenter: Segmenter,
-    memory: MemoryBank,
+    categories: Sequence[Category],
     encoded: Sequence[EncodedReference],
     path: Path,
     own: Sequence[EncodedReference],
@@ -107,18 +110,18 @@ def _evidence(
     if not others:
         return ImageEvidence((), (), ())
     image = read_image(path, upright=references[0].upright)
-    [detections] = segmenter.segment_batch([image], _bank_of(others, memory), [_target(path, own)])
+    [detections] = segmenter.segment_batch([image], _bank_of(others, categories, segmenter), [_target(path, own)])
     return judge_detections(detections, references, {item.reference.category.id for item in others})
 
 
-def _bank_of(encoded: Sequence[EncodedReference], memory: MemoryBank) -> MemoryBank:
+def _bank_of(encoded: Sequence[EncodedReference], categories: Sequence[Category], segmenter: Segmenter) -> MemoryBank:
     """Add the prototypes of some references up to a bank."""
-    keeps_instances = memory.instance_prototypes is not None
-    builder = MemoryBankBuilder(memory.categories, memory.class_prototypes.shape[1], keeps_instances)
+    encoder = segmenter.encoder
+    builder = MemoryBankBuilder(categories, encoder.feature_dim, segmenter.config.keeps_instances)
     for item in encoded:
         if item.prototype is not None:
             builder.add(item.reference.category, item.prototype)
-    return builder.build(encoder_id=memory.encoder_id, encoder_image_size=memory.encoder_image_size)
+    return builder.build(encoder_id=encoder.model_id, encoder_image_size=encoder.image_size)
 
 
 def _by_image(encoded: Sequence[EncodedReference]) -> dict[Path, list[EncodedReference]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from no_time_to_train.build import compose_config
 from no_time_to_train.errors import InputError
@@ -111,6 +112,7 @@ def test_fingerprint_serves_every_matching_and_merging(override: str) -> None:
         "proposals.point_grid.points_per_side=16",
         "proposals.point_grid.min_predicted_iou=0.5",
         "proposals.consistency=drop",
+        "tiles=512",
         "precision=bfloat16",
     ],
 )
@@ -152,6 +154,15 @@ def test_auto_precision_is_what_it_stands_for(monkeypatch) -> None:
 def test_masks_that_depend_on_the_references_are_refused() -> None:
     with pytest.raises(InputError, match="cache.enabled=false or proposals.point_grid.prefilter=none"):
         fingerprint("proposals.point_grid.prefilter=semantic", "proposals.point_grid.prefilter_top_k=10")
+
+
+def test_key_tells_turned_images_from_stored_ones(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    for orientation, count in ((1, 1), (6, 2)):
+        exif[0x0112] = orientation
+        Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg", exif=exif)
+        keys = {image_key(TargetImage(tmp_path / "a.jpg", "a.jpg", 1, upright=upright)) for upright in (True, False)}
+        assert len(keys) == count
 
 
 def test_key_follows_id_and_contents(tmp_path: Path) -> None:

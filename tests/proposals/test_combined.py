@@ -13,8 +13,8 @@ from no_time_to_train.models.interfaces import ImageEmbedding
 from no_time_to_train.ops.rle import decode_rle, encode_mask
 from no_time_to_train.proposals.boxes import BoxesFromFile, BoxProposals
 from no_time_to_train.proposals.combined import Union
-from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
-from no_time_to_train.structures import MaskProposals, TargetImage
+from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals, ProposalSource
+from no_time_to_train.structures import TargetImage
 
 IMAGE_SIZE_HW = (8, 16)
 

@@ -8,9 +8,8 @@ from no_time_to_train.models.interfaces import ImageEmbedding
 from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import encode_mask
-from no_time_to_train.proposals.interfaces import EncodedImage
+from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
-from no_time_to_train.structures import MaskProposals
 from tests.test_segmenter import FixedProposals, make_segmenter
 
 

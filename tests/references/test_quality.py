@@ -8,11 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from no_time_to_train.matching import Prototypes, match
-from no_time_to_train.references.quality import LeaveOneOut, leave_one_out, suggest_min_score
-
-
-def scores(own: list[float], other: list[float]) -> LeaveOneOut:
-    return LeaveOneOut(torch.tensor(own), torch.tensor(other), torch.zeros(len(own), dtype=torch.int64))
+from no_time_to_train.references.quality import leave_one_out
 
 
 def test_known_angles() -> None:
@@ -30,12 +26,11 @@ def test_one_category_has_no_neighbour() -> None:
     found = leave_one_out(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([1, 1]), 2)
     torch.testing.assert_close(found.own, torch.tensor([0.5**0.5, 0.5**0.5]))
     assert found.best_other.isnan().all() and found.best_other_indices.tolist() == [-1, -1]
-    assert suggest_min_score(found) is None
 
 
 def test_no_reference() -> None:
     found = leave_one_out(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), 2)
-    assert len(found.own) == len(found.best_other) == 0 and suggest_min_score(found) is None
+    assert len(found.own) == len(found.best_other) == 0
 
 
 @given(st.integers(0, 1000), st.integers(2, 12), st.integers(1, 4))
@@ -56,20 +51,3 @@ def test_it_is_matching_with_a_bank_that_lacks_the_reference(seed: int, num: int
                 assert found.own[row].item() == pytest.approx(expected, abs=1e-5, nan_ok=True)
             elif len(members):
                 assert found.best_other[row] >= expected - 1e-5
-
-
-@pytest.mark.parametrize(
-    ("own", "other", "expected"),
-    [
-        ([0.8, 0.9], [0.4, 0.2], 0.6),  # halfway between 0.4 and 0.8
-        ([0.8, 0.3, 0.9], [0.4, 0.5, 0.2], 0.65),  # one mistake at any place from 0.5 to 0.8
-        ([0.8, math.nan], [0.4, 0.7], 0.75),  # a single reference still says how near another category comes
-        ([0.5, 0.5], [0.5, 0.5], 0.5),
-    ],
-)
-def test_suggested_score(own: list[float], other: list[float], expected: float) -> None:
-    assert suggest_min_score(scores(own, other)) == pytest.approx(expected)
-
-
-def test_without_leaving_one_out_no_score_is_suggested() -> None:
-    assert suggest_min_score(scores([math.nan, math.nan], [0.3, 0.4])) is None

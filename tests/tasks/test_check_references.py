@@ -52,7 +52,7 @@ def test_the_worst_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert commands.main(["refs", "check", str(refs)]) == 0
     printed = capsys.readouterr().out
     assert "1 of 5 references look more like another category" in printed
-    assert "Suggested threshold: --min-score 0." in printed
+    assert "--min-score auto" in printed
     table = read_table(tmp_path / "refs_checked")
     assert (table[0]["image"], table[0]["remark"]) == ("3.png", "looks more like 'boat'")
     assert table[0]["own"] < "0.3" and table[0]["nearest other"] > "0.9"
@@ -70,7 +70,7 @@ def test_a_single_reference_cannot_be_left_out(tmp_path: Path, capsys: pytest.Ca
     assert commands.main(["refs", "check", str(refs), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "One reference only, so it cannot be left out: boat, bird. Add a second" in printed
-    assert "No threshold can be suggested" in printed
+    assert "--min-score auto" in printed
     assert "1 of 2 references are small (below 32 px)" in printed
     table = read_table(tmp_path / "out")
     assert {(row["own"], row["margin"]) for row in table} == {("-", "-")}
@@ -80,7 +80,7 @@ def test_a_single_reference_cannot_be_left_out(tmp_path: Path, capsys: pytest.Ca
 def test_one_category_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refs = write_references(tmp_path / "refs", (RED, BOAT, BOX), (BLUE, BOAT, BOX), (RED, BOAT, BOX))
     assert commands.main(["refs", "check", str(refs), "--classes", "boat"]) == 0
-    assert "No threshold can be suggested" in capsys.readouterr().out
+    assert "--min-score auto" in capsys.readouterr().out
     table = read_table(tmp_path / "refs_checked")
     assert [row["image"] for row in table][0] == "1.png" and {row["nearest other"] for row in table} == {"-"}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,29 @@ def test_evaluate_is_quiet_and_writes_nothing(labelled: Path, workplace: Path, c
     assert sorted(workplace.rglob("*")) == before
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def test_pictures_show_errors_first_and_can_be_left_out(nttt, labelled: Path, workplace: Path, capsys) -> None:
+    truth = json.loads((workplace / "gt.json").read_text())
+    truth["annotations"][1]["category_id"] = 9  # the bird of b.png is said to be a boat
+    (workplace / "gt.json").write_text(json.dumps(truth))
+    assert nttt("eval photos_labeled/ --gt gt.json --gt-images photos") == 0
+    assert "errors, best thresholds and curves: photos_labeled/evaluation" in capsys.readouterr().out
+    made = {path.relative_to(labelled / "evaluation").as_posix() for path in (labelled / "evaluation").rglob("*.*")}
+    assert {"thresholds.csv", "curves.png", "confusion.png", "errors/001_b.jpg"} <= made
+    lines = (labelled / "evaluation/thresholds.csv").read_text().splitlines()
+    assert lines[0] == "category,objects,best threshold,F1 there" and lines[1].startswith("boat,4,")
+    assert nttt("eval photos_labeled/ --gt gt.json --no-pictures") == 0
+    assert "curves" not in capsys.readouterr().out
+
+
+def test_without_matplotlib_or_images_the_rest_is_written(nttt, labelled: Path, workplace: Path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    truth = json.loads((workplace / "gt.json").read_text())
+    truth["annotations"] = truth["annotations"][1:]
+    (workplace / "elsewhere").mkdir()
+    (workplace / "elsewhere/gt.json").write_text(json.dumps(truth))
+    assert nttt("eval photos_labeled/ --gt elsewhere/gt.json") == 0
+    printed = capsys.readouterr().out
+    assert "Note: no curves are drawn" in printed and "AP in per cent" in printed
+    assert (labelled / "evaluation/thresholds.csv").is_file() and not (labelled / "evaluation/curves.png").exists()
