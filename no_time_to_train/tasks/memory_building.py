@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ def build_memory(
     on_progress: OnProgress = tell_nobody,
     *,
     measures_thresholds: bool = True,
+    on_encoded: Callable[[EncodedReference], object] | None = None,
 ) -> MemoryBank:
     """Encode the references, and measure thresholds on their images.
 
@@ -34,6 +35,7 @@ def build_memory(
         on_progress: is told how far it is.
         measures_thresholds: run the whole pipeline on the reference images, too, as far as
             ``output.threshold_images`` allows.
+        on_encoded: called with every reference that was encoded.
 
     Raises:
         InputError: no reference is usable.
@@ -42,10 +44,15 @@ def build_memory(
     on_progress(RunProgress("references", 0, len(references), f"{len(references)} references: {counts}"))
     counter = Counter("references", len(references), on_progress)
     encoded: list[EncodedReference] = []
+
+    def keep(item: EncodedReference) -> None:
+        if measures_thresholds:
+            encoded.append(item)
+        if on_encoded is not None:
+            on_encoded(item)
+
     memory = segmenter.build_memory(
-        references,
-        on_progress=lambda done, _: counter.advance(done - counter.done),
-        on_encoded=encoded.append if measures_thresholds else None,
+        references, on_progress=lambda done, _: counter.advance(done - counter.done), on_encoded=keep
     )
     memory = replace(memory, settings=method_settings(segmenter.config))
     return replace(memory, min_scores=measure_thresholds(segmenter, memory.categories, encoded, on_progress))

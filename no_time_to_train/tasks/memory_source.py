@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,13 +16,14 @@ from no_time_to_train import build
 from no_time_to_train.config import Config
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.outputs.reference_pictures import write_reference_pictures
+from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import Category, ReferenceSet
+from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 from no_time_to_train.tasks.memory_building import build_memory
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
 
@@ -97,14 +98,25 @@ class MemorySource:
         return cls.of(references, memory, reference_images, categories, upright=upright), config
 
     def memory(
-        self, segmenter: Segmenter, on_progress: OnProgress = tell_nobody, *, measures_thresholds: bool = False
+        self,
+        segmenter: Segmenter,
+        on_progress: OnProgress = tell_nobody,
+        *,
+        measures_thresholds: bool = False,
+        on_encoded: Callable[[EncodedReference], object] | None = None,
     ) -> MemoryBank:
         """Return the bank, made now if need be.
 
         Raises InputError where it was made with another encoder.
         """
         if self.references is not None:
-            return build_memory(segmenter, self.references, on_progress, measures_thresholds=measures_thresholds)
+            return build_memory(
+                segmenter,
+                self.references,
+                on_progress,
+                measures_thresholds=measures_thresholds,
+                on_encoded=on_encoded,
+            )
         if self.bank is None:
             raise ValueError("a memory source needs references or a bank")
         self.bank.check_encoder(segmenter.encoder)
@@ -124,11 +136,15 @@ def begin_with_memory(
     is_continued = kept is not None
     if kept is not None:
         kept.check_encoder(segmenter.encoder)
-    memory = kept or source.memory(segmenter, run.on_progress, measures_thresholds=thresholds.needs_measuring)
+    encoded: list[EncodedReference] = []
+    memory = kept or source.memory(
+        segmenter, run.on_progress, measures_thresholds=thresholds.needs_measuring, on_encoded=encoded.append
+    )
     min_scores = thresholds.choose(run, source.bank or memory)
     run.begin()
     if source.references is not None:
-        write_reference_pictures(source.references, run.path / "references", keep=is_continued)
+        shown = _with_made_masks(source.references, encoded)
+        write_reference_pictures(shown, run.path / "references", keep=is_continued)
     if not is_continued:
         memory.save(path)
     return memory, min_scores
@@ -138,6 +154,17 @@ def memory_of_folder(run: Run) -> MemoryBank | None:
     """Return the bank in a continued run's folder, if any."""
     path = run.path / MEMORY_FILE
     return MemoryBank.load(path) if run.earlier is not None and path.is_file() else None
+
+
+def _with_made_masks(references: ReferenceSet, encoded: Sequence[EncodedReference]) -> ReferenceSet:
+    """Return the references with the masks that the mask model made of boxes."""
+    made = {_key(item.reference): item.reference for item in encoded}
+    instances = tuple(made.get(_key(instance), instance) for instance in references.instances)
+    return ReferenceSet(references.categories, instances)
+
+
+def _key(instance: ReferenceInstance) -> tuple[object, ...]:
+    return (instance.image_path, instance.annotation_id, instance.category.id, instance.box_xyxy)
 
 
 def references_fingerprint(references: ReferenceSet) -> str:
