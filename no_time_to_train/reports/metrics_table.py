@@ -78,7 +78,7 @@ def format_metrics_table(
     return align_columns(header, rows, markdown=markdown) + left_out
 
 
-def format_metrics(metrics: dict[str, Any], markdown: bool = False) -> str:
+def format_metrics(metrics: Mapping[str, Any], markdown: bool = False) -> str:
     """Format the content of a ``metrics.json`` for people.
 
     This is what was scored and how, a table, and notes.

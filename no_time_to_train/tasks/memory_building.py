@@ -16,6 +16,7 @@ from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.references.thresholds import ImageEvidence, choose_thresholds, judge_detections
 from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
 from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.settings.walk import settings_of
 from no_time_to_train.structures import Category, ReferenceSet, TargetImage
 
 
@@ -80,20 +81,28 @@ def measure_thresholds(
         return None
     fewer = Parameter("output.threshold_images", 0)
     why = f"thresholds: the whole pipeline on {counted(len(by_image), 'reference image')} ({fewer} leaves it out)"
+    evidence = []
     try:
+        _refuse_boxes_of_other_images(segmenter)
         segmenter.proposals.check([_target(path, items) for path, items in by_image.items()])
+        on_progress(RunProgress("", 0, 0, why))
+        counter = Counter("reference images", len(by_image), on_progress)
+        for path, items in by_image.items():
+            evidence.append(_evidence(segmenter, categories, encoded, path, items))
+            counter.advance()
     except InputError as error:
         on_progress(RunProgress("", 0, 0, f"thresholds cannot be measured on the reference images: {error}"))
         return None
-    on_progress(RunProgress("", 0, 0, why))
-    counter = Counter("reference images", len(by_image), on_progress)
-    evidence = []
-    for path, items in by_image.items():
-        evidence.append(_evidence(segmenter, categories, encoded, path, items))
-        counter.advance()
     min_scores = choose_thresholds(evidence)
     on_progress(RunProgress("", 0, 0, _conclusion(min_scores, categories)))
     return min_scores
+
+
+def _refuse_boxes_of_other_images(segmenter: Segmenter) -> None:
+    """Raise InputError where boxes come from a file: it is about the target images, whatever their names."""
+    for found in settings_of(segmenter.config):
+        if found.key == "proposals.boxes.boxes_file" and found.unused is None and found.value is not None:
+            raise InputError(f"{found.key}={found.value} holds boxes of the target images.")
 
 
 def _conclusion(min_scores: MinScores | None, categories: Sequence[Category]) -> str:

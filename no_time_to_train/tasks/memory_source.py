@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from no_time_to_train import build
 from no_time_to_train.config import Config
@@ -83,7 +82,7 @@ class MemorySource:
         reference_images: str | Path | None,
         categories: Sequence[str] | None,
         overrides: Sequence[str],
-    ) -> tuple[Self, Config]:
+    ) -> tuple[MemorySource, Config]:
         """Read what was given to look for, and compose the settings.
 
         A finished bank brings its own along. What is wrong with settings is said before references are read. Raises

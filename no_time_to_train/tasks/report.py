@@ -40,7 +40,7 @@ class RunsReport:
     Example:
         >>> import no_time_to_train.tasks.report as reports
         >>> reports.RunsReport([], "out", 0, [("runs/seed=1", "unfinished")], [], True).unfinished()
-        '- runs/seed=1: unfinished\\n'
+        '- runs/seed=1: unfinished\n'
     """
 
     rows: Sequence[ReportRow]

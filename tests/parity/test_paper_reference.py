@@ -73,7 +73,7 @@ def composed(
 def test_fast_functions_give_the_plain_results(image_size_hw: tuple[int, int], seed: int) -> None:
     scene = random_scene(seed)
     expected = paper_reference(*scene, image_size_hw, max_masks=22, max_detections=12)
-    config = MergingConfig(max_masks=22, max_detections=12)
+    config = MergingConfig(nms_iou_threshold=0.5, max_masks=22, max_detections=12)
     scores, category_indices, rles = composed(*scene, image_size_hw, config)
 
     assert len(np.unique(expected.category_indices)) > 1
@@ -89,7 +89,7 @@ def test_the_scenes_exercise_every_stage(seed: int) -> None:
     """The comparison above means something: masks are suppressed, cut off, and lose score to better ones."""
     scene = random_scene(seed)
     every = composed(*scene, (64, 64), MergingConfig(nms_iou_threshold=1.0, name="none"))
-    unmerged = composed(*scene, (64, 64), MergingConfig(name="none"))
-    merged = composed(*scene, (64, 64), MergingConfig())
+    unmerged = composed(*scene, (64, 64), MergingConfig(nms_iou_threshold=0.5, name="none"))
+    merged = composed(*scene, (64, 64), MergingConfig(nms_iou_threshold=0.5))
     assert len(every[0]) > len(unmerged[0]) > 12
     assert unmerged[0].sum() - merged[0].sum() > 0.5

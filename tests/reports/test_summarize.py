@@ -98,7 +98,12 @@ def test_metrics_shown(tmp_path: Path) -> None:
             "",
         ),
         (["merging=hard", "proposals.points_per_side=16"], "points_per_side=16, merging=hard"),
-        (["preset=paper"], "add_no_memory_embedding=False, box_convention=inclusive, precision=float32"),
+        (
+            ["preset=paper"],
+            "add_no_memory_embedding=False, predicted_iou_exponent=0.0, stability_exponent=0.0, "
+            "rank_similarity_exponent=0.0, rank_stability_exponent=0.0, nms_iou_threshold=0.5, "
+            "box_convention=inclusive, precision=float32",
+        ),
         (["encoder.image_size=448", "limit=5"], "image_size=448, limit=5"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from no_time_to_train.build import compose_bench_config
-from no_time_to_train.config import BenchConfig
+from no_time_to_train.config import BenchConfig, Config
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.evaluation.episodes import fold_classes
 from no_time_to_train.ops.rle import decode_rle, encode_mask
@@ -26,6 +26,8 @@ HEIGHT, STRIPE = 6, 2
 
 class StripeSegmenter:
     """Finds its one category by the red value, in two halves: the left columns of the stripe, and the right ones."""
+
+    config = Config()
 
     def __init__(self, left_score: float, right_score: float) -> None:
         self._scores = (left_score, right_score)
