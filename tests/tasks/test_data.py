@@ -111,7 +111,9 @@ def test_custom_data(data, tmp_path) -> None:
     assert code == 0, out
     code, out, _ = data(line)
     assert code == 0, out  # val2017 beside annotations/ is where they are looked for
-    code, out, _ = data(f"{line} images={coco}/annotations")
+    (coco / "val2017").rename(coco / "elsewhere")
+    code, out, _ = data(line)
+    (coco / "elsewhere").rename(coco / "val2017")
     assert code == 1 and "3 of 3 target images not found" in out and "benchmark.images=" in out
     code, out, _ = data(f"{line} images={coco}/val2017".replace("instances_val", "other_val"))
     assert code == 1 and "other_val2017.json: missing (target images)" in out
