@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=flags.names, metavar="A,B", help="only these categories")
     parser.add_argument("--engine", choices=("pycocotools", "faster-coco-eval"), default="pycocotools")
     flags.add_crowds_flag(parser)
-    parser.add_argument("--no-pictures", action="store_true", help="draw no errors, curves and confusion matrix")
+    parser.add_argument("--no-drawings", action="store_true", help="draw no errors, curves and confusion matrix")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
 
 
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
 
     out = metrics_file(options.predictions)
     stem = "evaluation" if out.stem == "evaluation_metrics" else out.stem.replace("metrics", "evaluation")
-    pictures = None if options.no_pictures else out.with_name(stem)
+    drawings = None if options.no_drawings else out.with_name(stem)
     metrics = evaluate(
         options.predictions,
         options.gt,
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
         engine=options.engine,
         crowds_are_objects=options.crowds_are_objects,
         out=out,
-        pictures=pictures,
+        drawings=drawings,
     )
     print(describe_metrics(metrics, markdown=options.markdown))
-    print(f"Written to {out}" + (f"; errors, best thresholds and curves: {pictures}" if pictures else ""))
+    print(f"Written to {out}" + (f"; errors, best thresholds and curves: {drawings}" if drawings else ""))

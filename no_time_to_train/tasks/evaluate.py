@@ -19,7 +19,7 @@ from no_time_to_train.errors import InputError, InputFileNotFoundError, Paramete
 from no_time_to_train.evaluation.instance_ap import Engine, InstanceMetrics, evaluate_instances
 from no_time_to_train.evaluation.name_matching import match_categories, match_images, translate
 from no_time_to_train.files.formats import write_json
-from no_time_to_train.tasks.evaluation_pictures import write_pictures
+from no_time_to_train.tasks.evaluation_drawings import write_drawings
 
 
 def evaluate(
@@ -32,7 +32,7 @@ def evaluate(
     engine: Engine = "pycocotools",
     crowds_are_objects: bool = False,
     out: str | Path | None = None,
-    pictures: str | Path | None = None,
+    drawings: str | Path | None = None,
 ) -> InstanceMetrics:
     """Compute average precision against ground truth.
 
@@ -45,7 +45,7 @@ def evaluate(
         engine: ``pycocotools``, or ``faster-coco-eval`` (same numbers, sooner on large data sets).
         crowds_are_objects: score annotations with ``iscrowd`` 1 as objects, see ``load_references``.
         out: JSON file to write the metrics to; None: nothing is written.
-        pictures: folder for errors image by image, best thresholds, curves and confusion matrix; None: none are drawn.
+        drawings: folder for errors image by image, best thresholds, curves and confusion matrix; None: none are drawn.
 
     Returns:
         AP in per cent; its ``notes`` say what was left out.
@@ -66,9 +66,9 @@ def evaluate(
     if categories is not None:
         category_ids = [category.id for category in select_categories(truth.categories, categories)]
     metrics = evaluate_instances(truth, results, category_ids=category_ids, engine=engine)
-    if pictures is not None:
-        notes += write_pictures(
-            truth, results, Path(pictures), ground_truth=Path(ground_truth), images=folder, category_ids=category_ids
+    if drawings is not None:
+        notes += write_drawings(
+            truth, results, Path(drawings), ground_truth=Path(ground_truth), images=folder, category_ids=category_ids
         )
     metrics = replace(metrics, notes=(*notes, *_notes_on_crowds(truth), *metrics.notes))
     if out is not None:

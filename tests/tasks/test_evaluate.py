@@ -125,7 +125,7 @@ def test_pictures_show_errors_first_and_can_be_left_out(nttt, labelled: Path, wo
     assert {"thresholds.csv", "curves.png", "confusion.png", "errors/001_b.jpg"} <= made
     lines = (labelled / "evaluation/thresholds.csv").read_text().splitlines()
     assert lines[0] == "category,objects,best threshold,F1 there" and lines[1].startswith("boat,4,")
-    assert nttt("eval photos_labeled/ --gt gt.json --no-pictures") == 0
+    assert nttt("eval photos_labeled/ --gt gt.json --no-drawings") == 0
     assert "curves" not in capsys.readouterr().out
 
 
