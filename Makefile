@@ -1,4 +1,4 @@
-# make demo   the bundled models on the bundled pictures: a table and overlays (installs everything on the first call)
+# make demo   the bundled models on the bundled images: a table and overlays (installs everything on the first call)
 # make test   the quick tests (a few minutes on two cores)       make test-all   the slow ones too
 # make lint   ruff and mypy                                      make docs       the documentation's pages, in site/
 # make clean  remove what these commands wrote                 make settings-doc   docs/settings.md from the code

@@ -1,4 +1,4 @@
-"""No Time To Train: a few annotated pictures in, labelled instance masks on all the others out, with no training.
+"""No Time To Train: a few annotated images in, labeled instance masks on all the others out, with no training.
 
 Names are imported on first use, so that ``import no_time_to_train`` costs nothing.
 """

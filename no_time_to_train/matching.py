@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Prototypes:
-    """Feature vectors that stand for categories: one each (class means) or several (cluster centres).
+    """Feature vectors that stand for categories: one each (class means) or several (cluster centers).
 
     Attributes:
         vectors: (P, D) float; brought to unit length, float32.
@@ -71,13 +71,13 @@ class InstanceIndex:
     def __len__(self) -> int:
         return self._index.ntotal
 
-    def nearest(self, unit_vectors: Tensor, num_neighbours: int) -> tuple[Tensor, Tensor]:
+    def nearest(self, unit_vectors: Tensor, num_neighbors: int) -> tuple[Tensor, Tensor]:
         """Find the k (at most M) instances nearest to each of (N, D) vectors.
 
         Returns:
             Their cosine similarities and category indices, (N, k) each.
         """
-        k = min(num_neighbours, len(self))
+        k = min(num_neighbors, len(self))
         if not k or not len(unit_vectors):
             shape, device = (len(unit_vectors), 0), unit_vectors.device
             return torch.zeros(shape, device=device), torch.zeros(shape, dtype=torch.int64, device=device)
@@ -122,27 +122,27 @@ def match(mask_features: Tensor, prototypes: Prototypes, labels_per_mask: int = 
 
 
 def match_nearest_instances(
-    mask_features: Tensor, index: InstanceIndex, num_neighbours: int, labels_per_mask: int = 1
+    mask_features: Tensor, index: InstanceIndex, num_neighbors: int, labels_per_mask: int = 1
 ) -> Matches:
     """Score every mask by a vote of its nearest reference instances.
 
-    The ``num_neighbours`` nearest instances vote for their category with ``max(0, cosine)``. A category's score is the
-    sum of its votes over the number it could have had: ``min(num_neighbours, its instances)``. So it is in 0..1, the
-    cosine of the nearest instance for one neighbour, and a category of few references is not at a disadvantage.
+    The ``num_neighbors`` nearest instances vote for their category with ``max(0, cosine)``. A category's score is the
+    sum of its votes over the number it could have had: ``min(num_neighbors, its instances)``. So it is in 0..1, the
+    cosine of the nearest instance for one neighbor, and a category of few references is not at a disadvantage.
 
     Args:
         mask_features: (N, D), not normalized. A zero vector scores 0.
         index: the reference instances. Without any there are no matches.
-        num_neighbours: at least 1.
+        num_neighbors: at least 1.
         labels_per_mask: as in ``match``. Categories without a vote score 0.
     """
     features = normalize(mask_features.float(), dim=1)
-    similarities, voters = index.nearest(features, num_neighbours)
+    similarities, voters = index.nearest(features, num_neighbors)
     votes = features.new_zeros(len(features), index.num_categories)
     votes.scatter_add_(1, voters, similarities.clamp(0, 1))
     num_instances = torch.bincount(index.category_indices, minlength=index.num_categories).to(features.device)
     # 0 / 0 where a category has no instance: it must not win even over scores of 0.
-    scores = (votes / num_instances.clamp(max=num_neighbours)).nan_to_num(nan=-torch.inf)
+    scores = (votes / num_instances.clamp(max=num_neighbors)).nan_to_num(nan=-torch.inf)
     return _best_categories(scores, features, labels_per_mask)
 
 

@@ -175,7 +175,7 @@ class Segmenter:
         squares = torch.stack(
             [as_image_tensor(resize_for_model(a, self.mask_model.image_size), self.device) for a in arrays]
         )
-        # The encoder sees the mask model's square made smaller, not the photo (as published).
+        # The encoder sees the mask model's square made smaller, not the image itself (as published).
         size = self.encoder.image_size
         smaller = torch.nn.functional.interpolate(squares, size=(size, size), mode="bicubic", align_corners=False)
         features = self.encoder.encode(smaller.to(self.encoder.device)).to(self.device)
@@ -294,7 +294,7 @@ class Segmenter:
         if settings.name == "nearest_instances":
             return InstanceIndex(*memory.instances(), num_categories)
         if settings.name == "nearest_centers":
-            vectors, category_indices = memory.class_centres(
+            vectors, category_indices = memory.class_centers(
                 settings.nearest_centers.num_centers, settings.nearest_centers.seed
             )
         else:
@@ -316,7 +316,7 @@ class Segmenter:
         mask_indices, rows = torch.unique(matches.mask_indices[kept], return_inverse=True)
         unique_rles = pooled.rles(mask_indices)
         rles = [unique_rles[row] for row in rows.tolist()]
-        # A mask can vanish when a picture is smaller than the mask grid.
+        # A mask can vanish when an image is smaller than the mask grid.
         visible = [position for position, rle in enumerate(rles) if rle_area(rle) > 0]
         rles = [rles[position] for position in visible]
         kept = kept[torch.tensor(visible, dtype=torch.long, device=kept.device)]

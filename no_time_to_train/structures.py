@@ -125,7 +125,7 @@ class Detections:
     """Labeled instance masks of one image, best first.
 
     Attributes:
-        rles: N run-length encoded masks of the image's size (memory does not grow with the photo).
+        rles: N run-length encoded masks of the image's size (memory does not grow with the image).
         boxes_xyxy: (N, 4) float32 pixels.
         scores: (N,) float32 in 0..1.
         category_ids: (N,) int64, the data set's ids.

@@ -25,23 +25,23 @@ from no_time_to_train.runs import shared_models
 from no_time_to_train.runs.plan import RunPlan
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import TargetImage
-from tests.test_segmenter import ColourEncoder, SquareMaskModel
+from tests.test_segmenter import ColorEncoder, SquareMaskModel
 
 NUM_REFERENCES = (3, 1, 2)
 """Per category, on purpose not equal."""
 
 
 def build_small_segmenter(config: Config) -> Segmenter:
-    return assemble_segmenter(config, ColourEncoder(), SquareMaskModel())
+    return assemble_segmenter(config, ColorEncoder(), SquareMaskModel())
 
 
 def load_fake_models(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """Makes this process load fake networks; the list holds the configs for which they were loaded, as it happens."""
     configs: list[Config] = []
 
-    def load_models(config: Config) -> tuple[ColourEncoder, SquareMaskModel]:
+    def load_models(config: Config) -> tuple[ColorEncoder, SquareMaskModel]:
         configs.append(config)
-        return ColourEncoder(), SquareMaskModel()
+        return ColorEncoder(), SquareMaskModel()
 
     monkeypatch.setattr(build, "load_models", load_models)
     monkeypatch.setattr(shared_models, "_loaded", {})

@@ -9,7 +9,7 @@ from no_time_to_train import build
 from no_time_to_train.build import build_proposer, compose_config, load_segmenter
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.no_encoder import NoEncoder
-from tests.test_segmenter import ColourEncoder, SquareMaskModel
+from tests.test_segmenter import ColorEncoder, SquareMaskModel
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from tests.test_segmenter import ColourEncoder, SquareMaskModel
 def test_the_encoder_is_loaded_where_something_looks_at_features(
     overrides: list[str], needs_encoder: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "load_models", lambda config: (ColourEncoder(), SquareMaskModel()))
+    monkeypatch.setattr(build, "load_models", lambda config: (ColorEncoder(), SquareMaskModel()))
     monkeypatch.setattr(build, "_load_mask_model", lambda config: SquareMaskModel())
     segmenter = build_proposer(compose_config(overrides))
     assert isinstance(segmenter.encoder, NoEncoder) != needs_encoder

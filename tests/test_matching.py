@@ -63,7 +63,7 @@ def test_nothing_to_match(num_vectors: int, num_masks: int) -> None:
     features = torch.ones(num_masks, 3)
     for matches in (
         match(features, Prototypes(vectors, categories, 2)),
-        match_nearest_instances(features, InstanceIndex(vectors, categories, 2), num_neighbours=3),
+        match_nearest_instances(features, InstanceIndex(vectors, categories, 2), num_neighbors=3),
     ):
         assert len(matches.scores) == len(matches.category_indices) == len(matches.mask_indices)
         assert len(matches.scores) == (num_masks if num_vectors else 0)
@@ -87,17 +87,17 @@ def test_scores_are_finite_and_descend(seed: int, labels_per_mask: int) -> None:
         assert set(matches.category_indices.tolist()) <= set(categories.tolist())
 
 
-def test_one_neighbour_is_the_nearest_instance() -> None:
+def test_one_neighbor_is_the_nearest_instance() -> None:
     index = InstanceIndex(at_degrees(0, 60, 90), torch.tensor([0, 1, 1]), num_categories=2)
-    matches = match_nearest_instances(at_degrees(10, 70), index, num_neighbours=1)
+    matches = match_nearest_instances(at_degrees(10, 70), index, num_neighbors=1)
     assert matches.category_indices.tolist() == [0, 1]
     torch.testing.assert_close(matches.scores, torch.full((2,), math.cos(math.radians(10))))
 
 
-def test_neighbours_vote() -> None:
+def test_neighbors_vote() -> None:
     # Of the three nearest to 0 degrees, two belong to category 1, which has two instances.
     index = InstanceIndex(at_degrees(0, 30, -40, 80), torch.tensor([0, 1, 1, 0]), num_categories=3)
-    matches = match_nearest_instances(at_degrees(0), index, num_neighbours=3, labels_per_mask=2)
+    matches = match_nearest_instances(at_degrees(0), index, num_neighbors=3, labels_per_mask=2)
     assert matches.category_indices.tolist() == [1, 0]
     expected = [(math.cos(math.radians(30)) + math.cos(math.radians(40))) / 2, 1 / 2]
     torch.testing.assert_close(matches.scores, torch.tensor(expected))
@@ -105,7 +105,7 @@ def test_neighbours_vote() -> None:
 
 def test_category_with_one_reference_is_not_at_a_disadvantage() -> None:
     index = InstanceIndex(at_degrees(5, 40, 41, 42), torch.tensor([0, 1, 1, 1]), num_categories=2)
-    matches = match_nearest_instances(at_degrees(0), index, num_neighbours=4)
+    matches = match_nearest_instances(at_degrees(0), index, num_neighbors=4)
     assert matches.category_indices.tolist() == [0]
     torch.testing.assert_close(matches.scores, torch.tensor([math.cos(math.radians(5))]))
 

@@ -86,14 +86,14 @@ def test_graph_diffusion_by_hand() -> None:
     ) == pytest.approx([1, 0.5, 0.25])
 
 
-def test_graph_diffusion_without_normalised_rows() -> None:
+def test_graph_diffusion_without_normalized_rows() -> None:
     rles = [strip(0, 4), strip(2, 6), strip(0, 6)]  # third: 4/6 under both
     plain = 0.3 * (4 / 6 * 0 + 4 / 6 * 0.35) + 0.7 * 4 / 6
-    normalised = 0.3 * (0.5 * 0 + 0.5 * 0.35) + 0.7 * 4 / 6
+    normalized = 0.3 * (0.5 * 0 + 0.5 * 0.35) + 0.7 * 4 / 6
     scores = decay("graph_diffusion", rles, exponent=1.0, graph_diffusion=GraphDiffusionConfig(normalize_rows=False))
     assert scores == pytest.approx([1, 0.65, 1 - plain], abs=1e-6)
     scores = decay("graph_diffusion", rles, exponent=1.0, graph_diffusion=GraphDiffusionConfig(normalize_rows=True))
-    assert scores == pytest.approx([1, 0.65, 1 - normalised], abs=1e-6)
+    assert scores == pytest.approx([1, 0.65, 1 - normalized], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -23,8 +23,8 @@ from tests.parity.paper_reference import paper_reference
 CATEGORIES = (Category(7, "red"), Category(3, "green"), Category(5, "blue"))
 
 
-class ColourEncoder:
-    """The mean colour of each patch is its feature."""
+class ColorEncoder:
+    """The mean color of each patch is its feature."""
 
     model_id, image_size, patch_size, feature_dim, device = "colour", 32, 4, 3, torch.device("cpu")
 
@@ -63,7 +63,7 @@ class FixedProposals(ProposalSource):
 
 def make_segmenter(*overrides: str, proposals: FixedProposals | None = None) -> Segmenter:
     config = compose_config(["preset=paper", "encoder.image_size=32", "proposals.points_per_side=6", *overrides])
-    return Segmenter(ColourEncoder(), SquareMaskModel(), config, proposals=proposals or build_proposals(config))
+    return Segmenter(ColorEncoder(), SquareMaskModel(), config, proposals=proposals or build_proposals(config))
 
 
 def make_memory(categories: tuple[Category, ...] = CATEGORIES, **instances: list[list[float]]):
@@ -77,7 +77,7 @@ def make_memory(categories: tuple[Category, ...] = CATEGORIES, **instances: list
 PRIMARIES = {"red": [[1.0, 0.1, 0.0]], "green": [[0.0, 1.0, 0.2]], "blue": [[0.1, 0.0, 1.0], [0.0, 0.3, 0.8]]}
 
 
-def random_picture(seed: int, height: int, width: int) -> np.ndarray:
+def random_image(seed: int, height: int, width: int) -> np.ndarray:
     noise = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), np.uint8)
     return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -86,7 +86,7 @@ def random_picture(seed: int, height: int, width: int) -> np.ndarray:
 def test_paper_preset_equals_the_plain_method(seed: int, height: int, width: int) -> None:
     segmenter = make_segmenter()
     memory = make_memory(**PRIMARIES)
-    picture = random_picture(seed, height, width)
+    picture = random_image(seed, height, width)
     detections = segmenter.segment(picture, memory)
 
     [encoded] = segmenter.encode([picture])
@@ -104,7 +104,7 @@ def test_paper_preset_equals_the_plain_method(seed: int, height: int, width: int
 
 def test_half_open_boxes_are_one_pixel_longer() -> None:
     # NMS looks at boxes of the mask grid, so the two conventions may keep different masks: compare without it.
-    picture, memory = random_picture(0, 40, 60), make_memory(**PRIMARIES)
+    picture, memory = random_image(0, 40, 60), make_memory(**PRIMARIES)
     paper, ours = (
         make_segmenter("merging.nms_iou_threshold=1", f"output.box_convention={convention}").segment(picture, memory)
         for convention in ("inclusive", "half_open")
@@ -114,12 +114,12 @@ def test_half_open_boxes_are_one_pixel_longer() -> None:
 
 def test_encoder_sees_the_mask_models_square_made_smaller() -> None:
     segmenter = make_segmenter()
-    picture = random_picture(4, 50, 90)
+    picture = random_image(4, 50, 90)
     [encoded] = segmenter.encode([picture])
     square = np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BICUBIC))
     tensor = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 255
     smaller = torch.nn.functional.interpolate(tensor, size=(32, 32), mode="bicubic", align_corners=False)
-    torch.testing.assert_close(encoded.features, ColourEncoder().encode(smaller)[0])
+    torch.testing.assert_close(encoded.features, ColorEncoder().encode(smaller)[0])
 
 
 def test_tiles_join_the_whole_image() -> None:
@@ -139,7 +139,7 @@ def test_tiles_join_the_whole_image() -> None:
 
 
 def test_images_of_the_size_of_a_tile_are_not_cut() -> None:
-    picture, memory = random_picture(3, 64, 50), make_memory(**PRIMARIES)
+    picture, memory = random_image(3, 64, 50), make_memory(**PRIMARIES)
     [whole] = make_segmenter().encode([picture])
     for tiles in ("auto", "64"):
         assert len(make_segmenter(f"tiles={tiles}").propose(whole)) == len(make_segmenter().propose(whole))
@@ -148,7 +148,7 @@ def test_images_of_the_size_of_a_tile_are_not_cut() -> None:
 
 def test_batch_equals_one_by_one() -> None:
     segmenter, memory = make_segmenter(), make_memory(**PRIMARIES)
-    pictures = [random_picture(seed, 40 + seed, 60 - seed) for seed in range(3)]
+    pictures = [random_image(seed, 40 + seed, 60 - seed) for seed in range(3)]
     for together, alone in zip(
         segmenter.segment_batch(pictures, memory), [segmenter.segment(p, memory) for p in pictures], strict=True
     ):
@@ -159,7 +159,7 @@ def test_batch_equals_one_by_one() -> None:
 
 def test_a_file_gives_what_its_array_gives(tmp_path: Path) -> None:
     segmenter, memory = make_segmenter(), make_memory(**PRIMARIES)
-    picture = random_picture(5, 30, 40)
+    picture = random_image(5, 30, 40)
     Image.fromarray(picture).save(tmp_path / "p.png")
     from_file, from_array = segmenter.segment(tmp_path / "p.png", memory), segmenter.segment(picture, memory)
     np.testing.assert_array_equal(from_file.scores, from_array.scores)
@@ -174,24 +174,24 @@ def test_background_is_matched_and_never_output() -> None:
     detections = make_segmenter("merging=none", "merging.nms_iou_threshold=1").segment(picture, memory)
     assert len(detections) and set(detections.category_ids) == {1}
     assert [category.name for category in detections.categories] == ["red"]
-    # What lies right of the middle is nearer to the background, so no detection is centred there.
+    # What lies right of the middle is nearer to the background, so no detection is centerd there.
     assert ((detections.boxes_xyxy[:, 0] + detections.boxes_xyxy[:, 2]) / 2 < 36).all()
 
 
 def test_category_without_references_never_wins_and_nothing_is_nan() -> None:
     memory = make_memory(red=[[1.0, 0.1, 0.0]])
-    detections = make_segmenter().segment(random_picture(0, 40, 60), memory)
+    detections = make_segmenter().segment(random_image(0, 40, 60), memory)
     assert set(detections.category_ids) == {7}
     assert np.isfinite(detections.scores).all()
 
 
 def test_memory_without_any_reference_gives_no_detection() -> None:
-    assert len(make_segmenter().segment(random_picture(0, 40, 60), make_memory())) == 0
+    assert len(make_segmenter().segment(random_image(0, 40, 60), make_memory())) == 0
 
 
 def test_no_proposal_gives_no_detection() -> None:
     none = FixedProposals(torch.zeros(0, 16, 16), torch.zeros(0))
-    detections = make_segmenter(proposals=none).segment(random_picture(0, 40, 60), make_memory(**PRIMARIES))
+    detections = make_segmenter(proposals=none).segment(random_image(0, 40, 60), make_memory(**PRIMARIES))
     assert len(detections) == 0
     assert detections.masks.shape == (0, 40, 60)
 
@@ -210,7 +210,7 @@ def test_empty_and_one_pixel_masks() -> None:
 
 
 def test_at_most_max_detections() -> None:
-    detections = make_segmenter("merging.max_detections=2").segment(random_picture(0, 40, 60), make_memory(**PRIMARIES))
+    detections = make_segmenter("merging.max_detections=2").segment(random_image(0, 40, 60), make_memory(**PRIMARIES))
     assert len(detections) == 2
 
 
@@ -218,7 +218,7 @@ def test_at_most_max_detections() -> None:
 @pytest.mark.parametrize("matching", ["class_mean", "nearest_centers", "nearest_instances"])
 def test_every_matching_goes_with_every_merging(matching: str, merging: str) -> None:
     segmenter = make_segmenter(f"matching={matching}", f"merging={merging}")
-    detections = segmenter.segment(random_picture(0, 40, 60), make_memory(**PRIMARIES))
+    detections = segmenter.segment(random_image(0, 40, 60), make_memory(**PRIMARIES))
     assert len(detections)
     assert ((detections.scores > 0) & (detections.scores <= 1)).all()
     assert (np.diff(detections.scores) <= 0).all()
@@ -251,7 +251,7 @@ def test_the_rank_chooses_among_repeated_masks() -> None:
 
 def test_one_object_keeps_one_category_where_that_is_asked_for() -> None:
     settings = ("matching.labels_per_mask=3", "merging=none", "merging.nms_iou_threshold=1")
-    picture, memory = random_picture(0, 40, 60), make_memory(**PRIMARIES)
+    picture, memory = random_image(0, 40, 60), make_memory(**PRIMARIES)
     every = make_segmenter(*settings).segment(picture, memory)
     single = make_segmenter(*settings, "merging.across_categories=true", "merging.across_categories_iou=1")
     found = single.segment(picture, memory)
@@ -267,7 +267,7 @@ def test_one_object_keeps_one_category_where_that_is_asked_for() -> None:
 def test_several_labels_per_mask() -> None:
     one = make_segmenter("merging=none", "merging.nms_iou_threshold=1")
     all_labels = make_segmenter("merging=none", "merging.nms_iou_threshold=1", "matching.labels_per_mask=3")
-    picture, memory = random_picture(0, 40, 60), make_memory(**PRIMARIES)
+    picture, memory = random_image(0, 40, 60), make_memory(**PRIMARIES)
     assert len(all_labels.segment(picture, memory)) == 3 * len(one.segment(picture, memory))
 
 
@@ -275,8 +275,8 @@ def test_memory_of_another_encoder_is_refused() -> None:
     builder = MemoryBankBuilder(CATEGORIES, 3)
     builder.add(CATEGORIES[0], torch.ones(3))
     memory = builder.build(encoder_id="dinov2_large", encoder_image_size=518)
-    with pytest.raises(InputError, match="was made with dinov2_large; this run uses colour"):
-        make_segmenter().segment(random_picture(0, 40, 60), memory)
+    with pytest.raises(InputError, match="was made with dinov2_large; this run uses color"):
+        make_segmenter().segment(random_image(0, 40, 60), memory)
 
 
 def test_references_to_detections(tmp_path: Path) -> None:
@@ -301,5 +301,5 @@ def test_references_to_detections(tmp_path: Path) -> None:
     target[16:48, 16:48] = (255, 0, 0)
     best = segmenter.segment(target, memory)[0]
     assert best.category_names == ["red"] and best.scores[0] > 0.85
-    centre = (best.boxes_xyxy[0, :2] + best.boxes_xyxy[0, 2:]) / 2
-    assert ((centre > 16) & (centre < 48)).all()
+    center = (best.boxes_xyxy[0, :2] + best.boxes_xyxy[0, 2:]) / 2
+    assert ((center > 16) & (center < 48)).all()

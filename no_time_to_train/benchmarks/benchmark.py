@@ -88,7 +88,7 @@ class RequiredData:
     Attributes:
         what: it is, and where it comes from.
         provides: the files and folders it consists of, relative to ``benchmark.root``.
-        licence: of the data.
+        license: of the data.
         download: where it can be had directly; None: only as ``instructions`` say.
         unpack_into: folder below the root that an archive is unpacked into; None: ``download`` is the file itself.
         instructions: where people get it, where it cannot be downloaded directly.
@@ -97,7 +97,7 @@ class RequiredData:
 
     what: str
     provides: tuple[str, ...]
-    licence: str
+    license: str
     download: Download | None = None
     unpack_into: str | None = None
     instructions: str = ""
@@ -115,7 +115,7 @@ class Benchmark:
     Attributes:
         name: of ``benchmark.name``.
         description: one line for people.
-        train, test: the images that references are drawn from, and those that are labelled and scored.
+        train, test: the images that references are drawn from, and those that are labeled and scored.
         samplers: how references can be drawn, by the name in ``benchmark.sampler``; the first is the default.
         requires: what it needs on disk.
         categories: (settings, test set, training images) -> those of the test set that are scored, in its order.

@@ -48,12 +48,12 @@ class Domain:
         folder: its name in the bundle.
         other_folders: names it has elsewhere.
         also_called: other names of its categories.
-        size, licence: for people.
+        size, license: for people.
     """
 
     folder: str
     size: str
-    licence: str
+    license: str
     other_folders: tuple[str, ...] = ()
     also_called: dict[str, str] = field(default_factory=dict)
 
@@ -103,7 +103,7 @@ def _required(config: BenchConfig) -> tuple[RequiredData, ...]:
                 cd_fsod_annotations(folder, split).relative_to(config.benchmark.root).as_posix()
                 for split in ("train", "test")
             ),
-            licence=domain.licence,
+            license=domain.license,
             instructions=f"copy {domain.folder} with its folders annotations, train and test {_BUNDLE}",
             size=domain.size,
         ),

@@ -8,13 +8,13 @@ from no_time_to_train.benchmarks.benchmark import AnnotatedImages, RequiredData,
 from no_time_to_train.config import BenchConfig
 from no_time_to_train.data.downloads import Download
 
-LICENCE = "CC BY 4.0, images Flickr's"
+LICENSE = "CC BY 4.0, images Flickr's"
 HOST = "http://images.cocodataset.org"
 
 TRAIN_IMAGES = RequiredData(
     what="COCO 2017 training images",
     provides=("coco/train2017",),
-    licence=LICENCE,
+    license=LICENSE,
     download=Download(
         (f"{HOST}/zips/train2017.zip",),
         num_bytes=19_336_861_798,
@@ -25,7 +25,7 @@ TRAIN_IMAGES = RequiredData(
 VAL_IMAGES = RequiredData(
     what="COCO 2017 validation images",
     provides=("coco/val2017",),
-    licence=LICENCE,
+    license=LICENSE,
     download=Download(
         (f"{HOST}/zips/val2017.zip",),
         num_bytes=815_585_330,
@@ -36,7 +36,7 @@ VAL_IMAGES = RequiredData(
 ANNOTATIONS = RequiredData(
     what="COCO 2017 annotations",
     provides=("coco/annotations/instances_train2017.json", "coco/annotations/instances_val2017.json"),
-    licence=LICENCE,
+    license=LICENSE,
     download=Download(
         (f"{HOST}/annotations/annotations_trainval2017.zip",),
         num_bytes=252_907_541,

@@ -40,7 +40,7 @@ _EPISODES_REQUIRED = (
     RequiredData(
         what="COCO 2014 validation images (evaluator.name=episodes)",
         provides=(f"{EPISODES_FOLDER}/val2014",),
-        licence=coco_2017.LICENCE,
+        license=coco_2017.LICENSE,
         download=Download(
             (f"{coco_2017.HOST}/zips/val2014.zip",),
             num_bytes=6_645_013_297,
@@ -51,13 +51,13 @@ _EPISODES_REQUIRED = (
     RequiredData(
         what="masks of COCO 2014 (evaluator.name=episodes)",
         provides=(f"{EPISODES_FOLDER}/annotations/val2014",),
-        licence=coco_2017.LICENCE,
+        license=coco_2017.LICENSE,
         instructions="unpack drive.google.com/file/d/1PNw4U3T2MhzAEBWGGgceXvYU3cZ7mJL1",
     ),
     RequiredData(
         what="splits of COCO-20i (evaluator.name=episodes)",
         provides=tuple(f"{EPISODES_FOLDER}/splits/val/fold{fold}.pkl" for fold in range(4)),
-        licence="see its source",
+        license="see its source",
         instructions="copy datasets/COCO2014/splits of github.com/aim-uofa/Matcher",
     ),
 )

@@ -45,7 +45,7 @@ NOVEL_CATEGORIES = (
 _TFA_FILES = RequiredData(
     what="TFA's references (benchmark.sampler=tfa)",
     provides=("coco/cocosplit",),
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     instructions="copy the folder http://dl.yf.io/fs-det/datasets/cocosplit/",
     size="a few MB per seed",
 )

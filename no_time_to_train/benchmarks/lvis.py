@@ -25,7 +25,7 @@ def _annotation_file(split: str, what: str) -> RequiredData:
     return RequiredData(
         what=f"LVIS v1 {what} annotations",
         provides=(f"lvis/lvis_v1_{split}.json",),
-        licence="CC BY 4.0",
+        license="CC BY 4.0",
         download=Download((f"{_HOST}/lvis_v1_{split}.json.zip",)),
         unpack_into="lvis",
         size="1.1 GB" if split == "train" else "200 MB",

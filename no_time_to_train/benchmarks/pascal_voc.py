@@ -56,7 +56,7 @@ NOVEL_CATEGORIES = {
 """By split."""
 
 _FOLDER = "pascal_voc"
-_LICENCE = "Flickr's terms, for research"
+_LICENSE = "Flickr's terms, for research"
 _OXFORD = "http://host.robots.ox.ac.uk/pascal/VOC"
 _MIRROR = "http://pjreddie.com/media/files"
 _TRAIN = (("VOC2007", "trainval"), ("VOC2012", "trainval"))
@@ -67,7 +67,7 @@ def _archive(what: str, year: int, file_name: str, num_bytes: int, sha256: str, 
     return RequiredData(
         what=what,
         provides=tuple(f"{_FOLDER}/VOCdevkit/VOC{year}/{path}" for path in provides),
-        licence=_LICENCE,
+        license=_LICENSE,
         download=Download((f"{_OXFORD}/voc{year}/{file_name}", f"{_MIRROR}/{file_name}"), num_bytes, sha256=sha256),
         unpack_into=_FOLDER,
     )
@@ -102,7 +102,7 @@ _REQUIRED = (
 _TFA_LISTS = RequiredData(
     what="TFA's lists of references (benchmark.sampler=tfa)",
     provides=(f"{_FOLDER}/vocsplit",),
-    licence="Apache-2.0",
+    license="Apache-2.0",
     instructions="copy datasets/vocsplit of github.com/ucbdrive/few-shot-object-detection (or data/vocsplit of "
     "github.com/bingykang/Fewshot_Detection, which has seed 0 only)",
     size="1 MB",

@@ -27,7 +27,7 @@ from no_time_to_train.errors import NoTimeToTrainError, Parameter, RunInterrupte
 from no_time_to_train.models.threads import prepare_threads
 
 VERBS = {
-    "demo": "run the bundled models on the bundled benchmark: a table and pictures",
+    "demo": "run the bundled models on the bundled benchmark: a table and images",
     "label": "label a folder of images",
     "review": "correct labeled images in the browser, draw what is missing, label again, export",
     "fit": "turn references into a small memory file",
@@ -177,7 +177,7 @@ def build_parser(verbs: Collection[str] = tuple(VERBS)) -> Parser:
     """
     parser = Parser(
         prog="nttt",
-        description="No Time To Train: a few annotated pictures in, labelled instance masks out, with no training.",
+        description="No Time To Train: a few annotated images in, labeled instance masks out, with no training.",
         epilog=OVERRIDES_HELP,
     )
     parser.add_argument("--version", action="version", version=f"nttt {__version__}")

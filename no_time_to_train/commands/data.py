@@ -26,8 +26,8 @@ def run_list(options: argparse.Namespace) -> None:
     from no_time_to_train.reports.text_table import align_columns
     from no_time_to_train.tasks.data import data_root, list_data
 
-    rows = [(row.benchmark, row.what, row.size, row.licence, row.state) for row in list_data(options.overrides)]
-    print(align_columns(("benchmark", "needs", "size", "licence", "state"), rows, numbers=False))
+    rows = [(row.benchmark, row.what, row.size, row.license, row.state) for row in list_data(options.overrides)]
+    print(align_columns(("benchmark", "needs", "size", "license", "state"), rows, numbers=False))
     root = data_root(options.overrides).resolve()
     print(f"\nLooked in {root} (benchmark.root=...). Get it: nttt data prepare NAME")
 

@@ -31,10 +31,10 @@ def run_list(options: argparse.Namespace) -> None:
     from no_time_to_train.reports.text_table import align_columns
 
     rows = [
-        (row.name, f"{row.size_mb:.0f} MB", row.licence, "gated" if row.gated else "", str(row.location or "-"))
+        (row.name, f"{row.size_mb:.0f} MB", row.license, "gated" if row.gated else "", str(row.location or "-"))
         for row in weights.list_weights()
     ]
-    print(align_columns(("model", "size", "licence", "access", "on this machine"), rows, numbers=False))
+    print(align_columns(("model", "size", "license", "access", "on this machine"), rows, numbers=False))
     folders = ", ".join(map(str, weights_folders()))
     print(f"\nLooked in {folders} ({WEIGHTS_VARIABLE} adds folders) and the Hugging Face cache.")
 

@@ -68,7 +68,7 @@ def locate_images(
     """Locate the folder below which all these images are.
 
     Args:
-        file_names: normalised names, at least one.
+        file_names: normalized names, at least one.
         annotations: the annotation file that names them.
         images: the folder to use; None: the annotation file's own folder, its parent, or an ``images`` folder in one
             of the two, whichever holds them all.

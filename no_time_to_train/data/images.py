@@ -141,7 +141,7 @@ def describe_size_mismatch(found_hw: Sequence[int], what: str, image_hw: Sequenc
     if list(found_hw) == list(image_hw):
         return None
     height, width = image_hw
-    hint = "Was the image resized after labelling?"
+    hint = "Was the image resized after labeling?"
     if list(found_hw) == [width, height]:
         hint = (
             "Width and height are swapped: annotations of images turned as their EXIF orientation says go with "
@@ -182,7 +182,7 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return f"not an image Pillow knows, {num_bytes:,} bytes"
     if "truncated" in str(error).lower():
-        return f"truncated: the picture does not end within the file's {num_bytes:,} bytes"
+        return f"truncated: the image does not end within the file's {num_bytes:,} bytes"
     return str(error) or type(error).__name__
 
 

@@ -37,7 +37,7 @@ def match_images(predicted: Sequence[CocoImage], truth: Sequence[CocoImage]) -> 
         if matched:
             return matched
     raise InputError(
-        f"the ground truth has none of the {len(predicted)} labelled images "
+        f"the ground truth has none of the {len(predicted)} labeled images "
         f"({_first_few(image.file_name for image in predicted)}); it has {_first_few(i.file_name for i in truth)}."
     )
 

@@ -1,4 +1,4 @@
-"""Text, tables and pictures, each written as a whole or not at all."""
+"""Text, tables and images, each written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     write_text(path, buffer.getvalue())
 
 
-def write_jpeg(path: Path, picture: np.ndarray) -> None:
+def write_jpeg(path: Path, image: np.ndarray) -> None:
     """Write an (H, W, 3) uint8 RGB image."""
     with replacing(path) as unfinished:
-        Image.fromarray(picture).save(unfinished, format="JPEG", quality=_JPEG_QUALITY)
+        Image.fromarray(image).save(unfinished, format="JPEG", quality=_JPEG_QUALITY)
 
 
 class JsonListWriter:

@@ -37,15 +37,15 @@ class ModelSpec:
             ``sam2``; ``timm`` or ``hf`` for a network of timm or of transformers that is not in the catalog.
         image_size: default side of the square input in pixels; 0: as the network's own files say.
         size_mb: approximate download in megabytes; 0: not known.
-        licence: licence of the weights.
+        license: license of the weights.
         hub_id: repository on the Hugging Face hub, None for bundled models.
         hub_files: patterns of the files needed from it.
-        gated: the hub asks for an accepted licence before the download.
+        gated: the hub asks for an accepted license before the download.
         official_file: file name under which the authors publish the weights, None for bundled models.
         official_url: where the authors publish that file, None where a form has to be filled in first.
         patch_size: side of a patch in pixels (encoders).
         feature_dim: channels of a patch feature (encoders).
-        mean, std: normalisation of RGB values in 0..1.
+        mean, std: normalization of RGB values in 0..1.
         architecture: settings of transformers' config class (encoders); builds the network when a file brings none.
         config_file: YAML inside the ``sam2`` package, or in the bundled folder (mask models).
         bundled_folder: folder below ``demo_data_folder()`` for models that come with this package.
@@ -57,7 +57,7 @@ class ModelSpec:
     family: Literal["dinov2", "dinov2_with_registers", "dinov3_vit", "owlv2", "sam2", "timm", "hf"]
     image_size: int
     size_mb: float
-    licence: str = "Apache-2.0"
+    license: str = "Apache-2.0"
     hub_id: str | None = None
     hub_files: tuple[str, ...] = ()
     gated: bool = False
@@ -128,7 +128,7 @@ def _timm_spec(name: str) -> ModelSpec:
         family="timm",
         image_size=known.input_size[-1],
         size_mb=0,
-        licence=known.license or "see its source",
+        license=known.license or "see its source",
         hub_id=known.hf_hub_id,
         hub_files=(known.hf_hub_filename or "model.safetensors",),
         official_file=known.hf_hub_filename,
@@ -152,7 +152,7 @@ def _hf_spec(name: str) -> ModelSpec:
         family="hf",
         image_size=0,
         size_mb=0,
-        licence="see its source",
+        license="see its source",
         hub_id=None if folder.is_dir() else source,
         hub_files=HUB_FOLDER,
         local_folder=str(folder.absolute()) if folder.is_dir() else None,
@@ -224,7 +224,7 @@ def _dinov3_specs() -> Iterator[ModelSpec]:
             family="dinov3_vit",
             image_size=512,
             size_mb=megabytes,
-            licence="DINOv3 License",
+            license="DINOv3 License",
             hub_id=f"facebook/dinov3-vit{letters}-pretrain-{data}",
             hub_files=("config.json", "model*.safetensors*"),
             gated=True,

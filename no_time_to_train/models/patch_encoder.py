@@ -40,7 +40,7 @@ class PatchEncoder:
             feature_dim: D.
             image_size: side of the square input in pixels, a multiple of ``patch_size``.
             num_prefix_tokens: class and register tokens before the patches.
-            mean, std: normalisation of RGB values in 0..1.
+            mean, std: normalization of RGB values in 0..1.
             device: where the network runs.
             dtype: ``torch.float32``, or the format of autocast.
 

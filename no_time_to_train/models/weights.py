@@ -23,7 +23,7 @@ class WeightsRow:
     name: str
     kind: str
     size_mb: float
-    licence: str
+    license: str
     gated: bool
     location: Path | None
 
@@ -31,7 +31,7 @@ class WeightsRow:
 def list_weights() -> list[WeightsRow]:
     """List every model of the catalog and where its weights are, on this machine."""
     return [
-        WeightsRow(spec.name, spec.kind, spec.size_mb, spec.licence, spec.gated, locate_weights(spec))
+        WeightsRow(spec.name, spec.kind, spec.size_mb, spec.license, spec.gated, locate_weights(spec))
         for spec in CATALOG.values()
     ]
 
@@ -198,7 +198,7 @@ def _gated_error(spec: ModelSpec, error: Exception) -> WeightsNotFoundError:
     return WeightsNotFoundError(
         f"{spec.hub_id} is gated and your account has no access{status}. Meta may take weeks or refuse. You do not "
         "need it: the default dinov2_large is free and scored higher in the paper's tests. To use it: accept the "
-        f"licence at https://huggingface.co/{spec.hub_id}, then `hf auth login`; or pass a local copy, "
+        f"license at https://huggingface.co/{spec.hub_id}, then `hf auth login`; or pass a local copy, "
         f"encoder={spec.name} encoder.weights=/path/{spec.official_file}."
     )
 

@@ -22,7 +22,7 @@ def pool_mask_features(masks: Tensor, features: Tensor) -> Tensor:
         features: (h, w, D) feature map covering the same image area.
 
     Returns:
-        (N, D) float32, not normalised; zeros for an empty mask.
+        (N, D) float32, not normalized; zeros for an empty mask.
     """
     return pool_weighted_features(pull_back_masks(masks, features), features)
 
@@ -55,7 +55,7 @@ def pool_weighted_features(weights: Tensor, features: Tensor) -> Tensor:
         features: (h, w, D).
 
     Returns:
-        (N, D) float32, not normalised; zeros where all weights are 0.
+        (N, D) float32, not normalized; zeros where all weights are 0.
     """
     flat_weights = weights.flatten(1).float()
     totals = flat_weights.sum(dim=1, keepdim=True)

@@ -226,7 +226,7 @@ def _checked_runs(rle: dict[str, Any], image_size_hw: tuple[int, int]) -> np.nda
     if not isinstance(size, list | tuple) or list(size) != list(image_size_hw):
         raise InputError(
             f"RLE size is {_shown(size)} but the image is {list(image_size_hw)} (height, width). "
-            "Was the image resized after labelling?"
+            "Was the image resized after labeling?"
         )
     lengths = _decompress([counts])[0] if isinstance(counts, str | bytes) else _whole_numbers(counts)
     num_pixels = image_size_hw[0] * image_size_hw[1]

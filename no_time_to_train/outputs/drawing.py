@@ -1,6 +1,6 @@
-"""Pictures of detections and references, drawn with Pillow.
+"""Drawings of detections and references, made with Pillow.
 
-A picture is drawn at a size at which its labels can be read, not at the photo's own: a 24-megapixel photo is made
+A drawing has a size at which its labels can be read, not the image's own: a 24-megapixel image is made
 smaller first, so that memory stays small, and a thumbnail is made larger.
 """
 
@@ -20,7 +20,7 @@ from no_time_to_train.structures import Detections
 Color = tuple[int, int, int]
 
 LONGEST_SIDE_PX = (640, 1600)
-"""Pictures are drawn with their longer side in this range."""
+"""Drawings are made with their longer side in this range."""
 
 _FILL_OPACITY = 0.42
 _BACKDROP: Color = (255, 255, 255)
@@ -48,7 +48,7 @@ def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequen
         track_ids: of a video's objects: they choose the colors in place of the categories, and stand in the labels.
 
     Returns:
-        A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
+        A new (h, w, 3) uint8 image of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
 
     Raises:
         ValueError: the detections are of an image of another size.
@@ -89,7 +89,7 @@ def draw_masks(image: np.ndarray, rles: Sequence[Rle]) -> np.ndarray:
         rles: masks of the image's size; their order chooses the colors.
 
     Returns:
-        A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
+        A new (h, w, 3) uint8 image of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
     """
     canvas, _ = _canvas(image)
     for number in sorted(range(len(rles)), key=lambda number: -rle_area(rles[number])):
@@ -105,7 +105,7 @@ def draw_named_masks(image: np.ndarray, masks: Sequence[tuple[Rle, str, Color]])
         masks: of the image's size, with label and color; the most important first.
 
     Returns:
-        A new (h, w, 3) uint8 picture of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
+        A new (h, w, 3) uint8 image of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
     """
     canvas, scale = _canvas(image)
     for rle, _, color in sorted(masks, key=lambda mask: -rle_area(mask[0])):
@@ -149,27 +149,27 @@ def draw_reference(
     return _with_labels(canvas, [(name, color, box)])
 
 
-def picture_sheet(pictures: Sequence[np.ndarray], columns: int, cell_px: int = 400, gap_px: int = 8) -> np.ndarray:
+def image_sheet(images: Sequence[np.ndarray], columns: int, cell_px: int = 400, gap_px: int = 8) -> np.ndarray:
     """Arrange images of any size as a grid on white.
 
     Each is scaled to fit its square cell.
 
     Args:
-        pictures: (h, w, 3) uint8 each, at least one.
+        images: (h, w, 3) uint8 each, at least one.
         columns: cells in a row.
         cell_px: side of a cell in pixels.
         gap_px: white space between cells and around them.
     """
-    if not pictures or columns < 1:
-        raise ValueError(f"a sheet needs at least one picture and one column, got {len(pictures)} and {columns}")
-    columns = min(columns, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
+    if not images or columns < 1:
+        raise ValueError(f"a sheet needs at least one image and one column, got {len(images)} and {columns}")
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
     pitch = cell_px + gap_px
     sheet = Image.new("RGB", (columns * pitch + gap_px, rows * pitch + gap_px), _BACKDROP)
-    for number, picture in enumerate(pictures):
-        scale = cell_px / max(picture.shape[:2])
-        width, height = (max(round(side * scale), 1) for side in (picture.shape[1], picture.shape[0]))
-        cell = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+    for number, image in enumerate(images):
+        scale = cell_px / max(image.shape[:2])
+        width, height = (max(round(side * scale), 1) for side in (image.shape[1], image.shape[0]))
+        cell = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
         row, column = divmod(number, columns)
         left = gap_px + column * pitch + (cell_px - width) // 2
         top = gap_px + row * pitch + (cell_px - height) // 2
@@ -191,7 +191,7 @@ def _canvas(image: np.ndarray) -> tuple[np.ndarray, float]:
 def _paint(canvas: np.ndarray, mask: np.ndarray, color: Color) -> None:
     """Tint the mask (bool, the frame of the canvas at any size) and draw its contour, in place."""
     height, width = canvas.shape[:2]
-    # Decoded masks are column-major: transposed, Pillow takes them without a copy of the photo's size.
+    # Decoded masks are column-major: transposed, Pillow takes them without a copy of the image's size.
     transposed = Image.fromarray(mask.T.view(np.uint8) * np.uint8(255))
     resized = transposed.resize((height, width), Image.Resampling.BILINEAR).transpose(Image.Transpose.TRANSPOSE)
     bounds = resized.getbbox()
@@ -223,8 +223,8 @@ def _line_width(shape: tuple[int, ...]) -> int:
 def _with_labels(canvas: np.ndarray, labels: Sequence[tuple[str, Color, np.ndarray]]) -> np.ndarray:
     """Draw a chip at each box's upper left corner: (text, color, box_xyxy), most important first."""
     height, width = canvas.shape[:2]
-    picture = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(image)
     size_px = min(max(max(height, width) // 55, 13), 26)
     taken: list[tuple[float, float, float, float]] = []
     for text, color, box in labels:
@@ -237,7 +237,7 @@ def _with_labels(canvas: np.ndarray, labels: Sequence[tuple[str, Color, np.ndarr
         taken.append((x, y, x + size[0], y + size[1]))
         draw.rounded_rectangle(taken[-1], radius=padding, fill=color)
         draw.text((x + padding - left, y + padding - top), text, font=font, fill=_readable_on(color))
-    return np.array(picture)
+    return np.array(image)
 
 
 def _free_place(

@@ -1,6 +1,6 @@
 """The folder of single images' results, and the rules by which a later run continues it.
 
-``per_image/`` is the truth: one whole file per labelled image. Everything else is made from it, so a run killed at any
+``per_image/`` is the truth: one whole file per labeled image. Everything else is made from it, so a run killed at any
 moment is continued with the images that have no file yet, and ends with the very files an undisturbed run writes.
 """
 
@@ -69,12 +69,12 @@ class ResultFolder:
         """Return the overlay's file."""
         return self.path / "overlays" / overlay_name(target)
 
-    def is_labelled(self, target: TargetImage) -> bool:
+    def is_labeled(self, target: TargetImage) -> bool:
         """Return whether the image has a record."""
         return self.record_path(target).is_file()
 
     def forget_unusable(self, targets: Sequence[TargetImage]) -> dict[str, ImageSummary]:
-        """Remove damaged records, and those of images that were other ones when they were labelled.
+        """Remove damaged records, and those of images that were other ones when they were labeled.
 
         Returns:
             What the other records hold, by file name.
@@ -87,7 +87,7 @@ class ResultFolder:
             try:
                 record = ImageRecord.read(path)
             except ValueError as error:
-                logger.warning("%s is damaged (%s). Its image is labelled again.", path, error)
+                logger.warning("%s is damaged (%s). Its image is labeled again.", path, error)
                 path.unlink()
                 continue
             if _is_up_to_date(record, path, target.path):
@@ -97,12 +97,12 @@ class ResultFolder:
         return found
 
     def write_detections(self, target: TargetImage, image: np.ndarray, detections: Detections) -> None:
-        """Write what was found in an image. Overlay first: it counts as labelled once its record is there."""
+        """Write what was found in an image. Overlay first: it counts as labeled once its record is there."""
         self._write_overlay(target, image, detections.scoring_at_least(self.keep_min_score))
         ImageRecord.of_image(target, detections, self.keep_min_score).write(self.record_path(target))
 
     def redraw_overlay(self, target: TargetImage, image: np.ndarray) -> None:
-        """Draw the overlay of a labelled image again."""
+        """Draw the overlay of a labeled image again."""
         record = ImageRecord.read(self.record_path(target))
         self._write_overlay(target, image, record.to_detections(self.categories, self.min_scores))
 
@@ -153,7 +153,7 @@ def _is_up_to_date(record: ImageRecord, record_path: Path, image: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Records:
-    """The records of the labelled images with their ids, read from disk on every pass: none stay in memory."""
+    """The records of the labeled images with their ids, read from disk on every pass: none stay in memory."""
 
     folder: ResultFolder
     targets: Sequence[TargetImage]

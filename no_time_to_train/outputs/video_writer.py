@@ -1,4 +1,4 @@
-"""Pictures one after the other into an MP4 file."""
+"""Write images one after the other into an MP4 file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def mp4_writer(path: Path, frame_rate: Fraction, size_hw: tuple[int, int]) -> It
 
     Args:
         path: of the file.
-        frame_rate: pictures per second.
-        size_hw: (height, width) of every picture. H.264 stores even sides: an odd one gets its last line twice.
+        frame_rate: images per second.
+        size_hw: (height, width) of every image. H.264 stores even sides: an odd one gets its last line twice.
     """
     height, width = (side + side % 2 for side in size_hw)
     with replacing(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
@@ -34,11 +34,11 @@ def mp4_writer(path: Path, frame_rate: Fraction, size_hw: tuple[int, int]) -> It
         )
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
 
-        def append(picture: np.ndarray) -> None:
-            if picture.shape != (*size_hw, 3):
-                raise ValueError(f"every picture must be {(*size_hw, 3)}, got {picture.shape}")
+        def append(image: np.ndarray) -> None:
+            if image.shape != (*size_hw, 3):
+                raise ValueError(f"every image must be {(*size_hw, 3)}, got {image.shape}")
             padding = ((0, height - size_hw[0]), (0, width - size_hw[1]), (0, 0))
-            frame = av.VideoFrame.from_ndarray(np.pad(picture, padding, mode="edge"), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.pad(image, padding, mode="edge"), format="rgb24")
             container.mux(stream.encode(frame))
 
         yield append

@@ -140,7 +140,7 @@ class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         """Propose the masks as candidates for labeling.
 
-        The whole image is not encoded again: ``image`` has it in the labelling method's own (bicubic) resampling, so
+        The whole image is not encoded again: ``image`` has it in the labeling method's own (bicubic) resampling, so
         that the masks found there can differ by a few pixels from those of ``generate``. Crops are encoded as there.
 
         Raises:

@@ -50,7 +50,7 @@ class ProposalCache:
 
         None, too, if it cannot be used (this is logged).
 
-        Labelling it gives exactly the detections that labelling the original gives.
+        Labeling it gives exactly the detections that labeling the original gives.
         """
         entry = self._entries.load(image_key)
         return None if entry is None else _from_entry(entry, self._device)

@@ -27,7 +27,7 @@ class PooledProposals:
         predicted_ious: (N,) the mask model's own estimate of each mask's quality.
         grid_boxes_xyxy: (N, 4) float half-open boxes of the masks on the mask grid.
         stabilities: (N,) float32 in 0..1, how little each mask changes with its threshold (SAM's stability score).
-        features: (N, D) float32 mean patch features, not normalised (equation 3 of arXiv 2507.02798).
+        features: (N, D) float32 mean patch features, not normalized (equation 3 of arXiv 2507.02798).
         consistencies: (N,) float32 in 0..1, mean cosine of the features under each mask to their mean.
         masks: (N, m, m) logits on the mask grid, or N run-length encoded masks of the image's size.
         image_size_hw: (height, width) of the image.

@@ -32,7 +32,7 @@ class EncodedReference:
 
     Attributes:
         reference: whose it is; with the mask that was made where it had only a box.
-        prototype: (D,) float32 on the CPU, mean feature under the mask, not normalised (equation 1); None: the mask
+        prototype: (D,) float32 on the CPU, mean feature under the mask, not normalized (equation 1); None: the mask
             covers no patch.
         mask_area_px: pixels of the mask in the crop that the encoder sees.
         crop_size_px: side of that crop.

@@ -39,7 +39,7 @@ class MemoryBank:
 
     Attributes:
         categories: C categories; the position is the ``category_index``.
-        class_prototypes: (C, D) float32, mean of the category's instance prototypes, which are not normalised before;
+        class_prototypes: (C, D) float32, mean of the category's instance prototypes, which are not normalized before;
             zeros for a category without references.
         instance_counts: (C,) int64, references behind each prototype.
         encoder_id: ``model_id`` of the encoder that made them.
@@ -227,7 +227,7 @@ class MemoryBank:
         category_indices = self.instance_counts.nonzero()[:, 0]
         return self.class_prototypes[category_indices], category_indices
 
-    def class_centres(self, k: int, seed: int) -> tuple[Tensor, Tensor]:
+    def class_centers(self, k: int, seed: int) -> tuple[Tensor, Tensor]:
         """Return (P, D) k-means centers and their (P,) category indices.
 
         They are those of every category's instances, at most k each.
@@ -236,12 +236,12 @@ class MemoryBank:
             InputError: the instances were not kept.
         """
         vectors, category_indices = self.instances()
-        centres, center_indices = [vectors[:0]], [category_indices[:0]]
+        centers, center_indices = [vectors[:0]], [category_indices[:0]]
         for index in category_indices.unique().tolist():
             of_category = kmeans_centers(vectors[category_indices == index], k, seed)
-            centres.append(of_category)
+            centers.append(of_category)
             center_indices.append(torch.full((len(of_category),), index))
-        return torch.cat(centres), torch.cat(center_indices)
+        return torch.cat(centers), torch.cat(center_indices)
 
     def instances(self) -> tuple[Tensor, Tensor]:
         """Return (M, D) instance prototypes and their (M,) category indices.

@@ -43,9 +43,9 @@ def leave_one_out(prototypes: Tensor, category_indices: Tensor, num_categories: 
     These are equations 2-4 of arXiv 2507.02798.
 
     Args:
-        prototypes: (M, D) instance prototypes, not normalised.
+        prototypes: (M, D) instance prototypes, not normalized.
         category_indices: (M,) int64 in 0..num_categories-1.
-        num_categories: C. Categories without references are nobody's neighbour.
+        num_categories: C. Categories without references are nobody's neighbor.
     """
     vectors = prototypes.double()
     counts = torch.bincount(category_indices, minlength=num_categories).to(vectors.dtype)

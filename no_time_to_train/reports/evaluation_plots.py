@@ -22,7 +22,7 @@ def plot_curves(curves: Mapping[str, ScoreCurve], path: Path) -> None:
 
     Args:
         curves: by category name.
-        path: the picture.
+        path: the image.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str], path: Path) -> None
     Args:
         counts: (C + 1, C + 1), see ``confusion_matrix``.
         names: of the C categories.
-        path: the picture.
+        path: the image.
     """
     from matplotlib.figure import Figure
 

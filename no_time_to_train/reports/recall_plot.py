@@ -33,7 +33,7 @@ def plot_recall(curves: Mapping[str, Mapping[int, float | None]], path: Path) ->
 
     Args:
         curves: by name of the source, from ``recall_curve``; there are objects.
-        path: the picture.
+        path: the image.
     """
     from matplotlib.figure import Figure
 

@@ -101,7 +101,7 @@ class _FolderSink:
 
     def is_done(self, target: TargetImage) -> bool:
         """Return whether the image has a record."""
-        return self._folder.is_labelled(target)
+        return self._folder.is_labeled(target)
 
     def write(self, target: TargetImage, image: np.ndarray | None, detections: Detections) -> None:
         """Write overlay and record."""
@@ -118,7 +118,7 @@ class _Work:
         self._folder = job.folder
         self.problems: list[tuple[str, str]] = list(job.left_out)
         self._done: dict[str, ImageSummary] = {}
-        self._labelled = 0
+        self._labeled = 0
         run.details["images"] = len(job.targets)
         if run.earlier is not None:
             self._done = self._folder.forget_unusable(job.targets)
@@ -136,13 +136,13 @@ class _Work:
     def summarize(self) -> RunSummary:
         """Write what is made from the records."""
         summary = self._folder.write_summaries(self._job.targets, self.problems)
-        self._labelled = len(summary.images)
-        self._run.details["labelled"] = self._labelled
+        self._labeled = len(summary.images)
+        self._run.details["labelled"] = self._labeled
         return summary
 
     def how_far(self) -> str:
         """Say how many images are done."""
-        return f"{self._labelled} of {len(self._job.targets)} images labelled"
+        return f"{self._labeled} of {len(self._job.targets)} images labeled"
 
     def _label(self) -> None:
         config, run, targets = self._job.config, self._run, self._job.targets
@@ -187,7 +187,7 @@ class _Work:
         missing = [
             target
             for target in self._job.targets
-            if self._folder.is_labelled(target) and not self._folder.overlay_path(target).is_file()
+            if self._folder.is_labeled(target) and not self._folder.overlay_path(target).is_file()
         ]
         if not missing:
             return

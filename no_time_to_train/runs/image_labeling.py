@@ -132,7 +132,7 @@ def label_batch(
 
     Args:
         batch: from :func:`load_batch`.
-        segmenter: used as a whole where the batch has no candidate masks, else for labelling only.
+        segmenter: used as a whole where the batch has no candidate masks, else for labeling only.
         memory: the references.
         store: given the key and the candidate masks of every image that the cache does not have; None: no cache.
     """

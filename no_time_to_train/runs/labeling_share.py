@@ -26,7 +26,7 @@ from no_time_to_train.runs.progress import Counter, RunProgress, tell_nobody
 from no_time_to_train.runs.prototype_cache import PrototypeCache
 from no_time_to_train.runs.reference_encoding import EncodedImages, encode_share, in_reference_order, share_size
 from no_time_to_train.runs.run import describe_models
-from no_time_to_train.runs.shards import ImageId, ShardWriter, labelled_ids, open_batches, split_batches
+from no_time_to_train.runs.shards import ImageId, ShardWriter, labeled_ids, open_batches, split_batches
 from no_time_to_train.structures import Detections, TargetImage
 
 
@@ -105,9 +105,9 @@ class _Share:
         self._segmenter.proposals.check(plan.targets)
         size = 1 if self._segmenter.device.type == "cpu" else plan.config.encoder.batch_size
         batches = split_batches(plan.targets, size)
-        self._labelled = labelled_ids(plan.shards)
-        self._batches = open_batches(batches, self._labelled, group.rank, group.world_size)
-        self._timings: dict[str, Any] = {"images": sum(map(len, open_batches(batches, self._labelled)))}
+        self._labeled = labeled_ids(plan.shards)
+        self._batches = open_batches(batches, self._labeled, group.rank, group.world_size)
+        self._timings: dict[str, Any] = {"images": sum(map(len, open_batches(batches, self._labeled)))}
         self._report = {
             **describe_models(self._segmenter),
             "processes": group.world_size,
@@ -142,7 +142,7 @@ class _Share:
                 background = stack.enter_context(BackgroundWork(max_pending=4))
                 store = partial(background.submit, proposals.store)
             process = partial(label_batch, segmenter=self._segmenter, memory=memory, store=store)
-            go_through(reader, process, _ShardSink(plan, self._group.rank, self._labelled), counter)
+            go_through(reader, process, _ShardSink(plan, self._group.rank, self._labeled), counter)
         self._group.wait()
         images, seconds = self._timings["images"], counter.seconds
         self._timings["seconds"] = round(seconds, 3)
@@ -186,10 +186,10 @@ class _Share:
 class _ShardSink:
     """Writes results into this process's shard."""
 
-    def __init__(self, plan: RunPlan, rank: int, labelled: set[ImageId]) -> None:
+    def __init__(self, plan: RunPlan, rank: int, labeled: set[ImageId]) -> None:
         self._plan = plan
         self._rank = rank
-        self._labelled = labelled
+        self._labeled = labeled
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -204,7 +204,7 @@ class _ShardSink:
 
     def is_done(self, target: TargetImage) -> bool:
         """Return whether an earlier run has a result of the image."""
-        return target.id in self._labelled
+        return target.id in self._labeled
 
     def write(self, target: TargetImage, image: np.ndarray | None, detections: Detections) -> None:
         """Append a line."""

@@ -22,7 +22,7 @@ from no_time_to_train.config import BenchConfig, TrainerConfig
 from no_time_to_train.errors import EnvironmentProblemError, InputError
 from no_time_to_train.models.precision import resolve_device
 from no_time_to_train.runs.labeling_share import Alone, label_share
-from no_time_to_train.runs.lightning_module import LabellingModule
+from no_time_to_train.runs.lightning_module import LabelingModule
 from no_time_to_train.runs.plan import RunPlan
 from no_time_to_train.runs.relay import relayed
 from no_time_to_train.runs.silence import silence_lightning
@@ -85,7 +85,7 @@ def _label_in_processes(plan: RunPlan) -> None:
     interrupt_handler = signal.getsignal(signal.SIGINT)
     try:
         with _heard_here(plan, trainer) as own:
-            trainer.predict(LabellingModule(own), return_predictions=False)
+            trainer.predict(LabelingModule(own), return_predictions=False)
     except SystemExit as error:  # what Lightning makes of Ctrl-C
         signal.signal(signal.SIGINT, interrupt_handler)
         raise _stop_behind(error) from error

@@ -20,7 +20,7 @@ from no_time_to_train.runs.reference_encoding import EncodedImages
 from no_time_to_train.runs.silence import silence_lightning
 
 
-class LabellingModule(lightning.LightningModule):
+class LabelingModule(lightning.LightningModule):
     """Carries out a process's share of a plan as the one step of ``Trainer.predict``.
 
     The networks are not trained, so they are no submodules.

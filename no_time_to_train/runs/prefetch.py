@@ -3,7 +3,7 @@
 This happens in threads with bounded queues.
 
 Decoding, encoding and disk access release the interpreter lock, so they run beside the model at no cost; the bound
-keeps a run over any number of photos in constant memory. What goes wrong in a thread is raised in the caller's.
+keeps a run over any number of images in constant memory. What goes wrong in a thread is raised in the caller's.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class Run:
         Args:
             work: computes what is not there yet; it calls :meth:`begin`.
             summarize: writes what is made from the single results, also from those of an interrupted run.
-            how_far: what is done, for a message: ``2 of 5 images labelled``.
+            how_far: what is done, for a message: ``2 of 5 images labeled``.
 
         Raises:
             RunInterrupted: Ctrl-C or SIGTERM, once the run has begun; the folder is valid and can be continued.

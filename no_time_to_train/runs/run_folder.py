@@ -85,15 +85,15 @@ class RunFolder:
 
         Raises InputError where the folder holds something else than a run.
         """
-        return self.metrics.is_file() and self._is_labelled() and self._was_scored_so()
+        return self.metrics.is_file() and self._is_labeled() and self._was_scored_so()
 
     @property
-    def is_labelled(self) -> bool:
+    def is_labeled(self) -> bool:
         """Return whether only the scores are missing.
 
         They may be there, but of another evaluator.
         """
-        return self._config.evaluator.name != "episodes" and self._is_labelled()
+        return self._config.evaluator.name != "episodes" and self._is_labeled()
 
     def settings(self, references: str, images: str) -> RunSettings:
         """Return what must be equal for the folder to be continued.
@@ -132,7 +132,7 @@ class RunFolder:
         """Remove what only a continued run needs."""
         shutil.rmtree(self.unfinished, ignore_errors=True)
 
-    def _is_labelled(self) -> bool:
+    def _is_labeled(self) -> bool:
         has_predictions = self._config.evaluator.name == "episodes" or self.predictions.is_file()
         return has_predictions and (read_run(self.path) or {}).get("status") == FINISHED
 

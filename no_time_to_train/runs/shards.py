@@ -38,17 +38,17 @@ def split_batches(targets: Sequence[TargetImage], batch_size: int) -> list[tuple
 
 
 def open_batches(
-    batches: Sequence[Sequence[TargetImage]], labelled: Collection[ImageId], rank: int = 0, world_size: int = 1
+    batches: Sequence[Sequence[TargetImage]], labeled: Collection[ImageId], rank: int = 0, world_size: int = 1
 ) -> list[Sequence[TargetImage]]:
     """Select the batches of one process that lack results.
 
     They are every ``world_size``-th batch, beginning with number ``rank``, that has an image without result.
 
     No batch goes to two processes and none is repeated to make their shares equal. Which batches are a process's own
-    does not depend on what is labelled: processes that look at different moments still agree.
+    does not depend on what is labeled: processes that look at different moments still agree.
     """
     own = batches[rank::world_size]
-    return [batch for batch in own if any(target.id not in labelled for target in batch)]
+    return [batch for batch in own if any(target.id not in labeled for target in batch)]
 
 
 class ShardWriter:
@@ -81,7 +81,7 @@ class ShardWriter:
         self._file.flush()
 
 
-def labelled_ids(folder: Path) -> set[ImageId]:
+def labeled_ids(folder: Path) -> set[ImageId]:
     """Return the ids of images that have a result in a shard.
 
     Raises:

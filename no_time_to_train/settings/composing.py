@@ -62,7 +62,7 @@ class Composer:
         from omegaconf.errors import OmegaConfBaseException
 
         given = self.grammar.read([*shared, *overrides])
-        GlobalHydra.instance().clear()  # `import sam2` initialises Hydra globally; composing must not depend on it
+        GlobalHydra.instance().clear()  # `import sam2` initializes Hydra globally; composing must not depend on it
         try:
             with initialize_config_dir(config_dir=str(self.folder), version_base="1.3"):
                 config = OmegaConf.to_object(compose(config_name=self.primary, overrides=given))

@@ -96,15 +96,15 @@ def run_composed(
     check_logger(config.trainer.logger)
     tell = on_progress if is_first_process() else tell_nobody
     if config.evaluator.name == "episodes":
-        work: _EpisodesRun | _LabellingRun = _EpisodesRun(config, tell)
+        work: _EpisodesRun | _LabelingRun = _EpisodesRun(config, tell)
     else:
-        work = _LabellingRun(config, load_task(config), folder, tell)
+        work = _LabelingRun(config, load_task(config), folder, tell)
     metrics = _carry_out(work, config, folder, command, tell) if is_first_process() else work.score()
     return BenchReport(folder.path, metrics, was_finished=False)
 
 
 def _carry_out(
-    work: _EpisodesRun | _LabellingRun,
+    work: _EpisodesRun | _LabelingRun,
     config: BenchConfig,
     folder: RunFolder,
     command: Sequence[str],
@@ -119,7 +119,7 @@ def _carry_out(
         run.say(f"{folder.path}: {work.description}")
 
         def label_and_score() -> None:
-            if not work.is_labelled:  # else the folder stays finished until the new scores are there
+            if not work.is_labeled:  # else the folder stays finished until the new scores are there
                 run.begin()
             folder.write_config()
             metrics.update(work.score())
@@ -127,7 +127,7 @@ def _carry_out(
             write_json(folder.metrics, metrics)
             log_metrics(config.trainer.logger, folder.path, Path(config.runs), to_dict(config), metrics)
 
-        run.carry_out(label_and_score, lambda: None, lambda: "some images labelled")
+        run.carry_out(label_and_score, lambda: None, lambda: "some images labeled")
         folder.clean_up()
     return metrics
 
@@ -136,7 +136,7 @@ class _EpisodesRun:
     """Episodes of COCO-20i: no predictions of images, only IoUs."""
 
     references_fingerprint = "episodes"
-    is_labelled = False
+    is_labeled = False
 
     def __init__(self, config: BenchConfig, on_progress: OnProgress) -> None:
         self._config = config
@@ -161,8 +161,8 @@ class _EpisodesRun:
         )
 
 
-class _LabellingRun:
-    """Target images labelled, merged and scored."""
+class _LabelingRun:
+    """Target images labeled, merged and scored."""
 
     def __init__(self, config: BenchConfig, task: BenchmarkTask, folder: RunFolder, on_progress: OnProgress) -> None:
         self._config = config
@@ -171,7 +171,7 @@ class _LabellingRun:
         self._folder = folder
         self._evaluator = task.evaluator if config.evaluator.name == "default" else config.evaluator.name
         check_evaluator(self._evaluator, config.evaluator)
-        self.is_labelled = folder.is_labelled
+        self.is_labeled = folder.is_labeled
         self.details: dict[str, Any] = {}
         self.references_fingerprint = references_fingerprint(task.references)
         names = json.dumps([[target.id, target.file_name] for target in task.targets])
@@ -183,7 +183,7 @@ class _LabellingRun:
 
     def score(self) -> dict[str, Any]:
         """Return the content of ``metrics.json``; nothing in all processes but the first."""
-        if not self.is_labelled:
+        if not self.is_labeled:
             self._label()
         if not is_first_process():
             return {}

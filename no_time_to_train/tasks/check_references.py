@@ -12,7 +12,7 @@ import torch
 from no_time_to_train import build
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_csv
-from no_time_to_train.outputs.reference_pictures import write_reference_pictures
+from no_time_to_train.outputs.reference_sheets import write_reference_sheets
 from no_time_to_train.references.encoding import EncodedReference, encode_references
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.min_scores import MinScores
@@ -136,7 +136,7 @@ class ReferenceReport:
         write_csv(folder / "references.csv", HEADER, self.rows())
         ordered = ReferenceSet(self.categories, tuple(item.reference for item in self.references))
         captions = [_caption(number, item) for number, item in enumerate(self.references, start=1)]
-        write_reference_pictures(ordered, folder, captions=captions)
+        write_reference_sheets(ordered, folder, captions=captions)
 
 
 def check_references(

@@ -34,7 +34,7 @@ class DataRow:
     Attributes:
         benchmark: its name.
         what: it is; of a benchmark that needs nothing: its description.
-        size, licence: for people; "-" where there is nothing to get.
+        size, license: for people; "-" where there is nothing to get.
         state: ``here``, ``missing`` or ``nothing to get``.
 
     Example:
@@ -45,7 +45,7 @@ class DataRow:
     benchmark: str
     what: str
     size: str
-    licence: str
+    license: str
     state: str
 
 
@@ -68,7 +68,7 @@ def list_data(overrides: Sequence[str] = ()) -> list[DataRow]:
             rows.append(DataRow(benchmark.name, benchmark.description, "-", "-", "nothing to get"))
         for item in required:
             state = "here" if _is_present(item, root) else "missing"
-            rows.append(DataRow(benchmark.name, item.what, _size(item), item.licence, state))
+            rows.append(DataRow(benchmark.name, item.what, _size(item), item.license, state))
     return rows
 
 

@@ -19,7 +19,7 @@ from no_time_to_train.data.coco import write_coco
 from no_time_to_train.data.coco_results import read_results
 from no_time_to_train.evaluation.instance_ap import InstanceMetrics, evaluate_instances
 from no_time_to_train.files.formats import write_jpeg, write_json
-from no_time_to_train.outputs.drawing import picture_sheet
+from no_time_to_train.outputs.drawing import image_sheet
 from no_time_to_train.outputs.result_folder import overlay_name
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.structures import TargetImage
@@ -27,7 +27,7 @@ from no_time_to_train.tasks.label import label_targets, open_run
 from no_time_to_train.tasks.memory_source import MemorySource
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
 
-_SHEET_PICTURES = 12
+_SHEET_IMAGES = 12
 _SHEET_COLUMNS = 4
 
 
@@ -95,5 +95,5 @@ def _unmeasured(config: Config) -> ThresholdChoice:
 
 
 def _write_sheet(out: Path, targets: Sequence[TargetImage]) -> None:
-    overlays = [out / "overlays" / overlay_name(target) for target in targets[:_SHEET_PICTURES]]
-    write_jpeg(out / "sheet.jpg", picture_sheet([np.array(Image.open(path)) for path in overlays], _SHEET_COLUMNS))
+    overlays = [out / "overlays" / overlay_name(target) for target in targets[:_SHEET_IMAGES]]
+    write_jpeg(out / "sheet.jpg", image_sheet([np.array(Image.open(path)) for path in overlays], _SHEET_COLUMNS))

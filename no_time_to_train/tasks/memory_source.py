@@ -14,7 +14,7 @@ from pathlib import Path
 from no_time_to_train import build
 from no_time_to_train.config import Config
 from no_time_to_train.errors import InputError, Parameter
-from no_time_to_train.outputs.reference_pictures import write_reference_pictures
+from no_time_to_train.outputs.reference_sheets import write_reference_sheets
 from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank
@@ -143,7 +143,7 @@ def begin_with_memory(
     run.begin()
     if source.references is not None:
         shown = _with_made_masks(source.references, encoded)
-        write_reference_pictures(shown, run.path / "references", keep=is_continued)
+        write_reference_sheets(shown, run.path / "references", keep=is_continued)
     if not is_continued:
         memory.save(path)
     return memory, min_scores

@@ -135,7 +135,7 @@ def distinct_proposals(pooled: PooledProposals, iou_threshold: float, consistenc
     one_class = torch.zeros(len(pooled), dtype=torch.long, device=scores.device)
     kept = class_aware_nms(pooled.grid_boxes_xyxy, scores, one_class, iou_threshold)
     rles = pooled.rles(kept)
-    # A mask can vanish when a picture is smaller than the mask grid.
+    # A mask can vanish when an image is smaller than the mask grid.
     visible = [position for position, rle in enumerate(rles) if rle_area(rle) > 0]
     kept = kept[torch.tensor(visible, dtype=torch.long, device=kept.device)]
     rles = [rles[position] for position in visible]

@@ -61,7 +61,7 @@ class TrackerState:
     Attributes:
         frame_index: of that key frame.
         tracks: every object so far, by ascending id without gaps.
-        num_found_again: how often an object that was out of sight was recognised by its features.
+        num_found_again: how often an object that was out of sight was recognized by its features.
     """
 
     frame_index: int = 0

@@ -62,7 +62,7 @@ def test_chosen_categories(load, files) -> None:
         load("custom", *files, "benchmark.categories=[dog]")
 
 
-def test_labelling_the_references_themselves_is_remarked(load, tmp_path, files, caplog) -> None:
+def test_labeling_the_references_themselves_is_remarked(load, tmp_path, files, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         load("custom", *files, "shots=2")
         assert "also target images" not in caplog.text

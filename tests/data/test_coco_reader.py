@@ -103,7 +103,7 @@ def test_ignore_is_crowd_only_on_request(read):
 
 
 @pytest.mark.parametrize(
-    ("size", "hint"), [([20, 30], "resized after labelling"), ([60, 40], "Width and height are swapped")]
+    ("size", "hint"), [([20, 30], "resized after labeling"), ([60, 40], "Width and height are swapped")]
 )
 def test_rles_of_another_size_are_refused_together(read, size, hint):
     rle = {"size": size, "counts": [size[0] * size[1]]}

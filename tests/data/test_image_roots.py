@@ -16,7 +16,7 @@ from no_time_to_train.errors import InputError, InputFileNotFoundError
         ("..a.jpg", "..a.jpg"),
     ],
 )
-def test_names_are_normalised(name, expected):
+def test_names_are_normalized(name, expected):
     assert normalize_file_name(name) == expected
 
 

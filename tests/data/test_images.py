@@ -50,7 +50,7 @@ def test_half_transparent_pixels_are_darkened_by_the_black_below(tmp_path):
     np.testing.assert_allclose(read_image(path)[0, 0], [100, 50, 25], atol=1)
 
 
-def test_transparent_palette_colour_becomes_black(tmp_path):
+def test_transparent_palette_color_becomes_black(tmp_path):
     image = Image.new("P", (2, 1))
     image.putpalette([255, 0, 0, 0, 255, 0])
     image.putdata([0, 1])
@@ -182,7 +182,7 @@ def test_resize_squashes_to_a_square():
     assert (resized[:, :4] == 0).all() and (resized[:, 12:] == 255).all()
 
 
-def test_size_mismatch_recognises_swapped_sides():
+def test_size_mismatch_recognizes_swapped_sides():
     assert describe_size_mismatch([4, 6], "RLE size", (4, 6), "a.jpg") is None
     assert "[2, 3] but a.jpg is 6x4 (height, width = 4, 6)" in describe_size_mismatch(
         [2, 3], "RLE size", (4, 6), "a.jpg"

@@ -20,7 +20,7 @@ def test_whole_names_first_then_last_parts() -> None:
 
 def test_ambiguous_last_parts_match_nothing() -> None:
     assert match_images(images("a.jpg", "b.jpg"), images("x/a.jpg", "y/a.jpg", "y/b.jpg")) == {2: 3}
-    with pytest.raises(InputError, match="none of the 1 labelled images"):
+    with pytest.raises(InputError, match="none of the 1 labeled images"):
         match_images(images("a.jpg"), images("x/a.jpg", "y/a.jpg"))
 
 

@@ -45,7 +45,7 @@ def test_default_sizes_fit_the_patches() -> None:
             assert spec.image_size % spec.patch_size == 0, spec.name
 
 
-def test_satellite_models_are_normalised_differently() -> None:
+def test_satellite_models_are_normalized_differently() -> None:
     assert get_spec("dinov3_sat_large").mean == (0.430, 0.411, 0.296)
     assert get_spec("dinov3_large").mean == get_spec("dinov2_large").mean == (0.485, 0.456, 0.406)
 

@@ -92,12 +92,12 @@ def test_boxes_are_in_pixels_of_the_image(tmp_path: Path) -> None:
     assert boxes.shape == (7, 4) and scores.shape == (7,)
     assert boxes.dtype == scores.dtype == np.float32
     assert ((scores > 0) & (scores < 1)).all()
-    # The network's own output: centre, width and height as shares of the image; the best label that is not "nothing".
+    # The network's own output: center, width and height as shares of the image; the best label that is not "nothing".
     inputs = detector.processor(images=IMAGE, return_tensors="pt")
     with torch.no_grad():
         outputs = detector.module(**inputs)
-    centre, size = outputs.pred_boxes[0, :, :2], outputs.pred_boxes[0, :, 2:]
-    expected = torch.cat([centre - size / 2, centre + size / 2], dim=1) * torch.tensor([60, 40, 60, 40])
+    center, size = outputs.pred_boxes[0, :, :2], outputs.pred_boxes[0, :, 2:]
+    expected = torch.cat([center - size / 2, center + size / 2], dim=1) * torch.tensor([60, 40, 60, 40])
     np.testing.assert_allclose(boxes, expected.numpy(), atol=1e-3)
     np.testing.assert_allclose(scores, outputs.logits[0].softmax(-1)[:, :-1].amax(-1).numpy(), atol=1e-6)
     larger, _ = detector.detect(np.repeat(np.repeat(IMAGE, 2, axis=0), 2, axis=1))

@@ -15,7 +15,7 @@ from tests.models.test_detector import save_owlv2
 
 @pytest.fixture
 def known_tiny_sam2(tiny_sam2, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tiny SAM 2 as the catalogue's only model; its folder is searched."""
+    """The tiny SAM 2 as the catalog's only model; its folder is searched."""
     spec, checkpoint, _ = tiny_sam2
     monkeypatch.setattr(catalog, "CATALOG", MappingProxyType({"tiny": spec}))
     monkeypatch.setenv("NTTT_WEIGHTS", str(checkpoint.parent))

@@ -151,4 +151,4 @@ def test_the_list_has_every_model_and_where_it_is(folders: tuple[Path, Path]) ->
     assert rows.keys() == CATALOG.keys()
     assert rows["dinov2_small"].location == found
     assert rows["dinov2_base"].location is None
-    assert rows["dinov3_base"].gated and rows["dinov3_base"].licence == "DINOv3 License"
+    assert rows["dinov3_base"].gated and rows["dinov3_base"].license == "DINOv3 License"

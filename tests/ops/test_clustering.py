@@ -41,12 +41,12 @@ def test_finds_separate_clusters_silently(capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr() == ("", "")
 
 
-def test_one_centre_is_the_mean() -> None:
+def test_one_center_is_the_mean() -> None:
     points = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 8.0]])
     torch.testing.assert_close(kmeans_centers(points, 1, seed=3), torch.tensor([[2.0, 4.0]]))
 
 
-def test_no_more_centres_than_different_vectors() -> None:
+def test_no_more_centers_than_different_vectors() -> None:
     points = torch.tensor([[3.0, 1.0], [2.0, 2.0], [3.0, 1.0]])
     assert kmeans_centers(points, 5, seed=0).tolist() == [[2, 2], [3, 1]]
     assert kmeans_centers(points, 2, seed=0).tolist() == [[2, 2], [3, 1]]
@@ -61,7 +61,7 @@ def test_kmeans_gives_scikit_learns_partition_and_inertia() -> None:
     assert inertia(points, centers) == pytest.approx(expected.inertia_, rel=1e-5)
 
 
-def test_kmeans_ends_where_scikit_learn_ends_from_the_same_centres() -> None:
+def test_kmeans_ends_where_scikit_learn_ends_from_the_same_centers() -> None:
     points = torch.randn(150, 3, generator=torch.Generator().manual_seed(1))  # without any clusters
     centers = kmeans_centers(points, 6, seed=0)
     continued = KMeans(6, init=centers.numpy(), n_init=1, tol=0).fit(points.numpy())
@@ -69,7 +69,7 @@ def test_kmeans_ends_where_scikit_learn_ends_from_the_same_centres() -> None:
     assert inertia(points, centers) == pytest.approx(continued.inertia_, rel=1e-4)
 
 
-def test_nearest_centre_is_the_first_of_equally_near_ones() -> None:
+def test_nearest_center_is_the_first_of_equally_near_ones() -> None:
     centers = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 0.0]])
     points = torch.tensor([[1.0, 0.0], [3.0, 1.0], [2.0, 0.0]])
     assert nearest_centers(points, centers).tolist() == [0, 1, 0]
@@ -85,7 +85,7 @@ def test_principal_components_are_scikit_learns(shape: tuple[int, int], num_comp
     expected = PCA(kept, svd_solver="full").fit(vectors.numpy())
     assert ours.axes.shape == (kept, shape[1])
     np.testing.assert_allclose(ours.mean, expected.mean_, rtol=1e-5)
-    # Centred vectors have no more than M - 1 directions; the last of M is arbitrary.
+    # Centered vectors have no more than M - 1 directions; the last of M is arbitrary.
     meaningful = min(kept, shape[0] - 1)
     cosines = (ours.axes.numpy() * expected.components_).sum(axis=1)[:meaningful]
     np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-4)

@@ -13,7 +13,7 @@ def drawn(*rows: str) -> np.ndarray:
 
 
 def plainly(mask: np.ndarray, min_area: int) -> np.ndarray:
-    """The same by labelling pixels."""
+    """The same by labeling pixels."""
     holes = label(~mask, connectivity=2)
     sizes = np.bincount(holes.ravel())
     filled = mask | ((holes > 0) & (sizes < min_area)[holes])
@@ -28,7 +28,7 @@ def plainly(mask: np.ndarray, min_area: int) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-def test_equals_labelling_pixels(seed: int, share: float) -> None:
+def test_equals_labeling_pixels(seed: int, share: float) -> None:
     generator = np.random.default_rng(seed)
     height, width = generator.integers(1, 40, 2)
     mask = generator.random((height, width)) < share

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
-from no_time_to_train.outputs.drawing import category_color, draw_detections, draw_masks, draw_reference, picture_sheet
+from no_time_to_train.outputs.drawing import category_color, draw_detections, draw_masks, draw_reference, image_sheet
 from no_time_to_train.structures import Category, Detections
 
 
@@ -36,14 +36,14 @@ def test_masks_are_tinted_outlined_and_nothing_else_changes() -> None:
     image = np.full((1000, 1000, 3), 100, np.uint8)
     before = image.copy()
     drawn = draw_detections(image, one_detection((1000, 1000), (300, 400, 700, 800)))
-    colour = category_color(3)
+    color = category_color(3)
     assert (image == before).all()
-    assert (drawn[600, 300] == colour).all()  # on the contour
+    assert (drawn[600, 300] == color).all()  # on the contour
     assert (drawn[600, 297] == 100).all() and (drawn[810:] == 100).all()
-    expected = 100 + 0.42 * (np.array(colour) - 100.0)
+    expected = 100 + 0.42 * (np.array(color) - 100.0)
     assert np.abs(drawn[600, 500] - expected).max() <= 1
     chip = drawn[370:400, 300:330].reshape(-1, 3)
-    assert (chip == colour).all(axis=1).mean() > 0.3  # the label's background, above the box
+    assert (chip == color).all(axis=1).mean() > 0.3  # the label's background, above the box
 
 
 def test_a_small_mask_of_a_large_photo_stays_visible() -> None:
@@ -74,9 +74,9 @@ def test_detections_of_another_image_are_refused() -> None:
         draw_detections(np.zeros((10, 20, 3), np.uint8), Detections.empty((20, 10)))
 
 
-def test_colours_are_stable_and_distinct() -> None:
-    colours = np.array([category_color(number) for number in range(1, 21)], int)
-    distances = np.abs(colours[:, None] - colours[None]).sum(axis=2) + 1000 * np.eye(20, dtype=int)
+def test_colors_are_stable_and_distinct() -> None:
+    colors = np.array([category_color(number) for number in range(1, 21)], int)
+    distances = np.abs(colors[:, None] - colors[None]).sum(axis=2) + 1000 * np.eye(20, dtype=int)
     assert distances.min() > 20
     assert category_color(9) == category_color(9)
 
@@ -95,16 +95,16 @@ def test_reference_is_cut_out_with_its_mask_or_box() -> None:
 def test_sheet() -> None:
     red = np.zeros((50, 100, 3), np.uint8)
     red[..., 0] = 255
-    sheet = picture_sheet([red] * 3, columns=2, cell_px=100, gap_px=10)
+    sheet = image_sheet([red] * 3, columns=2, cell_px=100, gap_px=10)
     assert sheet.shape == (230, 230, 3)
     assert (sheet[60, 60] == (255, 0, 0)).all() and (sheet[170, 60] == (255, 0, 0)).all()
     assert (sheet[170, 170] == 255).all()  # the empty cell
     assert (sheet[20, 60] == 255).all()  # a wide picture leaves its square cell's top free
-    with pytest.raises(ValueError, match="at least one picture"):
-        picture_sheet([], columns=2)
+    with pytest.raises(ValueError, match="at least one image"):
+        image_sheet([], columns=2)
 
 
-def test_class_free_masks_have_colours_of_their_own_and_small_ones_are_in_front() -> None:
+def test_class_free_masks_have_colors_of_their_own_and_small_ones_are_in_front() -> None:
     image = np.full((800, 800, 3), 100, np.uint8)
     small, large = (one_detection((800, 800), box).rles[0] for box in ((300, 300, 400, 400), (200, 200, 700, 700)))
     drawn = draw_masks(image, [small, large])
@@ -114,7 +114,7 @@ def test_class_free_masks_have_colours_of_their_own_and_small_ones_are_in_front(
     assert (draw_masks(image, []) == image).all()
 
 
-def test_tracks_have_colours_and_numbers_of_their_own() -> None:
+def test_tracks_have_colors_and_numbers_of_their_own() -> None:
     image = np.full((640, 640, 3), 100, np.uint8)
     detection = one_detection((640, 640), (200, 200, 400, 400))
     by_category, seventh, eighth = (draw_detections(image, detection, ids) for ids in (None, [7], [8]))

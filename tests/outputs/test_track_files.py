@@ -15,7 +15,7 @@ from no_time_to_train.outputs.track_files import ClipRecords, write_mot, write_v
 from no_time_to_train.outputs.track_folder import Chunk, FrameRecord, TrackFolder
 from no_time_to_train.structures import BACKGROUND_CATEGORY_NAME, Category, Detections
 from no_time_to_train.tracking.tracks import TrackedDetections, TrackerState
-from tests.colour_video import BIRD, BOAT
+from tests.color_video import BIRD, BOAT
 
 CPU = torch.device("cpu")
 

@@ -43,7 +43,7 @@ def paper_reference(
         logits: (N, m, m) mask logits over the squashed image, those of low predicted IoU already dropped.
         predicted_ious: (N,).
         features: (h, w, D) of the target image.
-        prototypes: (C, D) class means, not normalised.
+        prototypes: (C, D) class means, not normalized.
         image_size_hw: (height, width).
     """
     mask_features, scores, labels = score_masks(logits, features, prototypes)

@@ -24,7 +24,7 @@ from no_time_to_train.proposals.settings import AutomaticMasksConfig
 from tests.models.conftest import randomise
 
 
-def demo_picture(number: int) -> np.ndarray:
+def demo_image(number: int) -> np.ndarray:
     return read_image(demo_data_folder() / "benchmark" / "test" / f"{number:04d}.jpg")
 
 
@@ -89,7 +89,7 @@ NMS = {
 def test_same_masks_as_sam2(
     demo_model: Sam2MaskModel, plain_demo_model: Sam2MaskModel, picture: int, settings: dict[str, Any]
 ) -> None:
-    pixels = demo_picture(picture)
+    pixels = demo_image(picture)
     settings = DEMO | settings
     theirs = [record for record in sams_generator(demo_model, **settings).generate(pixels) if record["area"]]
     assert len(theirs) >= 3
@@ -99,7 +99,7 @@ def test_same_masks_as_sam2(
 
 
 def test_sams_default_thresholds(demo_model: Sam2MaskModel) -> None:
-    pixels = demo_picture(11)
+    pixels = demo_image(11)
     theirs = sams_generator(demo_model, points_per_side=12, stability_score_offset=0.3).generate(pixels)
     assert len(theirs) >= 1
     assert_same_masks(AutomaticMasks(12, stability_score_offset=0.3).generate(pixels, demo_model), theirs)
@@ -107,7 +107,7 @@ def test_sams_default_thresholds(demo_model: Sam2MaskModel) -> None:
 
 def test_small_regions_are_removed_as_by_sam(demo_model: Sam2MaskModel) -> None:
     pytest.importorskip("cv2")
-    pixels, settings = demo_picture(3), DEMO | {"points_per_side": 8, "stability_score_thresh": 0.6}
+    pixels, settings = demo_image(3), DEMO | {"points_per_side": 8, "stability_score_thresh": 0.6}
     generator = sams_generator(demo_model, **settings)
     data = generator._generate_masks(pixels)
     num_before, counts_before = len(data["rles"]), [rle["counts"] for rle in data["rles"]]
@@ -137,7 +137,7 @@ def test_same_masks_as_a_full_size_sam2(crop_n_layers: int) -> None:
         "box_nms_thresh": 1.0,  # the masks are noise all over the picture
         "crop_nms_thresh": 1.0,
     }
-    pixels = demo_picture(5)
+    pixels = demo_image(5)
     theirs = [record for record in sams_generator(model, **settings).generate(pixels) if record["area"]]
     # Noise reaches the edge of every crop, where both drop it; the demo model's crops are compared above.
     assert len(theirs) >= 32
@@ -257,7 +257,7 @@ def test_crops_without_points_are_refused() -> None:
 
 def test_source_and_generator_nearly_agree_on_the_whole_image(demo_model: Sam2MaskModel) -> None:
     """They differ in how the picture is resampled, and in nothing else."""
-    pixels = demo_picture(11)
+    pixels = demo_image(11)
     square = as_image_tensor(resize_for_model(pixels, demo_model.image_size))
     image = EncodedImage(pixels.shape[:2], torch.zeros(4, 4, 2), demo_model.encode_images(square[None])[0])
     source = AutomaticMasks(points_per_side=8, **DEMO)

@@ -11,7 +11,7 @@ from no_time_to_train.ops.rle import decode_rle
 from no_time_to_train.proposals.interfaces import EncodedImage
 from no_time_to_train.proposals.semantic_clusters import SemanticClusters
 from no_time_to_train.segmenter import Segmenter
-from tests.test_segmenter import ColourEncoder
+from tests.test_segmenter import ColorEncoder
 
 
 class BoxMaskModel:
@@ -144,7 +144,7 @@ def test_equal_seeds_give_equal_boxes() -> None:
 
 def test_an_image_of_fewer_pixels_than_a_patch_works() -> None:
     config = compose_config(["proposals=semantic_clusters", "proposals.semantic_clusters.n_clusters=[2]"])
-    segmenter = Segmenter(ColourEncoder(), BoxMaskModel(), config, proposals=build_proposals(config))
+    segmenter = Segmenter(ColorEncoder(), BoxMaskModel(), config, proposals=build_proposals(config))
     red, blue = (255, 0, 0), (0, 0, 255)
     corner = np.array([[red, blue, blue], [blue, blue, blue]], np.uint8)  # 2 x 3 pixels; patches are of 4 x 4
     [encoded_corner, encoded_pixel] = segmenter.encode([corner, corner[:1, :1]])
@@ -152,7 +152,7 @@ def test_an_image_of_fewer_pixels_than_a_patch_works() -> None:
     assert len(pooled) >= 1
     assert {tuple(rle["size"]) for rle in pooled.rles()} == {(2, 3)}
     assert decode_rle(pooled.rles()[0])[0, 0]
-    assert len(segmenter.propose(encoded_pixel)) == 0  # a single colour: nothing but background
+    assert len(segmenter.propose(encoded_pixel)) == 0  # a single color: nothing but background
 
 
 def test_settings_reach_the_source() -> None:

@@ -41,7 +41,7 @@ def test_mask_edges_are_soft_and_bicubic_overshoots():
     mask[:, 4:] = True
     crop, soft_mask = crop_reference(image, mask, (0, 0, 8, 8), context_ratio=0.2, image_size=16)
     assert crop.shape == (3, 16, 16) and soft_mask.shape == (16, 16)
-    # Twice the size, half-pixel centres: sample 7 lies a quarter pixel before the edge's middle.
+    # Twice the size, half-pixel centers: sample 7 lies a quarter pixel before the edge's middle.
     torch.testing.assert_close(soft_mask[0, 6:10], torch.tensor([0.0, 0.25, 0.75, 1.0]))
     assert crop.min() < 0 and crop.max() > 1
 

@@ -22,10 +22,10 @@ from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSe
 BOAT, BIRD, SEA = Category(9, "boat"), Category(16, "bird"), Category(20, "_background")
 
 
-class ColourEncoder:
-    """The feature of a patch is the mean colour of its 2 x 2 pixels, and a constant 1."""
+class ColorEncoder:
+    """The feature of a patch is the mean color of its 2 x 2 pixels, and a constant 1."""
 
-    model_id = "colour"
+    model_id = "color"
     image_size = 8
     patch_size = 2
     feature_dim = 4
@@ -37,14 +37,14 @@ class ColourEncoder:
     def encode(self, images):
         self.batch_sizes.append(len(images))
         assert images.shape[1:] == (3, 8, 8)
-        colours = torch.nn.functional.avg_pool2d(images, 2).permute(0, 2, 3, 1)
-        return torch.cat([colours, torch.ones_like(colours[..., :1])], dim=-1)
+        colors = torch.nn.functional.avg_pool2d(images, 2).permute(0, 2, 3, 1)
+        return torch.cat([colors, torch.ones_like(colors[..., :1])], dim=-1)
 
 
-def reference(path, number, category, colour, mask_rows=slice(0, 8), box=(0, 0, 8, 8)):
-    """An 8 x 8 picture in one colour above and black below; the crop of its box is the picture itself."""
+def reference(path, number, category, color, mask_rows=slice(0, 8), box=(0, 0, 8, 8)):
+    """An 8 x 8 picture in one color above and black below; the crop of its box is the picture itself."""
     pixels = np.zeros((8, 8, 3), np.uint8)
-    pixels[:4] = colour
+    pixels[:4] = color
     Image.fromarray(pixels).save(path)
     mask = np.zeros((8, 8), bool)
     mask[mask_rows] = True
@@ -54,7 +54,7 @@ def reference(path, number, category, colour, mask_rows=slice(0, 8), box=(0, 0, 
 def build(references, categories=(BOAT, BIRD, SEA), encoder=None, **options):
     settings = {"mask_model": None, "config": ReferencesConfig(context_ratio=0), "batch_size": 2} | options
     settings.setdefault("keep_instances", False)
-    return build_memory_bank(ReferenceSet(categories, tuple(references)), encoder or ColourEncoder(), **settings)
+    return build_memory_bank(ReferenceSet(categories, tuple(references)), encoder or ColorEncoder(), **settings)
 
 
 @pytest.fixture
@@ -66,15 +66,15 @@ def references(tmp_path):
     ]
 
 
-def test_prototypes_are_means_of_unnormalised_means(references):
-    encoder, progress = ColourEncoder(), []
+def test_prototypes_are_means_of_unnormalized_means(references):
+    encoder, progress = ColorEncoder(), []
     bank = build(references, encoder=encoder, on_progress=lambda done, total: progress.append((done, total)))
     # Boat: (1, 0, 0) under the upper half, and (0, 0, 0.5) over the whole picture, half of which is black.
     expected = torch.tensor([[0.5, 0, 0.25, 1], [0, 0, 0, 0], [0, 0.5, 0, 1]])
     torch.testing.assert_close(bank.class_prototypes, expected, atol=1e-6, rtol=0)
     assert bank.instance_counts.tolist() == [2, 0, 1]
     assert bank.categories == (BOAT, BIRD, SEA) and bank.instance_prototypes is None
-    assert (bank.encoder_id, bank.encoder_image_size, bank.mask_model_id) == ("colour", 8, None)
+    assert (bank.encoder_id, bank.encoder_image_size, bank.mask_model_id) == ("color", 8, None)
     assert encoder.batch_sizes == [2, 1] and progress == [(2, 3), (3, 3)]
 
 
@@ -97,15 +97,15 @@ def test_kept_instances_average_to_the_prototypes(references):
     torch.testing.assert_close(vectors[category_indices == 0].mean(0), bank.class_prototypes[0])
 
 
-def test_centres_are_per_category_and_never_more_than_instances(references):
-    vectors, category_indices = build(references, keep_instances=True).class_centres(k=4, seed=0)
+def test_centers_are_per_category_and_never_more_than_instances(references):
+    vectors, category_indices = build(references, keep_instances=True).class_centers(k=4, seed=0)
     assert category_indices.tolist() == [0, 0, 2]
-    means, _ = build(references, keep_instances=True).class_centres(k=1, seed=0)
+    means, _ = build(references, keep_instances=True).class_centers(k=1, seed=0)
     torch.testing.assert_close(means, build(references).class_means()[0], atol=1e-6, rtol=0)
 
 
 def test_instances_must_have_been_kept(references):
-    for ask in (MemoryBank.instances, lambda bank: bank.class_centres(2, 0)):
+    for ask in (MemoryBank.instances, lambda bank: bank.class_centers(2, 0)):
         with pytest.raises(InputError, match="references.keep_instances=true"):
             ask(build(references))
 
@@ -134,7 +134,7 @@ def test_unreadable_images_are_skipped_unless_none_is_left(references, caplog):
 
 
 def test_features_that_are_not_finite_are_refused(references):
-    class Broken(ColourEncoder):
+    class Broken(ColorEncoder):
         def encode(self, images):
             return super().encode(images) / 0
 
@@ -281,7 +281,7 @@ def test_files_that_no_run_writes_are_refused(tmp_path, changes, problem):
 
 
 def test_the_encoder_must_be_the_same(references):
-    bank, other = build(references), ColourEncoder()
+    bank, other = build(references), ColorEncoder()
     bank.check_encoder(other)
     other.image_size += 14
     with pytest.raises(InputError, match=r"images of \d+ pixels a side; this run's encoder takes \d+"):
@@ -291,7 +291,7 @@ def test_the_encoder_must_be_the_same(references):
     with pytest.raises(InputError, match="features of size 4"):
         bank.check_encoder(other)
     other.model_id = "dinov2_small"
-    with pytest.raises(InputError, match="made with colour; this run uses dinov2_small"):
+    with pytest.raises(InputError, match="made with color; this run uses dinov2_small"):
         bank.check_encoder(other)
 
 

@@ -22,7 +22,7 @@ def test_known_angles() -> None:
     torch.testing.assert_close(found.margins[:2], -expected[:2])
 
 
-def test_one_category_has_no_neighbour() -> None:
+def test_one_category_has_no_neighbor() -> None:
     found = leave_one_out(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([1, 1]), 2)
     torch.testing.assert_close(found.own, torch.tensor([0.5**0.5, 0.5**0.5]))
     assert found.best_other.isnan().all() and found.best_other_indices.tolist() == [-1, -1]

@@ -6,7 +6,7 @@ import torch
 
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.references.second_look import encode_mask_crops
-from tests.test_segmenter import PRIMARIES, ColourEncoder, FixedProposals, make_memory, make_segmenter
+from tests.test_segmenter import PRIMARIES, ColorEncoder, FixedProposals, make_memory, make_segmenter
 
 LOOKING = "second_look.max_masks=5"
 
@@ -23,7 +23,7 @@ def red_square() -> tuple[np.ndarray, np.ndarray]:
 
 def test_features_of_crops_are_finer_than_those_of_the_image() -> None:
     pixels, mask = red_square()
-    [feature] = encode_mask_crops(pixels, [encode_mask(mask)], ColourEncoder(), context_ratio=0.2, batch_size=1)
+    [feature] = encode_mask_crops(pixels, [encode_mask(mask)], ColorEncoder(), context_ratio=0.2, batch_size=1)
     assert feature is not None
     unit = feature / feature.norm()
     assert unit[0] > 0.97  # in the whole image the square covers three patches of 15 pixels, half of them blue
@@ -32,12 +32,12 @@ def test_features_of_crops_are_finer_than_those_of_the_image() -> None:
 def test_batches_do_not_matter_and_order_is_kept() -> None:
     pixels, mask = red_square()
     rles = [encode_mask(mask), encode_mask(~mask), encode_mask(np.roll(mask, 5, axis=1))]
-    together = encode_mask_crops(pixels, rles, ColourEncoder(), context_ratio=0.2, batch_size=3)
+    together = encode_mask_crops(pixels, rles, ColorEncoder(), context_ratio=0.2, batch_size=3)
     for one, other in zip(
-        together, encode_mask_crops(pixels, rles, ColourEncoder(), context_ratio=0.2, batch_size=2), strict=True
+        together, encode_mask_crops(pixels, rles, ColorEncoder(), context_ratio=0.2, batch_size=2), strict=True
     ):
         torch.testing.assert_close(one, other)
-    assert encode_mask_crops(pixels, [], ColourEncoder(), context_ratio=0.2, batch_size=2) == []
+    assert encode_mask_crops(pixels, [], ColorEncoder(), context_ratio=0.2, batch_size=2) == []
 
 
 def test_a_second_look_corrects_a_label() -> None:

@@ -20,7 +20,7 @@ from no_time_to_train.reports.summarize import (
 from tests.run_folders import ap, write_run
 
 
-def summarised(folder: Path):
+def summarized(folder: Path):
     return summarize(collect_runs(folder)[0])
 
 
@@ -34,7 +34,7 @@ def test_seeds_are_averaged_and_nothing_else(tmp_path: Path) -> None:
         write_run(tmp_path, "coco_fsod", 10, seed, ap(box, 10.0 if seed == 1 else None, seconds_per_image=seed))
     write_run(tmp_path, "coco_fsod", 1, 1, ap(20.0))
     write_run(tmp_path, "coco_fsod", 10, 1, ap(5.0), "dinov2_large+sam2.1_large-ab", merging={"name": "hard"})
-    rows = summarised(tmp_path)
+    rows = summarized(tmp_path)
     assert [(row.variant, row.shots, row.seeds) for row in rows] == [
         ("", 1, (1,)),
         ("", 10, (1, 2, 3)),
@@ -54,7 +54,7 @@ def test_categories_are_averaged(tmp_path: Path) -> None:
     for seed, cat in ((1, 10.0), (2, 20.0)):
         categories = {"cat": {"box": {"nAP": cat}}} | ({"dog": {"box": {"nAP": 3}}} if seed == 2 else {})
         write_run(tmp_path, "coco_fsod", 10, seed, ap(30, per_category=categories))
-    [row] = summarised(tmp_path)
+    [row] = summarized(tmp_path)
     assert row.per_category["cat"]["box nAP"].mean == 15
     assert row.per_category["dog"]["box nAP"] == Statistic(3, None, 1)
 
@@ -64,7 +64,7 @@ def test_parts_are_averaged_where_all_have_the_metric(tmp_path: Path) -> None:
         metrics = {"box": {"nAP50": ap50, "nAP": ap_all}}
         write_run(tmp_path, f"pascal_voc/split={split}", 1, 33, metrics, benchmark={"split": split})
     write_run(tmp_path, "pascal_voc/split=1", 2, 33, {"box": {"nAP50": 60}}, benchmark={"split": 1})
-    rows = summarised(tmp_path)
+    rows = summarized(tmp_path)
     [average] = average_over_parts(rows)
     assert (average.part, average.shots) == ("mean of 2", 1)
     assert average.metrics == {"box nAP50": Statistic(60.0, None, 2)}
@@ -74,7 +74,7 @@ def test_parts_are_averaged_where_all_have_the_metric(tmp_path: Path) -> None:
 def test_metrics_shown(tmp_path: Path) -> None:
     write_run(tmp_path, "coco_20i/fold=0", 1, 1, ap(10, miou=50, fb_iou=60))
     write_run(tmp_path, "pascal_voc/split=1", 1, 1, {"box": {"nAP": 40, "nAP50": 70, "nAP_small": 3}})
-    semantic, voc = summarised(tmp_path)
+    semantic, voc = summarized(tmp_path)
     assert shown_metrics([semantic]) == ["box nAP", "fb_iou", "miou"]
     assert headline_metric([semantic]) == "miou"
     assert shown_metrics([voc]) == ["box nAP", "box nAP50"]
@@ -114,4 +114,4 @@ def test_variant_names_what_is_not_the_default(overrides: list[str], variant: st
 def test_equal_labels_are_told_apart(tmp_path: Path) -> None:
     for name in ("a", "a-1f"):
         write_run(tmp_path, "coco_fsod", 1, 1, ap(20), name)
-    assert [row.variant for row in summarised(tmp_path)] == ["[a-1f]", "[a]"]
+    assert [row.variant for row in summarized(tmp_path)] == ["[a-1f]", "[a]"]

@@ -15,7 +15,7 @@ from no_time_to_train.errors import EnvironmentProblemError, InputError
 from no_time_to_train.runs import launch
 from no_time_to_train.runs.launch import Placement, build_trainer, check_sweep, label_images, started_by_cluster
 from no_time_to_train.runs.progress import RunProgress
-from no_time_to_train.runs.shards import labelled_ids, merged_results
+from no_time_to_train.runs.shards import labeled_ids, merged_results
 from tests.small_benchmark import make_plan
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "1", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "GROUP_RANK": "0"}
@@ -125,8 +125,8 @@ def test_one_process_labels_everything_once(tmp_path: Path, capsys, monkeypatch)
     plan = make_plan(tmp_path, on_progress=told.append)
     label_images(plan)
     first = list(merged_results(plan.shards, plan.targets))
-    assert labelled_ids(plan.shards) == set(range(1, 12)) and len(first) > 11
-    assert told[0].message == "cpu: colour + squares, 11 of 11 images to label"
+    assert labeled_ids(plan.shards) == set(range(1, 12)) and len(first) > 11
+    assert told[0].message == "cpu: color + squares, 11 of 11 images to label"
     assert told[-1] == RunProgress("images", 11, 11)
     told.clear()
     label_images(plan)

@@ -11,7 +11,7 @@ from no_time_to_train.errors import EnvironmentProblemError
 from no_time_to_train.runs.launch import label_images
 from no_time_to_train.runs.plan import CachePlan, RunPlan
 from no_time_to_train.runs.progress import RunProgress
-from no_time_to_train.runs.shards import labelled_ids, merged_results
+from no_time_to_train.runs.shards import labeled_ids, merged_results
 from tests.small_benchmark import build_dying_segmenter, make_plan
 
 TWO = "trainer.devices=2"
@@ -56,7 +56,7 @@ def test_a_run_whose_process_was_killed_continues_to_the_same_bytes(tmp_path: Pa
     plan = make_plan(tmp_path, TWO, build_segmenter=build_dying_segmenter)
     with pytest.raises(EnvironmentProblemError, match="SIGKILL.*\nThe same command continues"):
         label_images(plan)
-    done = labelled_ids(plan.shards)
+    done = labeled_ids(plan.shards)
     assert {2, 4} <= done < set(range(1, 12))
     label_images(make_plan(tmp_path, "trainer.devices=1"))  # any number of processes may go on
     assert predictions(plan) == expected

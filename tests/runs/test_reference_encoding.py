@@ -15,12 +15,12 @@ from no_time_to_train.runs.prototype_cache import PrototypeCache
 from no_time_to_train.runs.reference_encoding import encode_share, in_reference_order, share_size
 from no_time_to_train.structures import ReferenceSet
 from tests.small_benchmark import make_plan
-from tests.test_segmenter import ColourEncoder, SquareMaskModel
+from tests.test_segmenter import ColorEncoder, SquareMaskModel
 
 SETTINGS = ReferencesConfig()
 
 
-class CountingEncoder(ColourEncoder):
+class CountingEncoder(ColorEncoder):
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
 
@@ -36,7 +36,7 @@ def references(tmp_path: Path) -> ReferenceSet:
 
 
 def bank(references: ReferenceSet, world_size: int, cache: PrototypeCache | None = None) -> MemoryBank:
-    encoder, mask_model = ColourEncoder(), SquareMaskModel()
+    encoder, mask_model = ColorEncoder(), SquareMaskModel()
     shares = [
         encode_share(references, encoder, mask_model, SETTINGS, rank=rank, world_size=world_size, cache=cache)
         for rank in range(world_size)
@@ -60,7 +60,7 @@ def test_any_number_of_processes_gives_the_same_bank(references: ReferenceSet, w
 
 def test_it_is_the_bank_of_the_plain_way(references: ReferenceSet) -> None:
     plain = build_memory_bank(
-        references, ColourEncoder(), mask_model=SquareMaskModel(), config=SETTINGS, batch_size=1, keep_instances=True
+        references, ColorEncoder(), mask_model=SquareMaskModel(), config=SETTINGS, batch_size=1, keep_instances=True
     )
     assert bank(references, 3).fingerprint == plain.fingerprint
 
@@ -88,7 +88,7 @@ def test_a_second_run_encodes_nothing(references: ReferenceSet, tmp_path: Path) 
 def test_only_new_references_are_encoded(references: ReferenceSet, tmp_path: Path) -> None:
     cache = PrototypeCache(tmp_path / "cache", "f00d")
     few = replace(references, instances=references.instances[:4])
-    encode_share(few, ColourEncoder(), SquareMaskModel(), SETTINGS, cache=cache)
+    encode_share(few, ColorEncoder(), SquareMaskModel(), SETTINGS, cache=cache)
     encoder = CountingEncoder()
     encode_share(references, encoder, SquareMaskModel(), SETTINGS, cache=cache)
     assert len(encoder.batch_sizes) == 2
@@ -102,5 +102,5 @@ def test_an_image_that_cannot_be_read_leaves_nothing_in_the_cache(references: Re
     for instance, damage in zip(references.instances, (Path.unlink, lambda path: path.write_text("x")), strict=False):
         damage(instance.image_path)
         one = replace(references, instances=(instance,))
-        assert in_reference_order([encode_share(one, ColourEncoder(), SquareMaskModel(), SETTINGS, cache=cache)]) == []
+        assert in_reference_order([encode_share(one, ColorEncoder(), SquareMaskModel(), SETTINGS, cache=cache)]) == []
     assert not (tmp_path / "cache").exists()

@@ -14,7 +14,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.runs.shards import (
     ShardWriter,
-    labelled_ids,
+    labeled_ids,
     merged_results,
     open_batches,
     split_batches,
@@ -49,20 +49,20 @@ def write(folder: Path, rank: int, *image_ids: int | str) -> None:
     count=st.integers(0, 40),
     batch_size=st.integers(1, 9),
     world_size=st.integers(1, 9),
-    labelled=st.sets(st.integers(0, 39)),
+    labeled=st.sets(st.integers(0, 39)),
 )
 def test_every_open_batch_goes_to_exactly_one_process(
-    count: int, batch_size: int, world_size: int, labelled: set[int]
+    count: int, batch_size: int, world_size: int, labeled: set[int]
 ) -> None:
     batches = split_batches(make_targets(count), batch_size)
     assert [target.id for batch in batches for target in batch] == list(range(count))
     assert all(len(batch) == batch_size for batch in batches[:-1])
-    shares = [open_batches(batches, labelled, rank, world_size) for rank in range(world_size)]
+    shares = [open_batches(batches, labeled, rank, world_size) for rank in range(world_size)]
     dealt = [batch for share in shares for batch in share]
     assert sorted(batch[0].id for batch in dealt) == [
-        batch[0].id for batch in batches if any(target.id not in labelled for target in batch)
+        batch[0].id for batch in batches if any(target.id not in labeled for target in batch)
     ]
-    if not labelled:
+    if not labeled:
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -86,7 +86,7 @@ def test_shards_are_merged_in_the_order_of_the_images(tmp_path: Path) -> None:
     results = list(merged_results(tmp_path, targets))
     assert [result["image_id"] for result in results] == [2, "3", 0, 3]
     assert results[0] == make_detections(0.5).to_coco_results(2)[0]
-    assert labelled_ids(tmp_path) == {0, 2, 3, "3"}
+    assert labeled_ids(tmp_path) == {0, 2, 3, "3"}
 
 
 def test_images_without_detections_count_and_low_scores_are_left_out(tmp_path: Path) -> None:
@@ -110,18 +110,18 @@ def test_an_image_in_two_shards_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, 0, 0, 1)
     write(tmp_path, 1, 1)
     with pytest.raises(InputError, match=r"image 1 has a result in rank=0.jsonl and in rank=1.jsonl"):
-        labelled_ids(tmp_path)
+        labeled_ids(tmp_path)
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 1, 30, -1])
-def test_a_torn_last_line_is_labelled_again(tmp_path: Path, kept_bytes: int) -> None:
+def test_a_torn_last_line_is_labeled_again(tmp_path: Path, kept_bytes: int) -> None:
     write(tmp_path, 0, 0)
     path = tmp_path / "rank=0.jsonl"
     first = path.read_bytes()
     write(tmp_path, 0, 1)
     whole = path.read_bytes()
     path.write_bytes(first + whole[len(first) :][:kept_bytes])
-    assert labelled_ids(tmp_path) == {0}
+    assert labeled_ids(tmp_path) == {0}
     write(tmp_path, 0, 1)
     assert path.read_bytes() == whole
 
@@ -131,7 +131,7 @@ def test_damage_elsewhere_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "rank=0.jsonl"
     path.write_bytes(b'{"image_id": \n' + path.read_bytes())
     with pytest.raises(InputError, match="rank=0.jsonl is damaged at byte 0"):
-        labelled_ids(tmp_path)
+        labeled_ids(tmp_path)
     path.write_bytes(json.dumps([1]).encode() + b"\n")
     with pytest.raises(InputError, match="damaged"):
-        labelled_ids(tmp_path)
+        labeled_ids(tmp_path)

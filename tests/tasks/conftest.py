@@ -20,15 +20,15 @@ from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.proposals.point_grid import PointGrid
 from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.runs import run as labelling
+from no_time_to_train.runs import run as labeling
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
-COLOURS = {"boat": RED, "bird": BLUE}
+COLORS = {"boat": RED, "bird": BLUE}
 
 
-class ColourSegmenter:
-    """Detects every category of the memory by its colour; the score is the colour's brightness."""
+class ColorSegmenter:
+    """Detects every category of the memory by its color; the score is the color's brightness."""
 
     device = torch.device("cpu")
 
@@ -70,7 +70,7 @@ class ColourSegmenter:
         self.num_segmented += 1
         found = []
         for category in (category for category in memory.categories if not category.is_background):
-            channel = COLOURS[category.name].index(255)
+            channel = COLORS[category.name].index(255)
             mask = (image[..., channel] > 100) & (image.sum(axis=2) < 1.5 * image[..., channel])
             if mask.any():
                 found.append((float(image[mask][:, channel].mean()) / 255, category.id, encode_mask(mask)))
@@ -88,10 +88,10 @@ class ColourSegmenter:
 
 
 def picture(*rectangles: tuple[tuple[int, int, int], tuple[int, int, int, int]]) -> Image.Image:
-    """A gray 80 x 60 picture with filled (colour, (x1, y1, x2, y2)) rectangles."""
+    """A gray 80 x 60 picture with filled (color, (x1, y1, x2, y2)) rectangles."""
     pixels = np.full((60, 80, 3), 60, np.uint8)
-    for colour, (x1, y1, x2, y2) in rectangles:
-        pixels[y1:y2, x1:x2] = colour
+    for color, (x1, y1, x2, y2) in rectangles:
+        pixels[y1:y2, x1:x2] = color
     return Image.fromarray(pixels)
 
 
@@ -130,7 +130,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (refs / "annotations.json").write_text(json.dumps(reference_dataset))
     names = ["a.png", "b.png", "c.png", "d.png", "sub/a.png"]
     truth = {
-        # ids on purpose not those of the labelled folder
+        # ids on purpose not those of the labeled folder
         "images": [{"id": 70 + i, "file_name": name, "height": 60, "width": 80} for i, name in enumerate(names)],
         "annotations": [
             annotation(1, 70, 9, (10, 10, 40, 30)),
@@ -146,34 +146,34 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def segmenters(monkeypatch: pytest.MonkeyPatch) -> list[ColourSegmenter]:
+def segmenters(monkeypatch: pytest.MonkeyPatch) -> list[ColorSegmenter]:
     """Every segmenter that was built, in order."""
-    built: list[ColourSegmenter] = []
+    built: list[ColorSegmenter] = []
 
-    def build_segmenter(config: Config) -> ColourSegmenter:
-        built.append(ColourSegmenter(config))
+    def build_segmenter(config: Config) -> ColorSegmenter:
+        built.append(ColorSegmenter(config))
         return built[-1]
 
     monkeypatch.setattr(build, "build_segmenter", build_segmenter)
-    monkeypatch.setattr(labelling, "weight_hashes", lambda config: {})
+    monkeypatch.setattr(labeling, "weight_hashes", lambda config: {})
     return built
 
 
 @pytest.fixture
-def nttt(workplace: Path, segmenters: list[ColourSegmenter]) -> Callable[..., int]:
+def nttt(workplace: Path, segmenters: list[ColorSegmenter]) -> Callable[..., int]:
     """Runs a command line in the workplace and gives its exit code."""
     return lambda line: main(line.split())
 
 
 @pytest.fixture
 def interrupt(
-    monkeypatch: pytest.MonkeyPatch, segmenters: list[ColourSegmenter]
+    monkeypatch: pytest.MonkeyPatch, segmenters: list[ColorSegmenter]
 ) -> Callable[[int, BaseException], None]:
     """Makes the next segmenters fail when they have segmented a number of images."""
     unpatched = build.build_segmenter
 
     def install(after: int, error: BaseException) -> None:
-        def failing(config: Config) -> ColourSegmenter:
+        def failing(config: Config) -> ColorSegmenter:
             segmenter = unpatched(config)
 
             def fail(num_segmented: int) -> None:

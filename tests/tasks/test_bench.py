@@ -23,12 +23,12 @@ from no_time_to_train.commands import main
 from no_time_to_train.config import BenchConfig, Config
 from no_time_to_train.errors import EnvironmentProblemError, InputError, RunInterrupted
 from no_time_to_train.runs.progress import RunProgress
-from no_time_to_train.runs.shards import labelled_ids
+from no_time_to_train.runs.shards import labeled_ids
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.tasks import bench
 from no_time_to_train.tasks.bench import run_composed
 from tests.small_benchmark import load_fake_models, small_config, write_small_benchmark
-from tests.test_segmenter import ColourEncoder
+from tests.test_segmenter import ColorEncoder
 
 REPOSITORY = Path(__file__).parents[2]
 RUN = "custom/dinov2_demo+sam2_demo-*/shots=10/seed=33"
@@ -68,7 +68,7 @@ def test_files_of_a_finished_run(tmp_path: Path, capsys) -> None:
     assert image_ids == sorted(image_ids) and set(image_ids) == set(range(1, 12))
     assert messages == [
         f"{folder}: 6 references of 3 categories, 11 images",
-        "cpu: colour + squares, 11 of 11 images to label",
+        "cpu: color + squares, 11 of 11 images to label",
     ]
     assert capsys.readouterr() == ("", "")
 
@@ -110,7 +110,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path, monkeypa
         run_benchmark(config, ["nttt", "bench", "benchmark=custom"])
     [folder] = (tmp_path / "data/runs").glob(RUN)
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
-    assert len(labelled_ids(folder / "unfinished/shards")) == 4
+    assert len(labeled_ids(folder / "unfinished/shards")) == 4
     messages: list[str] = []
     assert run_benchmark(config, messages=messages) == folder
     assert "7 of 11 images to label" in messages[-1]
@@ -122,7 +122,7 @@ def test_the_cache_changes_nothing_and_saves_the_models(tmp_path: Path, monkeypa
     cache = ["cache.enabled=true", f"cache.folder={tmp_path / 'cache'}"]
     first = small_config(tmp_path / "data", *cache)
     filled = run_benchmark(first)
-    monkeypatch.setattr(ColourEncoder, "encode", None)
+    monkeypatch.setattr(ColorEncoder, "encode", None)
     first.runs = str(tmp_path / "second")
     again = run_benchmark(first)
     assert (filled / "predictions.json").read_bytes() == (plain / "predictions.json").read_bytes()
@@ -171,7 +171,7 @@ def test_episodes_have_numbers_and_no_predictions(tmp_path: Path, monkeypatch) -
         run_benchmark(build.compose_bench_config([*overrides, "trainer.devices=2"]))
 
 
-def test_another_evaluator_scores_the_same_labelling(tmp_path: Path, monkeypatch, loaded: list[Config]) -> None:
+def test_another_evaluator_scores_the_same_labeling(tmp_path: Path, monkeypatch, loaded: list[Config]) -> None:
     config = small_config(tmp_path / "data")
     folder = run_benchmark(config)
     before = (folder / "predictions.json").stat().st_mtime_ns
@@ -193,7 +193,7 @@ def test_a_result_that_was_removed_is_made_again(tmp_path: Path, name: str) -> N
     assert (folder / name).is_file() and (folder / "predictions.json").read_bytes() == predictions
 
 
-def test_a_missing_evaluator_is_found_before_anything_is_labelled(tmp_path: Path, monkeypatch, loaded) -> None:
+def test_a_missing_evaluator_is_found_before_anything_is_labeled(tmp_path: Path, monkeypatch, loaded) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lvis" else find_spec(name))
     with pytest.raises(EnvironmentProblemError, match="evaluator lvis needs"):
@@ -242,9 +242,9 @@ import sys, time
 from no_time_to_train import build
 from no_time_to_train.commands import main
 from no_time_to_train.segmenter import Segmenter
-from tests.test_segmenter import ColourEncoder, SquareMaskModel
+from tests.test_segmenter import ColorEncoder, SquareMaskModel
 
-build.load_models = lambda config: (ColourEncoder(), SquareMaskModel())
+build.load_models = lambda config: (ColorEncoder(), SquareMaskModel())
 label = Segmenter.label
 def slow(self, *arguments):
     time.sleep(0.4)
@@ -261,16 +261,16 @@ def test_kill_minus_nine(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, *overrides], env=environment)
     deadline = time.monotonic() + 300
-    while len(_labelled(tmp_path / "data/runs")) < 3:
+    while len(_labeled(tmp_path / "data/runs")) < 3:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait(60)
-    assert 3 <= len(_labelled(tmp_path / "data/runs")) < 11
+    assert 3 <= len(_labeled(tmp_path / "data/runs")) < 11
     folder = run_benchmark(build.compose_bench_config(overrides))
     assert (folder / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
 
 
-def _labelled(runs: Path) -> set[int | str]:
+def _labeled(runs: Path) -> set[int | str]:
     shards: Iterator[Path] = runs.glob(f"{RUN}/unfinished/shards")
-    return {image_id for folder in shards for image_id in labelled_ids(folder)}
+    return {image_id for folder in shards for image_id in labeled_ids(folder)}

@@ -1,4 +1,4 @@
-"""``nttt refs check`` with an encoder that sees colours."""
+"""``nttt refs check`` with an encoder that sees colors."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ RED, DARK_RED, BLUE = (255, 0, 0), (200, 40, 40), (0, 0, 255)
 
 
 @pytest.fixture(autouse=True)
-def colour_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
+def color_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "build_segmenter", lambda config: make_segmenter())
 
 
 def write_references(folder: Path, *instances: tuple[tuple[int, int, int], int, tuple[int, int, int, int]]) -> Path:
-    """A picture for each (colour, category id, box)."""
+    """A picture for each (color, category id, box)."""
     folder.mkdir()
-    for number, (colour, _, box) in enumerate(instances):
-        picture((colour, box)).save(folder / f"{number}.png")
+    for number, (color, _, box) in enumerate(instances):
+        picture((color, box)).save(folder / f"{number}.png")
     content = {
         "images": [{"id": i, "file_name": f"{i}.png", "height": 60, "width": 80} for i in range(len(instances))],
         "annotations": [annotation(i + 1, i, category, box) for i, (_, category, box) in enumerate(instances)],
@@ -46,7 +46,7 @@ BOX = (10, 10, 50, 50)
 
 
 def test_the_worst_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The fourth picture is a red bird: a mistake of who labelled it."""
+    """The fourth picture is a red bird: a mistake of who labeled it."""
     instances = [(RED, BOAT, BOX), (DARK_RED, BOAT, BOX), (BLUE, BIRD, BOX), (RED, BIRD, BOX), (BLUE, BIRD, BOX)]
     refs = write_references(tmp_path / "refs", *instances)
     assert commands.main(["refs", "check", str(refs)]) == 0

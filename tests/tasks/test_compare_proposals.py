@@ -1,4 +1,4 @@
-"""The command around two small fake networks; pictures with coloured rectangles."""
+"""The command around two small fake networks; pictures with colored rectangles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from no_time_to_train.commands import main
 from no_time_to_train.config import Config
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.segmenter import Segmenter
-from tests.test_segmenter import ColourEncoder, SquareMaskModel
+from tests.test_segmenter import ColorEncoder, SquareMaskModel
 
 
 class BoxMaskModel(SquareMaskModel):
@@ -47,7 +47,7 @@ def compare(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     """Runs the command line in the workplace of ``conftest`` with fake networks."""
 
     def build_segmenter(config: Config) -> Segmenter:
-        return Segmenter(ColourEncoder(), BoxMaskModel(), config, proposals=build.build_proposals(config))
+        return Segmenter(ColorEncoder(), BoxMaskModel(), config, proposals=build.build_proposals(config))
 
     monkeypatch.setattr(build, "build_segmenter", build_segmenter)
     monkeypatch.setattr(BoxMaskModel, "num_encoded", 0)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from no_time_to_train.benchmarks import demo as benchmark_module
 
-COLOURS = {1: (255, 0, 0), 2: (0, 0, 255)}
+COLORS = {1: (255, 0, 0), 2: (0, 0, 255)}
 BOX_XYWH = (20, 20, 60, 50)
 
 
@@ -26,7 +26,7 @@ def benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             x, y, w, h = BOX_XYWH
             category_id = 1 + image_id % 2
             pixels = np.full((100, 120, 3), 60 + image_id, np.uint8)
-            pixels[y : y + h, x : x + w] = COLOURS[category_id]
+            pixels[y : y + h, x : x + w] = COLORS[category_id]
             Image.fromarray(pixels).save(folder / split / f"{image_id}.jpg", quality=95)
             images.append({"id": image_id, "file_name": f"{image_id}.jpg", "height": 100, "width": 120})
             annotations.append(

@@ -157,15 +157,15 @@ def test_other_benchmarks_have_no_episodes(configure: Callable[..., BenchConfig]
 
 @pytest.mark.slow
 def test_with_the_demo_models(configure: Callable[..., BenchConfig], root: Path) -> None:
-    """Every class has two pictures of its own: a square of its colour on gray, in another place in each."""
+    """Every class has two pictures of its own: a square of its color on gray, in another place in each."""
     folder, names = root / "COCO2014", {}
     for index in CLASSES:
-        colour = np.random.default_rng(index).permutation([220, 120, 20])
+        color = np.random.default_rng(index).permutation([220, 120, 20])
         names[index] = [f"val2014/{index}_{number}.jpg" for number in range(2)]
         for number, name in enumerate(names[index]):
             pixels, mask = np.full((96, 128, 3), 90, np.uint8), np.zeros((96, 128), np.uint8)
             area = slice(20 + 10 * number, 60 + 10 * number), slice(10 + 50 * number, 50 + 50 * number)
-            pixels[area], mask[area] = colour, index + 1
+            pixels[area], mask[area] = color, index + 1
             Image.fromarray(pixels).save(folder / name, format="PNG")
             Image.fromarray(mask).save((folder / "annotations" / name).with_suffix(".png"))
     (folder / "splits" / "val" / f"fold{FOLD}.pkl").write_bytes(pickle.dumps(names))

@@ -1,4 +1,4 @@
-"""A labelling process that is really killed, and one that is really interrupted."""
+"""A labeling process that is really killed, and one that is really interrupted."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 from no_time_to_train import build
 from no_time_to_train.commands import main
-from no_time_to_train.runs import run as labelling
-from tests.tasks.conftest import ColourSegmenter
+from no_time_to_train.runs import run as labeling
+from tests.tasks.conftest import ColorSegmenter
 
 def build_slow_segmenter(config):
-    segmenter = ColourSegmenter(config)
+    segmenter = ColorSegmenter(config)
     segmenter.before_segmenting = lambda num_segmented: time.sleep(0.4)
     return segmenter
 
 build.build_segmenter = build_slow_segmenter
-labelling.weight_hashes = lambda config: {}
+labeling.weight_hashes = lambda config: {}
 sys.exit(main("label photos/ --refs refs/ --out parts".split()))
 """
 
@@ -48,7 +48,7 @@ def stop_after_two_images(workplace: Path, how: signal.Signals) -> subprocess.Co
     while len(list((workplace / "parts/per_image").glob("*.json"))) < 2:
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            pytest.fail(f"no two images were labelled: {process.communicate()}")
+            pytest.fail(f"no two images were labeled: {process.communicate()}")
         time.sleep(0.02)
     process.send_signal(how)
     output, errors = process.communicate(timeout=60)

@@ -98,7 +98,7 @@ def test_ctrl_c_leaves_a_valid_folder_and_says_how_to_go_on(
     interrupt(after, KeyboardInterrupt())
     assert nttt("label photos/ --refs refs/ --out parts --overwrite") == 130
     output = capsys.readouterr()
-    assert f"Interrupted with {after} of 5 images labelled. parts is valid; continue with:" in output.out
+    assert f"Interrupted with {after} of 5 images labeled. parts is valid; continue with:" in output.out
     assert "\n  nttt label photos/ --refs refs/ --out parts\n" in output.out
     assert "Traceback" not in output.err
     assert len(json.loads((workplace / "parts/annotations.json").read_text())["images"]) == after
@@ -142,7 +142,7 @@ def test_another_threshold_draws_again_without_the_model(nttt, workplace: Path, 
     assert len(json.loads((out / "annotations.json").read_text())["annotations"]) == 5
 
 
-def test_a_changed_or_new_image_is_labelled_again(nttt, workplace: Path, segmenters) -> None:
+def test_a_changed_or_new_image_is_labeled_again(nttt, workplace: Path, segmenters) -> None:
     assert nttt("label photos/ --refs refs/") == 0
     Image.open(workplace / "refs/r.png").save(workplace / "photos/a.png")
     Image.open(workplace / "refs/r.png").save(workplace / "photos/new.png")
@@ -174,7 +174,7 @@ def test_a_foreign_folder_is_never_touched(nttt, workplace: Path, capsys) -> Non
     assert [path.name for path in (workplace / "mine").iterdir()] == ["annotations.json"]
 
 
-def test_results_inside_the_images_folder_are_not_labelled(nttt, segmenters) -> None:
+def test_results_inside_the_images_folder_are_not_labeled(nttt, segmenters) -> None:
     assert nttt("label photos/ --refs refs/ --out photos/out") == 0
     assert nttt("label photos/ --refs refs/ --out photos/out --overwrite") == 0
     assert [segmenter.num_segmented for segmenter in segmenters] == [5, 5]
@@ -198,8 +198,8 @@ def test_broken_images_are_listed_and_the_rest_goes_on(nttt, workplace: Path, br
     errors = read_csv(out / "errors.csv")
     assert [row["image"] for row in errors] == ["cut.jpg", "text.jpg"]
     assert "truncated" in errors[0]["problem"]
-    labelled = [row["image"] for row in read_csv(out / "summary.csv")]
-    assert labelled == ["a.png", "b.png", "c.png", "d.png", "deep.png", "rgba.png", "sub/a.png"]
+    labeled = [row["image"] for row in read_csv(out / "summary.csv")]
+    assert labeled == ["a.png", "b.png", "c.png", "d.png", "deep.png", "rgba.png", "sub/a.png"]
     output = capsys.readouterr()
     assert "cut.jpg cannot be read (truncated" in output.err
     assert "Skipped and listed in errors.csv; 8 others go on. --strict stops instead." in output.err
@@ -289,7 +289,7 @@ def test_from_python_it_prints_nothing(workplace: Path, segmenters, capfd) -> No
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_image_replaced_by_one_of_the_same_size_is_labelled_again(nttt, workplace: Path, segmenters) -> None:
+def test_an_image_replaced_by_one_of_the_same_size_is_labeled_again(nttt, workplace: Path, segmenters) -> None:
     for name, box in (("x", (10, 10, 40, 30)), ("y", (12, 12, 42, 32))):
         picture((RED, box)).save(workplace / f"photos/{name}.bmp")
     assert nttt("label photos/ --refs refs/") == 0

@@ -13,7 +13,7 @@ from no_time_to_train.config import Config
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.tasks.memory_building import build_memory
-from tests.tasks.conftest import ColourSegmenter, annotation
+from tests.tasks.conftest import ColorSegmenter, annotation
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def references(workplace: Path) -> ntt.ReferenceSet:
     return ntt.load_references(workplace / "refs" / "three.json")
 
 
-class Watched(ColourSegmenter):
+class Watched(ColorSegmenter):
     """Keeps the banks that images are labeled by."""
 
     def __init__(self, config: Config) -> None:

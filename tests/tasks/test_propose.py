@@ -117,7 +117,7 @@ def test_from_python_it_prints_nothing(workplace: Path, built: list[RectangleSeg
     assert capfd.readouterr() == ("", "")
 
 
-def test_overlays_colour_masks_by_their_number(nttt, workplace: Path) -> None:
+def test_overlays_color_masks_by_their_number(nttt, workplace: Path) -> None:
     assert nttt("propose photos/") == 0
     drawn = np.asarray(Image.open(workplace / "photos_proposals/overlays/c.png.jpg")).astype(int)
     plain = np.asarray(Image.open(workplace / "photos/c.png").resize((640, 480))).astype(int)
@@ -182,7 +182,7 @@ def test_ctrl_c_and_then_the_rest(nttt, built, workplace: Path, read_folder, mon
         patch.setattr(build, "build_proposer", interrupted)
         assert nttt("propose photos/ --out parts --overwrite") == 130
     printed = capsys.readouterr().out
-    assert "Interrupted with 2 of 5 images labelled. parts is valid" in printed
+    assert "Interrupted with 2 of 5 images labeled. parts is valid" in printed
     assert "\n  nttt propose photos/ --out parts\n" in printed
     assert len(json.loads((workplace / "parts/annotations.json").read_text())["images"]) == 2
     assert nttt("propose photos/ --out parts") == 0

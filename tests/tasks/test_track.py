@@ -1,4 +1,4 @@
-"""``nttt track`` in a world of coloured squares."""
+"""``nttt track`` in a world of colored squares."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from no_time_to_train.outputs.track_folder import TrackFolder
 from no_time_to_train.outputs.video_writer import mp4_writer
 from no_time_to_train.runs import run as run_engine
 from no_time_to_train.tasks import track
-from tests.colour_video import BLUE, RED, ColourFollower, ColourVideoSegmenter, picture
+from tests.color_video import BLUE, RED, ColorFollower, ColorVideoSegmenter, picture
 
 NUM_FRAMES = 14
 
@@ -32,22 +32,22 @@ def clip_frames() -> list[np.ndarray]:
 
 
 @pytest.fixture
-def segmenters(monkeypatch: pytest.MonkeyPatch) -> list[ColourVideoSegmenter]:
+def segmenters(monkeypatch: pytest.MonkeyPatch) -> list[ColorVideoSegmenter]:
     """Every segmenter that was built, in order."""
-    built: list[ColourVideoSegmenter] = []
+    built: list[ColorVideoSegmenter] = []
 
-    def build_segmenter(config: object) -> ColourVideoSegmenter:
-        built.append(ColourVideoSegmenter())
+    def build_segmenter(config: object) -> ColorVideoSegmenter:
+        built.append(ColorVideoSegmenter())
         return built[-1]
 
     monkeypatch.setattr(build, "build_segmenter", build_segmenter)
     monkeypatch.setattr(run_engine, "weight_hashes", lambda config: {})
-    monkeypatch.setattr("no_time_to_train.tracking.tracker.Sam2VideoMemory", ColourFollower)
+    monkeypatch.setattr("no_time_to_train.tracking.tracker.Sam2VideoMemory", ColorFollower)
     return built
 
 
 @pytest.fixture
-def nttt(workplace: Path, segmenters: list[ColourVideoSegmenter]) -> Callable[[str], int]:
+def nttt(workplace: Path, segmenters: list[ColorVideoSegmenter]) -> Callable[[str], int]:
     """Runs a command line beside ``frames/``, the clip as a folder, and ``refs/``."""
     (workplace / "frames").mkdir()
     for index, frame in enumerate(clip_frames()):
@@ -95,8 +95,8 @@ def test_the_overlay_shows_the_masks(nttt, workplace: Path) -> None:
     assert len(frames) == NUM_FRAMES
     assert frames[0].shape == (640, 640, 3)
     assert np.abs(frames[0][600, 600].astype(int) - 90).max() < 10
-    centre = frames[0][120, 80].astype(int)  # of the boat: red, tinted by the colour of its track
-    assert np.abs(centre - RED).max() > 40 and np.abs(centre - 90).max() > 40
+    center = frames[0][120, 80].astype(int)  # of the boat: red, tinted by the color of its track
+    assert np.abs(center - RED).max() > 40 and np.abs(center - 90).max() > 40
     assert np.abs(frames[5][480, 180].astype(int) - 90).max() < 10  # the bird is away
 
 
@@ -111,16 +111,16 @@ def test_a_video_file(nttt, workplace: Path) -> None:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, frame: int, error: BaseException) -> None:
-    unpatched = ColourVideoSegmenter.encode
+    unpatched = ColorVideoSegmenter.encode
     seen = []
 
-    def encode(self: ColourVideoSegmenter, images: list[np.ndarray]) -> list:
+    def encode(self: ColorVideoSegmenter, images: list[np.ndarray]) -> list:
         seen.append(images)
         if len(seen) == frame:
             raise error
         return unpatched(self, images)
 
-    monkeypatch.setattr(ColourVideoSegmenter, "encode", encode)
+    monkeypatch.setattr(ColorVideoSegmenter, "encode", encode)
 
 
 @pytest.mark.parametrize("key_frame", [1, 2, 4])

@@ -10,7 +10,7 @@ from no_time_to_train.models.sam2.video_memory import FrameMemory, ObjectMemory
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.tracking.state_file import read_tracker_state, write_tracker_state
 from no_time_to_train.tracking.tracks import Track, TrackerState
-from tests.colour_video import picture
+from tests.color_video import picture
 
 CPU = torch.device("cpu")
 

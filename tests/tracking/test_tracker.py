@@ -1,4 +1,4 @@
-"""Tracks in a world of coloured squares, where every identity is known."""
+"""Tracks in a world of colored squares, where every identity is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from no_time_to_train.settings import validate
 from no_time_to_train.tracking.settings import TrackingConfig
 from no_time_to_train.tracking.tracker import VideoTracker, segment_video
 from no_time_to_train.tracking.tracks import TrackedDetections
-from tests.colour_video import (
+from tests.color_video import (
     BIRD,
     BLUE,
     BOAT,
@@ -21,16 +21,16 @@ from tests.colour_video import (
     DARK_RED,
     GREEN,
     RED,
-    ColourFollower,
-    ColourVideoSegmenter,
+    ColorFollower,
+    ColorVideoSegmenter,
     memory_bank,
     picture,
 )
 
 
-def make_tracker(segmenter: ColourVideoSegmenter | None = None, **options: float) -> VideoTracker:
+def make_tracker(segmenter: ColorVideoSegmenter | None = None, **options: float) -> VideoTracker:
     return VideoTracker(
-        segmenter or ColourVideoSegmenter(), memory_bank(), TrackingConfig(**options), follower=ColourFollower()
+        segmenter or ColorVideoSegmenter(), memory_bank(), TrackingConfig(**options), follower=ColorFollower()
     )
 
 
@@ -44,7 +44,7 @@ def key_frames(found: Sequence[TrackedDetections]) -> list[int]:
 
 def test_moving_objects_keep_their_ids() -> None:
     frames = [picture((RED, 2 * t, 4, 16), (BLUE, 40 - t, 36, 20)) for t in range(20)]
-    segmenter = ColourVideoSegmenter()
+    segmenter = ColorVideoSegmenter()
     tracker = make_tracker(segmenter, key_frame_interval=8)
     found = [tracker.track(frame) for frame in frames]
     assert ids_of(found) == [[1, 2]] * 20
@@ -52,17 +52,17 @@ def test_moving_objects_keep_their_ids() -> None:
     for index, frame in enumerate(found):
         assert frame.detections.category_names == ["boat", "bird"]
         # The followed masks come from a grid of every other pixel, so they may be off by one pixel.
-        for rle, colour in zip(frame.detections.rles, (RED, BLUE), strict=True):
-            assert np.count_nonzero(decode_rle(rle) != (frames[index] == colour).all(axis=2)) <= 80
+        for rle, color in zip(frame.detections.rles, (RED, BLUE), strict=True):
+            assert np.count_nonzero(decode_rle(rle) != (frames[index] == color).all(axis=2)) <= 80
         np.testing.assert_allclose(frame.detections.boxes_xyxy[0], [2 * index, 4, 2 * index + 16, 20], atol=1)
     assert found[8].detections.boxes_xyxy[0].tolist() == [16, 4, 32, 20]  # a key frame's mask is the detection's
     np.testing.assert_allclose(found[5].detections.scores, 0.9)
 
 
 def test_the_generator_gives_what_the_tracker_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("no_time_to_train.tracking.tracker.Sam2VideoMemory", ColourFollower)
+    monkeypatch.setattr("no_time_to_train.tracking.tracker.Sam2VideoMemory", ColorFollower)
     frames = (picture((RED, t, 4, 16)) for t in range(5))
-    found = list(segment_video(ColourVideoSegmenter(), frames, memory_bank()))
+    found = list(segment_video(ColorVideoSegmenter(), frames, memory_bank()))
     assert [index for index, _ in found] == [0, 1, 2, 3, 4]
     assert ids_of([frame for _, frame in found]) == [[1]] * 5
 
@@ -113,7 +113,7 @@ def test_what_the_references_do_not_name_is_not_tracked() -> None:
 
 
 def test_an_object_that_is_no_longer_detected_is_given_up() -> None:
-    segmenter = ColourVideoSegmenter()
+    segmenter = ColorVideoSegmenter()
     tracker = make_tracker(segmenter, key_frame_interval=2, max_unconfirmed_key_frames=2)
     found = [tracker.track(picture((RED, 4, 4, 16)))]
     segmenter.blind_to.add(RED)
@@ -125,7 +125,7 @@ def test_an_object_that_is_no_longer_detected_is_given_up() -> None:
 
 
 def test_what_comes_back_by_the_followers_word_alone_must_be_detected_at_once() -> None:
-    segmenter = ColourVideoSegmenter()
+    segmenter = ColorVideoSegmenter()
     tracker = make_tracker(segmenter, key_frame_interval=5)
     lefts = [4, 80, 80, 80, 80, 4, 4, 4, 4, 4, 4]
     found = []
@@ -138,7 +138,7 @@ def test_what_comes_back_by_the_followers_word_alone_must_be_detected_at_once() 
 
 
 def test_two_tracks_on_one_object_become_one() -> None:
-    segmenter = ColourVideoSegmenter()
+    segmenter = ColorVideoSegmenter()
     tracker = make_tracker(segmenter, key_frame_interval=2)
     tracker.track(picture((RED, 4, 4, 16), (BLUE, 40, 40, 16)))
     tracker.track(picture((RED, 4, 4, 16), (BLUE, 40, 40, 16)))
@@ -150,7 +150,7 @@ def test_two_tracks_on_one_object_become_one() -> None:
 
 
 def test_a_category_is_the_one_with_the_highest_total_score(monkeypatch: pytest.MonkeyPatch) -> None:
-    segmenter = ColourVideoSegmenter()
+    segmenter = ColorVideoSegmenter()
     tracker = make_tracker(segmenter, key_frame_interval=1)
     frame = picture((RED, 4, 4, 16))
     names = []
@@ -177,11 +177,11 @@ def test_a_tracker_goes_on_from_the_state_of_another(split: int) -> None:
     assert len(states) > 3
     state = states[split + 1]
     resumed = VideoTracker(
-        ColourVideoSegmenter(),
+        ColorVideoSegmenter(),
         memory_bank(),
         TrackingConfig(key_frame_interval=7),
         state=state,
-        follower=ColourFollower(),
+        follower=ColorFollower(),
     )
     for frame, before in zip(frames[state.frame_index :], expected[state.frame_index :], strict=True):
         after = resumed.track(frame)
@@ -214,9 +214,9 @@ def test_frames_of_another_size_are_refused() -> None:
 
 
 def test_memory_of_another_encoder_is_refused() -> None:
-    segmenter = ColourVideoSegmenter()
+    segmenter = ColorVideoSegmenter()
     segmenter.encoder.model_id = "dinov2_large"
-    with pytest.raises(InputError, match="was made with colours; this run uses dinov2_large"):
+    with pytest.raises(InputError, match="was made with colors; this run uses dinov2_large"):
         make_tracker(segmenter)
 
 

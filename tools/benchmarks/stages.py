@@ -127,7 +127,7 @@ def decoder_stage(models: Models, num_points: int) -> Stage:
 
 
 class BlobProposals:
-    """Round masks at random places, labelled at random: random networks give noise no photo would.
+    """Round masks at random places, labeled at random: random networks give noise no photo would.
 
     Attributes:
         logits: (N, m, m).

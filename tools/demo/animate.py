@@ -17,7 +17,7 @@ from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.data.images import read_image
 from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.ops.rle import rle_area
-from no_time_to_train.outputs.drawing import draw_detections, draw_masks, draw_reference, picture_sheet
+from no_time_to_train.outputs.drawing import draw_detections, draw_masks, draw_reference, image_sheet
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import ReferenceSet
 
@@ -71,7 +71,7 @@ def reference_sheet(references: ReferenceSet) -> np.ndarray:
     for category_id, one in sorted(firsts.items()):
         image = read_image(one.image_path)
         cells.append(draw_reference(image, one.box_xyxy, one.category.name, category_id, one.mask))
-    return picture_sheet(cells, 2, _REFERENCE_SIDE, _GAP)
+    return image_sheet(cells, 2, _REFERENCE_SIDE, _GAP)
 
 
 def _frame(sheet: np.ndarray, picture: np.ndarray, title: str) -> Image.Image:

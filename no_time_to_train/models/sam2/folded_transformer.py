@@ -1,4 +1,4 @@
-"""SAM 2's two-way transformer for many prompts of one image, with the image side never materialised per prompt.
+"""SAM 2's two-way transformer for many prompts of one image, with the image side never materialized per prompt.
 
 The plain module carries a (C, L) copy of the image tokens for every prompt. Here they are kept in factored form,
 ``scale * (base + vectors^T @ basis) + constant`` (see ``factored_tokens``), which is closed under what a layer does:

@@ -131,11 +131,11 @@ def mlp(block: Weights, x: Tensor) -> Tensor:
 
 
 def rotary_angles(height: int, width: int) -> Tensor:
-    """(h * w, head size): angles of every patch centre in -1..1, the row's in the first quarter, twice over."""
+    """(h * w, head size): angles of every patch center in -1..1, the row's in the first quarter, twice over."""
     rows = (torch.arange(height) + 0.5) / height * 2 - 1
     columns = (torch.arange(width) + 0.5) / width * 2 - 1
-    centres = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).flatten(0, 1)
-    return (2 * math.pi * centres[:, :, None] / rope_periods()).flatten(1).tile(2)
+    centers = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).flatten(0, 1)
+    return (2 * math.pi * centers[:, :, None] / rope_periods()).flatten(1).tile(2)
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ PALETTE: dict[str, tuple[float, float, float]] = {
     "pink": (0.95, 0.50, 0.70),
     "brown": (0.48, 0.30, 0.16),
     "white": (0.94, 0.94, 0.92),
-    "grey": (0.55, 0.55, 0.57),
+    "gray": (0.55, 0.55, 0.57),
     "black": (0.12, 0.12, 0.14),
 }
 COLOR_NAMES = tuple(PALETTE)

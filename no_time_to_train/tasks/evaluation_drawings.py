@@ -29,7 +29,7 @@ _RIGHT, _WRONG = (0, 114, 178), (213, 94, 0)  # blue and vermilion, which color-
 _GAP_PX = 12
 
 
-def write_pictures(
+def write_drawings(
     truth: CocoDataset,
     results: Sequence[Mapping[str, Any]],
     out: Path,

@@ -1,4 +1,4 @@
-"""A video world without networks: objects are squares of one colour each, so that every expected track is known."""
+"""A video world without networks: objects are squares of one color each, so that every expected track is known."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BOAT, BIRD = Category(9, "boat"), Category(16, "bird")
 CATEGORY_OF = {RED: BOAT, DARK_RED: BOAT, BLUE: BIRD}
 
 Square = tuple[tuple[int, int, int], int, int, int]
-"""Colour, left, top, side in pixels."""
+"""Color, left, top, side in pixels."""
 
 
 def picture(*squares: Square) -> np.ndarray:
     """A gray 64 x 64 frame with filled squares; what lies outside is cut off."""
     pixels = np.full((SIDE, SIDE, 3), 90, np.uint8)
-    for colour, left, top, side in squares:
-        pixels[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = colour
+    for color, left, top, side in squares:
+        pixels[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = color
     return pixels
 
 
@@ -37,16 +37,16 @@ def memory_bank(categories: Sequence[Category] = (BOAT, BIRD)) -> MemoryBank:
         categories=tuple(categories),
         class_prototypes=torch.ones(len(categories), 3),
         instance_counts=torch.ones(len(categories), dtype=torch.int64),
-        encoder_id="colours",
+        encoder_id="colors",
         encoder_image_size=SIDE,
     )
 
 
-class ColourVideoSegmenter:
-    """Detects the colours of its categories; a category's feature is its colour, the score 0.9.
+class ColorVideoSegmenter:
+    """Detects the colors of its categories; a category's feature is its color, the score 0.9.
 
     Attributes:
-        blind_to: colours that are not detected.
+        blind_to: colors that are not detected.
         num_detected_frames: how many frames it has looked at.
     """
 
@@ -54,7 +54,7 @@ class ColourVideoSegmenter:
 
     def __init__(self, *_: object) -> None:
         self.config = Config()
-        self.encoder = SimpleNamespace(model_id="colours", feature_dim=3, image_size=SIDE)
+        self.encoder = SimpleNamespace(model_id="colors", feature_dim=3, image_size=SIDE)
         self.mask_model = SimpleNamespace(model_id="squares")
         self.blind_to: set[tuple[int, int, int]] = set()
         self.num_detected_frames = 0
@@ -73,9 +73,9 @@ class ColourVideoSegmenter:
 
     def label(self, pooled: SimpleNamespace, memory: MemoryBank, pixels: object = None) -> Detections:
         found = []
-        for colour, category in CATEGORY_OF.items():
-            mask = (np.abs(pooled.pixels.astype(int) - colour) < 30).all(axis=2)
-            if mask.any() and colour not in self.blind_to and category in memory.categories:
+        for color, category in CATEGORY_OF.items():
+            mask = (np.abs(pooled.pixels.astype(int) - color) < 30).all(axis=2)
+            if mask.any() and color not in self.blind_to and category in memory.categories:
                 found.append((category.id, encode_mask(mask)))
         return Detections.from_rles(
             [rle for _, rle in found],
@@ -87,8 +87,8 @@ class ColourVideoSegmenter:
         )
 
 
-class ColourFollower:
-    """Follows what has the colour that lay under the mask of the last key frame."""
+class ColorFollower:
+    """Follows what has the color that lay under the mask of the last key frame."""
 
     image_size = SIDE // 2
     device = torch.device("cpu")
@@ -103,8 +103,8 @@ class ColourFollower:
     def condition(
         self, frame_index: int, frame: Tensor, mask: Tensor, memory: ObjectMemory | None = None
     ) -> tuple[ObjectMask, ObjectMemory]:
-        colour = frame[mask].median(dim=0).values[None]
-        return _mask_of(colour, frame), ObjectMemory({frame_index: FrameMemory(colour, colour.bfloat16())}, {})
+        color = frame[mask].median(dim=0).values[None]
+        return _mask_of(color, frame), ObjectMemory({frame_index: FrameMemory(color, color.bfloat16())}, {})
 
     def propagate(self, frame_index: int, frame: Tensor, memory: ObjectMemory) -> tuple[ObjectMask, ObjectMemory]:
         [remembered] = memory.conditioning.values()
@@ -112,6 +112,6 @@ class ColourFollower:
         return _mask_of(remembered.pointer, frame), ObjectMemory(memory.conditioning, recent)
 
 
-def _mask_of(colour: Tensor, frame: Tensor) -> ObjectMask:
-    inside = (frame - colour).abs().amax(dim=2) < 20
+def _mask_of(color: Tensor, frame: Tensor) -> ObjectMask:
+    inside = (frame - color).abs().amax(dim=2) < 20
     return ObjectMask(torch.where(inside, 10.0, -10.0), 5.0 if inside.any() else -5.0)

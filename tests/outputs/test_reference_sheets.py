@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_time_to_train.outputs import reference_pictures
+from no_time_to_train.outputs import reference_sheets
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 
 BOAT, BIRD, NONE = Category(9, "boat"), Category(16, "bird/small"), Category(20, "none")
@@ -29,13 +29,13 @@ def test_a_sheet_per_category_with_captions(
     references: ReferenceSet, tmp_path: Path, monkeypatch, captions: list[str] | None, expected: list[str]
 ) -> None:
     written: list[str] = []
-    draw = reference_pictures.draw_reference
+    draw = reference_sheets.draw_reference
 
     def record(image: np.ndarray, box: tuple, name: str, *more: object) -> np.ndarray:
         written.append(name)
         return draw(image, box, name, *more)
 
-    monkeypatch.setattr(reference_pictures, "draw_reference", record)
-    reference_pictures.write_reference_pictures(references, tmp_path / "sheets", captions)
+    monkeypatch.setattr(reference_sheets, "draw_reference", record)
+    reference_sheets.write_reference_sheets(references, tmp_path / "sheets", captions)
     assert written == expected
     assert {path.name for path in (tmp_path / "sheets").iterdir()} == {"9_boat.jpg", "16_bird_small.jpg"}

@@ -1,4 +1,4 @@
-"""Pictures of the references: what the run was told each category looks like."""
+"""Sheets of the references: each category as the run was shown it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from no_time_to_train.data.images import read_image
 from no_time_to_train.files.formats import write_jpeg
-from no_time_to_train.outputs.drawing import draw_reference, picture_sheet
+from no_time_to_train.outputs.drawing import draw_reference, image_sheet
 from no_time_to_train.structures import Category, ReferenceSet
 
 _MAX_PER_CATEGORY = 24
 _COLUMNS = 4
 
 
-def write_reference_pictures(
+def write_reference_sheets(
     references: ReferenceSet, folder: Path, captions: Sequence[str] | None = None, *, keep: bool = False
 ) -> None:
     """Write one sheet per category with its first references.
@@ -36,7 +36,7 @@ def write_reference_pictures(
         path = folder / _file_name(category)
         if not chosen or (keep and path.is_file()):
             continue
-        pictures = [
+        images = [
             draw_reference(
                 read_image(instance.image_path, upright=instance.upright),
                 instance.box_xyxy,
@@ -46,7 +46,7 @@ def write_reference_pictures(
             )
             for instance, caption in chosen
         ]
-        write_jpeg(path, picture_sheet(pictures, _COLUMNS))
+        write_jpeg(path, image_sheet(images, _COLUMNS))
 
 
 def _file_name(category: Category) -> str:
