@@ -26,7 +26,7 @@ CATEGORIES = (Category(7, "red"), Category(3, "green"), Category(5, "blue"))
 class ColorEncoder:
     """The mean color of each patch is its feature."""
 
-    model_id, image_size, patch_size, feature_dim, device = "colour", 32, 4, 3, torch.device("cpu")
+    model_id, image_size, patch_size, feature_dim, device = "color", 32, 4, 3, torch.device("cpu")
 
     def encode(self, images: Tensor) -> Tensor:
         return torch.nn.functional.avg_pool2d(images, self.patch_size).permute(0, 2, 3, 1).contiguous()
@@ -71,7 +71,7 @@ def make_memory(categories: tuple[Category, ...] = CATEGORIES, **instances: list
     for category in categories:
         for vector in instances.get(category.name, []):
             builder.add(category, torch.tensor(vector))
-    return builder.build(encoder_id="colour", encoder_image_size=32)
+    return builder.build(encoder_id="color", encoder_image_size=32)
 
 
 PRIMARIES = {"red": [[1.0, 0.1, 0.0]], "green": [[0.0, 1.0, 0.2]], "blue": [[0.1, 0.0, 1.0], [0.0, 0.3, 0.8]]}
