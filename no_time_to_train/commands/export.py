@@ -54,8 +54,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the export and say what is in it."""
+    from no_time_to_train.review.session import REVIEW_FOLDER
     from no_time_to_train.tasks.export import export_dataset
 
+    if (options.source / REVIEW_FOLDER / "per_image").is_dir():
+        _take_reviewed_state(options)
     report = export_dataset(
         options.source,
         options.to,
@@ -68,6 +71,21 @@ def run(options: argparse.Namespace) -> None:
         image_prefix=options.image_prefix,
     )
     print(describe(report))
+
+
+def _take_reviewed_state(options: argparse.Namespace) -> None:
+    """Make the decisions of a reviewed folder what is exported, in place of the run's own annotations."""
+    from no_time_to_train.review.session import REVIEW_FOLDER, ReviewSession
+
+    if isinstance(options.min_score, dict):
+        options.subparser.error("a reviewed folder is exported with one --min-score, for what was not decided")
+    folder = options.source
+    session = ReviewSession.of_results(folder, options.images)
+    annotations = folder / REVIEW_FOLDER / "annotations.json"
+    session.write_annotations(annotations, session.min_score if options.min_score is None else options.min_score)
+    options.out = options.out or folder.resolve().with_name(f"{folder.resolve().name}_{options.to}")
+    options.source, options.images, options.min_score = annotations, session.images, None
+    print(f"With the decisions of the review: {len(session.numbers_done())} of {len(session.file_names)} images done.")
 
 
 def describe(report: ExportReport) -> str:

@@ -54,13 +54,14 @@ class ReviewModels:
         """The settings of the run, changed by the overrides."""
         from no_time_to_train.build import compose_config
         from no_time_to_train.config import present_names
-        from no_time_to_train.settings.walk import with_values
+        from no_time_to_train.settings.walk import settings_of, with_values
 
-        if self._overrides:
-            return compose_config(self._overrides)
+        default, given = compose_config(), compose_config(self._overrides)
+        own = {s.key: s.value for s in settings_of(default)}
+        changed = {s.key: s.value for s in settings_of(given) if s.value != own[s.key]}
         run = read_run(self._session.folder) or {}
         earlier = present_names(_flat(run.get("settings", {}).get("config", {})))
-        return with_values(compose_config(), earlier)
+        return with_values(default, earlier | changed)
 
     def mask_model(self) -> MaskModel:
         """Return the mask model, which answers clicks."""

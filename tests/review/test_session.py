@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from no_time_to_train.commands import main
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.references.loading import load_references
 from no_time_to_train.review.session import ReviewSession
@@ -129,3 +130,13 @@ def test_images_without_results_can_be_drawn_on(tmp_path: Path) -> None:
     assert load_references(tmp_path / "drawn" / "references.json", tmp_path).counts() == {"boat": 1}
     session.undo()
     assert json.loads((tmp_path / "drawn" / "references.json").read_text())["annotations"] == []
+
+
+def test_decisions_count_in_an_export(session: ReviewSession, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (item["id"] for item in session.image(0)["objects"])
+    session.decide(0, [first], "drop")
+    session.add(1, 2, square(12))
+    assert main(["export", str(session.folder), "--to", "coco-rle"]) == 0
+    assert "With the decisions of the review: 0 of 2 images done." in capsys.readouterr().out
+    [written] = session.folder.with_name("images_labeled_coco-rle").rglob("*.json")
+    assert [entry["category_id"] for entry in json.loads(written.read_text())["annotations"]] == [2, 2]

@@ -182,7 +182,7 @@ async function open(number) {
     state.image = image;
     view.show(bitmap, image);
     $("title").textContent = image.name;
-    say(image.done ? "Done. Any change opens it again." : "");
+    say(image.done ? "Done. Enter opens it again." : "");
     drawObjects();
     drawMasks();
     const next = neighbor(1);
@@ -229,9 +229,14 @@ async function decide(decision) {
 }
 
 async function finish() {
+  if (state.image.done) {
+    await change("reopen", {});
+    return say("Open again.");
+  }
   await change("finish", { min_score: minScore() });
   if (neighbor(1) !== undefined) await move(1);
   else say("Done. This was the last image of the list.");
+  return undefined;
 }
 
 async function undo() {
