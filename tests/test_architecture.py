@@ -148,15 +148,12 @@ def our_flags() -> set[str]:
 
 
 NAMED_BY_OTHERS = {("settings/composing.py", "--multirun")}  # a flag of Hydra's
-TO_BE_MENDED = {"tasks/label.py", "tasks/labeling.py", "tasks/track.py"}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parent.name != "commands"], ids=str)
 def test_only_commands_name_flags(path: Path) -> None:
     """A Python caller gives no flags: a lower layer names the parameter, see errors.Parameter."""
     name = path.relative_to(PACKAGE).as_posix()
-    if name in TO_BE_MENDED:
-        pytest.skip("still prints")
     texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
     words = {word for text in texts if isinstance(text, str) for word in re.findall(r"--[a-z][a-z-]*", text)}
     assert {(name, word) for word in words & our_flags()} <= NAMED_BY_OTHERS
