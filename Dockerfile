@@ -1,15 +1,15 @@
-# No Time To Train in a container, without or with CUDA:
+# No Time To Train in a container, with CUDA, or smaller without:
 #   docker build -t nttt .
-#   docker build -t nttt:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+#   docker build -t nttt:cpu --build-arg TORCH_INDEX=INDEX .    (INDEX: the one that PyTorch's page gives for CPU)
 #   docker run --rm -v "$PWD:/work" nttt demo
-#   docker run --rm --gpus all -v "$PWD:/work" -v nttt-weights:/weights nttt:cuda label images/ --refs refs.json
+#   docker run --rm --gpus all -v "$PWD:/work" -v nttt-weights:/weights nttt label images/ --refs refs.json
 #
 # Without a network, from a folder wheels/ that was filled before (`pip wheel -w wheels ".[bench,faiss,video]"`):
 #   docker build -t nttt --network none .
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim
 
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 ARG EXTRAS=bench,faiss,video
 ARG WHEELS=wheels
 
@@ -23,7 +23,7 @@ COPY data/demo ./data/demo
 RUN if ls /wheels/*.whl > /dev/null 2>&1; then \
         pip install --no-cache-dir --no-index --find-links /wheels "no-time-to-train[${EXTRAS}]"; \
     else \
-        pip install --no-cache-dir torch torchvision --index-url "${TORCH_INDEX}" \
+        pip install --no-cache-dir torch torchvision ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} \
         && pip install --no-cache-dir ".[${EXTRAS}]"; \
     fi \
     && rm -rf /src /wheels

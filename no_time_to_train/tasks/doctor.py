@@ -25,7 +25,7 @@ _USES = {
 }
 """What the package's extras are for."""
 
-_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+_CPU_BUILD = "the command that PyTorch's page 'Get started' gives for CPU"
 _DEFAULT_MODELS = ("dinov2_large", "sam2.1_large")
 _COMFORTABLE_MEMORY_GIB = 8
 
@@ -108,7 +108,7 @@ def check_torchvision() -> Check:
             "broken",
             f"torchvision {version} does not fit torch {torch_version} ({_first_line(error)}). Fix: install both from "
             f"the same place: pip install --force-reinstall torch torchvision, or on a machine without a GPU, smaller: "
-            f"pip install --force-reinstall torch torchvision --index-url {_CPU_INDEX}",
+            f"{_CPU_BUILD}, with --force-reinstall",
         )
     return Check("torchvision", "ok", version)
 
@@ -129,7 +129,7 @@ def check_gpu() -> Check:
             "gpu", "note", f"an NVIDIA driver is there but torch sees no GPU: it may be too old for this torch. {hint}"
         )
     if torch.version.cuda:
-        hint += f" A smaller torch does, installed first: pip install torch torchvision --index-url {_CPU_INDEX}"
+        hint += f" A smaller torch does, installed first by {_CPU_BUILD}."
     return Check("gpu", "note", f"none seen. {hint}")
 
 
