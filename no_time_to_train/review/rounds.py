@@ -59,7 +59,8 @@ class ReviewModels:
         default, given = compose_config(), compose_config(self._overrides)
         own = {s.key: s.value for s in settings_of(default)}
         changed = {s.key: s.value for s in settings_of(given) if s.value != own[s.key]}
-        run = read_run(self._session.folder) or {}
+        folder = self._session.folder
+        run = (read_run(folder) or {}) if (folder / "run.json").is_file() else {}  # none where references are drawn
         earlier = present_names(_flat(run.get("settings", {}).get("config", {})))
         return with_values(default, earlier | changed)
 
