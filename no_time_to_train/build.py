@@ -51,9 +51,7 @@ def compose_config(overrides: Sequence[str] = ()) -> Config:
         >>> ntt.compose_config(["preset=fast", "merging.exponent=0.3"]).merging.exponent
         0.3
     """
-    config = _composer("config").compose(overrides)
-    assert isinstance(config, Config)
-    return config
+    return compose_config_on({}, overrides)
 
 
 def named_settings(overrides: Sequence[str]) -> set[str]:
@@ -66,10 +64,7 @@ def named_settings(overrides: Sequence[str]) -> set[str]:
 
 
 def compose_config_for(memory: MemoryBank, overrides: Sequence[str] = ()) -> Config:
-    """Return the config of a memory bank, changed by overrides.
-
-    An override of a whole group (``merging=hard``) replaces all that the bank says of it, ``preset=...`` all of the
-    bank's settings. A bank of an earlier version holds none.
+    """Return the config of a memory bank, changed by overrides; a bank of an earlier version holds no settings.
 
     Args:
         memory: from ``fit`` or ``MemoryBank.load``.
@@ -84,11 +79,32 @@ def compose_config_for(memory: MemoryBank, overrides: Sequence[str] = ()) -> Con
         >>> config.encoder.name, config.merging.exponent
         ('dinov2_demo', 0.3)
     """
+    config = compose_config_on(memory.settings, overrides)
+    _check_encoder(memory, config)
+    return config
+
+
+def compose_config_on(earlier: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """Return the config of earlier settings, changed by overrides.
+
+    An override of a whole group (``merging=hard``) replaces all that was said of it, ``preset=...`` all settings.
+
+    Args:
+        earlier: flat settings of a memory bank or a run.
+        overrides: ``key=value``, as of ``compose_config``.
+
+    Raises:
+        InputError: as ``compose_config`` does.
+
+    Example:
+        >>> ntt.build.compose_config_on({"merging.name": "soft"}, ["merging.exponent=0.3"]).merging.name
+        'soft'
+    """
     composer = _composer("config")
     said = named_settings(overrides)
     groups = {key.removesuffix(".name") for key in said} & set(composer.grammar.groups)
     known = {setting.key for setting in settings_of(Config())}
-    kept = {} if "preset" in said else present_names(memory.settings)
+    kept = {} if "preset" in said else present_names(earlier)
     kept = {
         key: value
         for key, value in kept.items()
@@ -96,7 +112,6 @@ def compose_config_for(memory: MemoryBank, overrides: Sequence[str] = ()) -> Con
     }
     config = composer.compose(overrides, shared=[f"{key}={as_typed(value)}" for key, value in kept.items()])
     assert isinstance(config, Config)
-    _check_encoder(memory, config)
     return config
 
 

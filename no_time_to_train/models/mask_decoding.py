@@ -50,6 +50,13 @@ class WholeDecoder(ABC):
         return BestMasks(prediction.logits[kept], prediction.predicted_ious[kept], torch.nonzero(kept)[:, 0])
 
 
+def split_embeddings(embedding: Tensor, stride_4: Tensor, stride_8: Tensor) -> list[ImageEmbedding]:
+    """Return one embedding per image of a batch, each keeping a batch axis of length 1."""
+    return [
+        ImageEmbedding(embedding[i : i + 1], (stride_4[i : i + 1], stride_8[i : i + 1])) for i in range(len(embedding))
+    ]
+
+
 def points_with_boxes(prompts: PromptBatch) -> tuple[Tensor, Tensor] | None:
     """Return points and labels for the prompt encoder.
 

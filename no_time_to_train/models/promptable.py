@@ -13,7 +13,7 @@ from no_time_to_train.models.catalog import ModelSpec
 from no_time_to_train.models.checkpoints import raise_mismatch
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskPrediction, PromptBatch
-from no_time_to_train.models.mask_decoding import BatchedMaskModel, WholeDecoder, points_with_boxes
+from no_time_to_train.models.mask_decoding import BatchedMaskModel, WholeDecoder, points_with_boxes, split_embeddings
 from no_time_to_train.models.precision import forward_precision
 from no_time_to_train.models.transformers_folders import load_network, read_config, read_image_processor
 from no_time_to_train.models.weights import find_weights
@@ -83,10 +83,7 @@ class PromptableModel(BatchedMaskModel):
             )
             if self.adds_no_memory_embedding:
                 embedding = embedding + self.module.no_memory_embedding.view(1, -1, 1, 1)
-        return [
-            ImageEmbedding(embedding[i : i + 1], (stride_4[i : i + 1], stride_8[i : i + 1]))
-            for i in range(images.shape[0])
-        ]
+        return split_embeddings(embedding, stride_4, stride_8)
 
 
 class _Decoder(WholeDecoder):

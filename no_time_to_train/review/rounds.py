@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from no_time_to_train.errors import InputError, counted
 from no_time_to_train.references.loading import load_references
@@ -52,17 +52,12 @@ class ReviewModels:
     @property
     def config(self) -> Config:
         """The settings of the run, changed by the overrides."""
-        from no_time_to_train.build import compose_config
-        from no_time_to_train.config import present_names
-        from no_time_to_train.settings.walk import settings_of, with_values
+        from no_time_to_train.build import compose_config_on
+        from no_time_to_train.reports.read_runs import flatten
 
-        default, given = compose_config(), compose_config(self._overrides)
-        own = {s.key: s.value for s in settings_of(default)}
-        changed = {s.key: s.value for s in settings_of(given) if s.value != own[s.key]}
         folder = self._session.folder
         run = (read_run(folder) or {}) if (folder / "run.json").is_file() else {}  # none where references are drawn
-        earlier = present_names(_flat(run.get("settings", {}).get("config", {})))
-        return with_values(default, earlier | changed)
+        return compose_config_on(flatten(run.get("settings", {}).get("config", {})), self._overrides)
 
     def mask_model(self) -> MaskModel:
         """Return the mask model, which answers clicks."""
@@ -139,13 +134,3 @@ def _free_folder(wanted: Path) -> Path:
     names = [wanted.name] if not number.isdigit() else []
     names += [f"{stem if number.isdigit() else wanted.name}_{n}" for n in range(first, first + 10_000)]
     return next(path for path in map(wanted.with_name, names) if not path.exists())
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -16,7 +16,7 @@ from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD, ModelSp
 from no_time_to_train.models.checkpoints import check_names_and_shapes, read_state_dict
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import ImageEmbedding
-from no_time_to_train.models.mask_decoding import BatchedMaskModel, PromptDecoder
+from no_time_to_train.models.mask_decoding import BatchedMaskModel, PromptDecoder, split_embeddings
 from no_time_to_train.models.precision import forward_precision
 from no_time_to_train.models.sam2.plain_decoder import PlainDecoder
 from no_time_to_train.models.weights import find_weights
@@ -94,10 +94,7 @@ class Sam2MaskModel(BatchedMaskModel):
             if self.adds_no_memory_embedding:
                 embedding = embedding + self.module.no_mem_embed.view(1, -1, 1, 1)
         embedding, stride_4, stride_8 = embedding.float(), stride_4.float(), stride_8.float()
-        return [
-            ImageEmbedding(embedding[i : i + 1], (stride_4[i : i + 1], stride_8[i : i + 1]))
-            for i in range(images.shape[0])
-        ]
+        return split_embeddings(embedding, stride_4, stride_8)
 
 
 def load_sam2(
