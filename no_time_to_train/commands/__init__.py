@@ -28,14 +28,14 @@ from no_time_to_train.models.threads import prepare_threads
 
 VERBS = {
     "demo": "run the bundled models on the bundled benchmark: a table and images",
-    "label": "label a folder of images",
+    "label": "label images",
     "review": "correct labeled images in the browser, draw what is missing, label again, export",
     "fit": "turn references into a small memory file",
     "export": "write labeled images as COCO, YOLO, Label Studio, CVAT, LabelMe, VOC ...",
     "refs": "look at references before using them, or draw them",
     "eval": "average precision against ground truth",
     "config": "print every setting of a command line",
-    "propose": "class-free masks of a folder of images, without references",
+    "propose": "class-free masks of images, without references",
     "compare-proposals": "recall, speed and nAP of sources of masks on annotated images (default: the demo benchmark)",
     "track": "masks with identities through a video, from references",
     "bench": "run a benchmark, or sweep over its settings",

@@ -78,6 +78,32 @@ def add_action(
     return parser
 
 
+def add_images_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the images, named in any way."""
+    parser.add_argument(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="IMAGES",
+        help="folders (sub-folders included), image files, or patterns such as 'photos/**/*.jpg'",
+    )
+
+
+def read_images(options: argparse.Namespace) -> list[Path]:
+    """Return what names the images, once settings are told from it."""
+    settings = [name for name in options.images if _is_setting(name)]
+    options.overrides[:0] = map(str, settings)
+    images = [name for name in options.images if name not in settings]
+    if not images:
+        options.subparser.error("name the images: folders, files, or patterns")
+    return images
+
+
+def _is_setting(path: Path) -> bool:
+    """Return whether argparse took a setting for a path."""
+    return "=" in str(path) and not path.exists()
+
+
 def add_reference_flags(parser: argparse.ArgumentParser) -> None:
     """Add what says which references, beside their path."""
     parser.add_argument("--ref-images", type=Path, metavar="DIR", help="images of the references (found beside them)")
@@ -126,8 +152,8 @@ def check_memory_flags(options: argparse.Namespace) -> None:
 
 def require_references(options: argparse.Namespace) -> None:
     """Refuse wrong usage: no references by path and none by ``--ref``."""
-    if options.refs is not None and "=" in str(options.refs) and not options.refs.exists():
-        options.overrides.insert(0, str(options.refs))  # argparse takes a setting for the path that was left out
+    if options.refs is not None and _is_setting(options.refs):
+        options.overrides.insert(0, str(options.refs))
         options.refs = None
     if options.refs is None and not options.ref:
         options.subparser.error("give the references by a path, by --ref, or by both")

@@ -1,4 +1,4 @@
-"""Label a folder of images: ``nttt label``."""
+"""Label images: ``nttt label``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SHARE_OF_BEST_SCORE = 0.8
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     flags.set_verb(parser, run, takes_overrides=True)
-    parser.add_argument("images", type=Path, help="folder of images, sub-folders included")
+    flags.add_images_argument(parser)
     flags.add_memory_flags(parser)
     flags.add_min_score_flag(parser, "drawn and annotated")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the images folder's name with _labeled")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the images' folder with _labeled")
     flags.add_overwrite_flag(parser)
     parser.add_argument("--strict", action="store_true", help="stop at an image that cannot be read")
     parser.add_argument("--limit", type=flags.positive, metavar="N", help="only the first N images")
@@ -32,12 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Label the images."""
+    images = flags.read_images(options)
     flags.check_memory_flags(options)
     console.say_loading()
     from no_time_to_train.tasks.label import label_folder
 
     report = label_folder(
-        options.images,
+        images,
         references=None if options.memory is not None else flags.read_references(options),
         memory=options.memory,
         out=options.out,

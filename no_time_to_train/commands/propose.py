@@ -1,4 +1,4 @@
-"""Propose class-free masks of a folder of images: ``nttt propose``."""
+"""Propose class-free masks of images: ``nttt propose``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _METHODS = {"semantic": "semantic_clusters", "grid": "point_grid", "automatic": 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     flags.set_verb(parser, run, takes_overrides=True)
-    parser.add_argument("images", type=Path, help="folder of images, sub-folders included")
+    flags.add_images_argument(parser)
     parser.add_argument(
         "--method",
         choices=tuple(_METHODS),
         help="semantic: clusters of the encoder's features (default); grid: a regular grid of points; "
         "automatic: SAM's automatic masks. Other sources by proposals=NAME",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the images folder's name with _proposals")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: the images' folder with _proposals")
     flags.add_overwrite_flag(parser)
     parser.add_argument("--limit", type=flags.positive, metavar="N", help="only the first N images")
     flags.add_model_flags(parser)
@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the masks of every image."""
+    images = flags.read_images(options)
     overrides = flags.settings(options)
     if not any(override.startswith("proposals=") for override in overrides):
         overrides.append(f"proposals={_METHODS[options.method or 'semantic']}")
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from no_time_to_train.tasks.propose import propose_folder
 
     report = propose_folder(
-        options.images,
+        images,
         out=options.out,
         overrides=overrides,
         limit=options.limit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.add_reference_flags(check)
     flags.add_model_flags(check)
     draw = flags.add_action(actions, "draw", "draw references on images in the browser", run_draw, takes_overrides=True)
-    draw.add_argument("images", type=Path, help="folder of images, sub-folders included")
-    draw.add_argument("--out", type=Path, metavar="DIR", help="default: the images' name with _references")
+    flags.add_images_argument(draw)
+    draw.add_argument("--out", type=Path, metavar="DIR", help="default: the images' folder with _references")
     flags.add_page_flags(draw)
     flags.add_model_flags(draw)
 
@@ -88,11 +89,12 @@ def _conclusions(report: ReferenceReport) -> Iterator[str]:
 def run_draw(options: argparse.Namespace) -> None:
     """Serve the page to draw on until Ctrl-C."""
     from no_time_to_train.commands.review import serve
+    from no_time_to_train.data.image_selection import ImageSelection
     from no_time_to_train.review.session import ReviewSession
+    from no_time_to_train.tasks.image_folder import default_out
 
-    out = options.out or options.images.resolve().with_name(f"{options.images.resolve().name}_references")
-    session = ReviewSession.of_images(options.images, out)
-    serve(session, options)
-    print(
-        f"Label with them: nttt label {options.images} --refs {out / 'references.json'} --ref-images {options.images}"
-    )
+    images = ImageSelection.of(flags.read_images(options))
+    out = options.out or default_out(images, "references")
+    serve(ReviewSession.of_images(images, out), options)
+    label = ["nttt", "label", *map(str, images.names), "--refs", str(out / "references.json")]
+    print(f"Label with them: {shlex.join([*label, '--ref-images', str(images.root)])}")

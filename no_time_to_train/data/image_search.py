@@ -68,26 +68,35 @@ def search_images(folder: Path, own: Path | None = None) -> FoundImages:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputFileNotFoundError(f"{folder} is not a folder. Give the folder that holds the images.")
+    found, files = look_through(folder, own)
+    if not found.paths:
+        remark = found.remark()
+        raise InputError(
+            f"{folder} has no readable images (looked for jpg png webp tif bmp gif heic avif; {describe_files(files)})."
+            f"{'' if remark is None else f' {remark}'}"
+        )
+    return found
+
+
+def look_through(folder: Path, own: Path | None = None) -> tuple[FoundImages, list[Path]]:
+    """Return the images of a folder, which may be none, and all files; arguments as of :func:`search_images`."""
     result_folders: list[str] = []
     images, left_out, files = [], [], []
     for path in _walk(folder, own, result_folders):
         files.append(path)
-        suffix = path.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES | _NOT_READ:
+        if not is_like_an_image(path):
             continue
-        reason = _reason_left_out(path, folder)
+        reason = reason_left_out(path, folder)
         if reason is None:
             images.append(path)
         else:
             left_out.append((printable(path.relative_to(folder).as_posix()), reason))
-    found = FoundImages(tuple(sorted(images)), tuple(sorted(left_out)), tuple(sorted(result_folders)))
-    if not images:
-        remark = found.remark()
-        raise InputError(
-            f"{folder} has no readable images (looked for jpg png webp tif bmp gif heic avif; {_describe(files)})."
-            f"{'' if remark is None else f' {remark}'}"
-        )
-    return found
+    return FoundImages(tuple(sorted(images)), tuple(sorted(left_out)), tuple(sorted(result_folders))), files
+
+
+def is_like_an_image(path: Path) -> bool:
+    """Return whether a file has the suffix of an image or a video, read here or not."""
+    return path.suffix.lower() in IMAGE_SUFFIXES | _NOT_READ
 
 
 def printable(name: str) -> str:
@@ -109,7 +118,8 @@ def _walk(folder: Path, own: Path | None, result_folders: list[str]) -> Iterator
         yield from (inner / name for name in names if not name.startswith(".") and (inner / name).is_file())
 
 
-def _reason_left_out(path: Path, folder: Path) -> str | None:
+def reason_left_out(path: Path, folder: Path) -> str | None:
+    """Return why a file that is like an image is not read; None where it is."""
     suffix = path.suffix.lower()
     if not _is_utf8(str(path.relative_to(folder))):
         return "with a name that is not UTF-8 (rename them)"
@@ -127,7 +137,8 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _describe(files: Sequence[Path]) -> str:
+def describe_files(files: Sequence[Path]) -> str:
+    """Return the suffixes of files, counted."""
     if not files:
         return "it is empty"
     counts = Counter(path.suffix.lower() or "without suffix" for path in files)

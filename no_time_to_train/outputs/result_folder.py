@@ -128,6 +128,12 @@ class ResultFolder:
         write_jpeg(self.overlay_path(target), self._draw(image, self.min_scores.passed(detections)))
 
 
+def recorded_names(folder: Path) -> list[str]:
+    """Return the file names of the images that have a record in a results folder, sorted."""
+    records = folder / "per_image"
+    return sorted(path.relative_to(records).as_posix().removesuffix(".json") for path in records.rglob("*.json"))
+
+
 def overlay_name(target: TargetImage) -> str:
     """Return the name of an image's overlay below ``overlays``, which no two images share.
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self
 
-from no_time_to_train.data.image_search import find_images
+from no_time_to_train.data.image_selection import ImageNames, ImageSelection
 from no_time_to_train.data.images import image_size_hw
 from no_time_to_train.errors import InputError, InputFileNotFoundError
-from no_time_to_train.files.atomic import replacing
-from no_time_to_train.files.formats import write_json, write_json_list
+from no_time_to_train.files.formats import write_json
 from no_time_to_train.files.json_files import read_json_or
 from no_time_to_train.ops.rle import Rle, rle_area
 from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.outputs.result_folder import recorded_names
 from no_time_to_train.outputs.review_record import (
     ImageReview,
     ReviewObject,
     Status,
-    coco_annotation,
     objects_under_review,
     reviewed_objects,
 )
+from no_time_to_train.outputs.reviewed_dataset import ReviewedImage, write_reviewed
 from no_time_to_train.review.overview import ImageOverview
 from no_time_to_train.structures import Category
 
@@ -108,18 +108,29 @@ class ReviewSession:
         return cls(folder, images, names, categories, min_score, upright=upright)
 
     @classmethod
-    def of_images(cls, images: Path, folder: Path) -> Self:
+    def of_images(cls, images: ImageNames | ImageSelection, folder: Path) -> Self:
         """Open images that were not labeled, to draw references on them.
 
-        ``references.json`` in ``folder`` is written anew with every change.
+        ``references.json`` in ``folder`` is written anew with every change. Where single files or patterns are named,
+        the images that were drawn on earlier stay.
 
         Args:
-            images: folder of the images.
+            images: a folder, or files, folders and patterns.
             folder: where the drawn references go.
+
+        Raises:
+            InputError: what was drawn into the folder earlier is of images that lie elsewhere.
         """
-        own = folder.resolve()
-        paths = [path for path in find_images(images) if not path.resolve().is_relative_to(own)]
-        session = cls(folder, images, [path.relative_to(images).as_posix() for path in paths], (), 0.5)
+        selection = images if isinstance(images, ImageSelection) else ImageSelection.of(images)
+        root = selection.root
+        names = {path.relative_to(root).as_posix() for path in selection.find(own=folder).paths}
+        drawn = recorded_names(folder / REVIEW_FOLDER)
+        still_there = [name for name in drawn if (root / name).is_file()]
+        if drawn and not still_there:
+            raise InputError(f"{folder} holds what was drawn on other images: {drawn[0]} is not in {root}.")
+        if not selection.is_folder:
+            names.update(still_there)
+        session = cls(folder, root, sorted(names), (), 0.5)
         session._references_file = folder / "references.json"
         return session
 
@@ -275,31 +286,17 @@ class ReviewSession:
             min_score: undecided detections from this score on are annotations too.
             only_kept: leave out undecided detections, and images without a kept object.
         """
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
+        return write_reviewed(path, self._reviewed_images(min_score, only_kept=only_kept), self.categories)
+
+    def _reviewed_images(self, min_score: float, *, only_kept: bool) -> Iterator[ReviewedImage]:
         for number, name in enumerate(self.file_names):
-            record, review = self.record(number), self.review(number)
-            objects = reviewed_objects(record, review, min_score)
+            record = self.record(number)
+            objects = reviewed_objects(record, self.review(number), min_score)
             if only_kept:
                 objects = [item for item in objects if item.status == "kept"]
-            if only_kept and not objects:
-                continue
-            height, width = record.image_size_hw if record else self._size_of_file_hw(number)
-            images.append({"id": number + 1, "file_name": name, "height": height, "width": width})
-            annotations += [
-                coco_annotation(item, len(annotations) + position, number + 1)
-                for position, item in enumerate(objects, start=1)
-            ]
-        categories = [{"id": category.id, "name": category.name} for category in self.categories]
-        with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-            file.write('{"info": {"description": "reviewed with No Time To Train"},\n"categories": ')
-            write_json_list(file, categories)
-            file.write(',\n"images": ')
-            write_json_list(file, images)
-            file.write(',\n"annotations": ')
-            write_json_list(file, annotations)
-            file.write("}\n")
-        return len(annotations)
+            if objects or not only_kept:
+                size_hw = record.image_size_hw if record else self._size_of_file_hw(number)
+                yield ReviewedImage(number + 1, name, size_hw, tuple(objects))
 
     def use_round(self, folder: Path) -> None:
         """Take the detections of a later labeling run from now on; decisions stay."""

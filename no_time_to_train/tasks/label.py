@@ -1,4 +1,4 @@
-"""Label a folder of images by a few references: ``nttt label``."""
+"""Label images by a few references: ``nttt label``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from no_time_to_train.config import Config, config_hash, to_dict
+from no_time_to_train.data.image_selection import ImageNames
 from no_time_to_train.errors import InputError
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import RunSummary
@@ -20,7 +21,7 @@ from no_time_to_train.runs.run import Run
 from no_time_to_train.runs.run_state import RunSettings
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import ReferenceSet, TargetImage
-from no_time_to_train.tasks.image_folder import default_out, find_targets
+from no_time_to_train.tasks.image_folder import find_targets
 from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory, memory_of_folder
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
 
@@ -68,7 +69,7 @@ class LabelReport:
 
 
 def label_folder(
-    images: str | Path,
+    images: ImageNames,
     *,
     references: str | Path | ReferenceSet | None = None,
     memory: str | Path | MemoryBank | None = None,
@@ -83,17 +84,20 @@ def label_folder(
     on_progress: OnProgress = tell_nobody,
     command: Sequence[str] = (),
 ) -> LabelReport:
-    """Label the images of a folder by a few references.
+    """Label the images of a folder, or single ones, by a few references.
 
-    A folder that holds a part of the results already is continued.
+    A results folder that holds a part of the results already is continued. Where single files or patterns are named,
+    it keeps the images that it holds, so that naming further ones adds to it.
 
     Args:
-        images: folder of the images, sub-folders included.
+        images: folder of the images, sub-folders included; or a file, a pattern (``"photos/**/*.jpg"``), or a list of
+            folders, files and patterns.
         references: COCO file, folder, or what ``load_references`` returned.
         memory: in place of references: what ``fit`` returned, or its file. It brings its settings along.
         reference_images: folder of the references' images; None: found beside the references.
         categories: names of the references' categories to use; None: all.
-        out: results folder; None: ``<images>_labeled``.
+        out: results folder; None: ``<images>_labeled`` beside the folder; in the current folder where single files or
+            patterns are named, called after the folder that holds all of them.
         min_score: lowest score drawn, counted and put into ``annotations.json``: a number, numbers by category
             (``{"boat": 0.6}`` or ``"boat=0.6,bird=0.5"``), or None or ``"auto"``: measured on the reference images, or
             kept in the memory. A finished folder is drawn again with another one, without computing anything again.
@@ -105,7 +109,8 @@ def label_folder(
         command: what continues the run, for ``run.json``.
 
     Raises:
-        InputError: the folder holds other results, or none of the images can be read.
+        InputFileNotFoundError: what was named is not there, or a pattern matches nothing.
+        InputError: the results folder holds other results, or none of the images can be read.
         RunInterrupted: Ctrl-C; the folder holds what was done and can be continued.
 
     Example:
@@ -116,13 +121,13 @@ def label_folder(
     source, config = MemorySource.opened(references, memory, reference_images, categories, overrides)
     thresholds = ThresholdChoice.of(min_score, config, overrides, "output.draw_min_score")
     thresholds.check(source.categories)
-    images = Path(images)
-    out = default_out(images, "labeled") if out is None else Path(out)
-    found = find_targets(images, out, limit, upright=config.images.upright)
-    with open_run(out, images, source, config, command=command, overwrite=overwrite, on_progress=on_progress) as run:
+    upright = config.images.upright
+    found = find_targets(images, out, "labeled", limit=limit, upright=upright, overwrite=overwrite)
+    out, root = found.out, found.root
+    with open_run(out, root, source, config, command=command, overwrite=overwrite, on_progress=on_progress) as run:
         outcome = label_targets(run, found.targets, source, config, thresholds, strict=strict, left_out=found.left_out)
     if not outcome.summary.images:
-        raise InputError(f"none of the {len(found.targets)} images in {images} can be read; see {out}/errors.csv.")
+        raise InputError(f"none of the {len(found.targets)} images in {root} can be read; see {out}/errors.csv.")
     return LabelReport.of(run, outcome)
 
 

@@ -1,4 +1,4 @@
-"""Propose class-free masks of a folder of images: ``nttt propose``.
+"""Propose class-free masks of images: ``nttt propose``.
 
 No reference is needed.
 """
@@ -14,6 +14,7 @@ import torch
 
 from no_time_to_train import build
 from no_time_to_train.config import Config, config_hash, to_dict
+from no_time_to_train.data.image_selection import ImageNames
 from no_time_to_train.errors import InputError
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area
@@ -29,7 +30,7 @@ from no_time_to_train.runs.run_state import RunSettings
 from no_time_to_train.scoring import product_of_powers
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, Detections
-from no_time_to_train.tasks.image_folder import default_out, find_targets
+from no_time_to_train.tasks.image_folder import find_targets
 
 OBJECT = Category(1, "object")
 """The one category of class-free masks."""
@@ -53,7 +54,7 @@ class ProposeReport:
 
 
 def propose_folder(
-    images: str | Path,
+    images: ImageNames,
     *,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
@@ -69,8 +70,8 @@ def propose_folder(
     A folder that holds a part of the results already is continued.
 
     Args:
-        images: folder of the images, sub-folders included.
-        out: results folder; None: ``<images>_proposals``.
+        images: folder of the images, sub-folders included; or files, folders and patterns, as for ``label_folder``.
+        out: results folder; None: as for ``label_folder``, with ``_proposals``.
         overrides: settings as ``"key=value"``; ``"proposals=point_grid"`` chooses another source of masks than
             ``semantic_clusters``.
         limit: only the first images, in order of their names.
@@ -79,7 +80,8 @@ def propose_folder(
         command: what continues the run, for ``run.json``.
 
     Raises:
-        InputError: the folder holds other results, or none of the images can be read.
+        InputFileNotFoundError: what was named is not there, or a pattern matches nothing.
+        InputError: the results folder holds other results, or none of the images can be read.
         RunInterrupted: Ctrl-C; the folder holds what was done and can be continued.
 
     Example:
@@ -90,14 +92,14 @@ def propose_folder(
     if not any(override.startswith("proposals=") for override in overrides):
         overrides = ["proposals=semantic_clusters", *overrides]
     config = build.compose_config(overrides)
-    images = Path(images)
-    out = default_out(images, "proposals") if out is None else Path(out)
-    found = find_targets(images, out, limit, upright=config.images.upright)
+    upright = config.images.upright
+    found = find_targets(images, out, "proposals", limit=limit, upright=upright, overwrite=overwrite)
+    out, root = found.out, found.root
     settings = RunSettings(
         config=to_dict(config),
         config_hash=config_hash(config, "propose"),
         references="none",
-        images=images.resolve().as_posix(),
+        images=root.resolve().as_posix(),
         min_score=0.0,
     )
     folder = ResultFolder(
@@ -115,7 +117,7 @@ def propose_folder(
     with Run(out, settings, command=command, overwrite=overwrite, on_progress=on_progress) as run:
         outcome = carry_out(job, run)
     if not outcome.summary.images:
-        raise InputError(f"none of the {len(found.targets)} images in {images} can be read; see {out}/errors.csv.")
+        raise InputError(f"none of the {len(found.targets)} images in {root} can be read; see {out}/errors.csv.")
     return ProposeReport(out, len(outcome.summary.images), outcome.summary.num_objects, outcome.problems)
 
 

@@ -140,3 +140,18 @@ def test_decisions_count_in_an_export(session: ReviewSession, capsys: pytest.Cap
     assert "With the decisions of the review: 0 of 2 images done." in capsys.readouterr().out
     [written] = session.folder.with_name("images_labeled_coco-rle").rglob("*.json")
     assert [entry["category_id"] for entry in json.loads(written.read_text())["annotations"]] == [2, 2]
+
+
+def test_single_images_are_drawn_on_beside_earlier_ones(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(np.zeros((10, 20, 3), np.uint8)).save(tmp_path / name)
+    first = ReviewSession.of_images(tmp_path / "a.png", tmp_path / "drawn")
+    first.add(0, first.add_category("boat").id, square(3))
+    again = ReviewSession.of_images([tmp_path / "b.png"], tmp_path / "drawn")
+    again.add(1, 1, square(5))
+    assert again.file_names == ("a.png", "b.png")
+    assert load_references(tmp_path / "drawn" / "references.json", tmp_path).counts() == {"boat": 2}
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "c.png").rename(tmp_path / "sub" / "c.png")
+    with pytest.raises(InputError, match="drawn on other images"):
+        ReviewSession.of_images(tmp_path / "sub", tmp_path / "drawn")

@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import no_time_to_train as ntt
+from no_time_to_train.review.session import ReviewSession
 from tests.tasks.conftest import BLUE, RED, picture
 
 NAMES = ["a.png", "b.png", "c.png", "d.png", "sub/a.png"]
@@ -257,7 +258,7 @@ def test_the_background_is_no_category_of_the_outputs(nttt, workplace: Path) -> 
 def test_bad_input_is_one_message(nttt, workplace: Path, capsys) -> None:
     (workplace / "empty").mkdir()
     cases = {
-        "label nowhere/ --refs refs/": "nowhere is not a folder",
+        "label nowhere/ --refs refs/": "nowhere is neither a file nor a folder",
         "label empty/ --refs refs/": "empty has no readable images (looked for jpg png webp tif bmp",
         "label photos/ --refs nowhere.json": "nowhere.json",
         "label photos/ --refs refs/ --classes boats": "no such class. Known: boat, bird. Did you mean 'boat'?",
@@ -364,3 +365,46 @@ def test_images_are_upright_and_what_is_left_out_is_listed(nttt, workplace: Path
     dataset = json.loads((out / "annotations.json").read_text())
     turned = next(image for image in dataset["images"] if image["file_name"] == "turned.png")
     assert (turned["width"], turned["height"]) == (plain["height"], plain["width"])
+
+
+def labeled_names(folder: Path) -> list[str]:
+    return [image["file_name"] for image in json.loads((folder / "annotations.json").read_text())["images"]]
+
+
+def test_single_images_add_up(nttt, workplace: Path, segmenters, capsys) -> None:
+    """Naming further images continues the run; images of one name in two folders stay apart."""
+    assert nttt("label photos/a.png photos/sub/*.png --refs refs/ preset=demo") == 0
+    out = workplace / "photos_labeled"
+    assert labeled_names(out) == ["a.png", "sub/a.png"]
+    assert (out / "overlays/a.png.jpg").is_file() and (out / "overlays/sub/a.png.jpg").is_file()
+    capsys.readouterr()
+    assert nttt("label preset=demo photos/[bc].png --refs refs/") == 0
+    assert "photos_labeled holds 2 of 4 images from the same settings: continuing." in capsys.readouterr().out
+    assert labeled_names(out) == ["a.png", "b.png", "c.png", "sub/a.png"]
+    assert sum(segmenter.num_segmented for segmenter in segmenters) == 4
+    assert nttt("label photos/ --refs refs/ preset=demo") == 0  # the whole folder goes on from there
+    assert labeled_names(out) == NAMES
+
+
+def test_results_of_single_images_find_them_again(nttt, workplace: Path, capsys) -> None:
+    (workplace / "more").mkdir()
+    picture((BLUE, (20, 20, 60, 50))).save(workplace / "more/a.png")
+    assert nttt("label photos/a.png more/a.png --refs refs/ --min-score 0.5 --out found") == 0
+    assert labeled_names(workplace / "found") == ["more/a.png", "photos/a.png"]
+    assert nttt("export found --to yolo --val-share 0") == 0
+    assert len(list((workplace / "found_yolo").rglob("*.png"))) == 2
+    truth = json.loads((workplace / "gt.json").read_text())
+    for image in truth["images"]:
+        image["file_name"] = f"photos/{image['file_name']}"
+    (workplace / "gt.json").write_text(json.dumps(truth))
+    assert nttt("eval found --gt gt.json --no-drawings") == 0
+    session = ReviewSession.of_results(workplace / "found")
+    assert [session.image_path(n).is_file() for n in range(2)] == [True, True]
+
+
+def test_other_images_in_the_same_results_are_refused(nttt, workplace: Path, capsys) -> None:
+    assert nttt("label photos/a.png --refs refs/ --out found") == 0
+    assert nttt("label refs/r.png --refs refs/ --out found") == 1
+    assert "found was made of other images" in capsys.readouterr().err
+    assert nttt("label photos/*.jpg --refs refs/") == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("photos/*.jpg matches nothing. Name folders")

@@ -166,7 +166,7 @@ def test_wrong_usage(nttt, capsys) -> None:
     assert "--method and proposals=... both choose the source" in capsys.readouterr().err
     assert nttt("propose photos/ --method points") == 2
     assert nttt("propose nowhere/") == 1
-    assert "nowhere is not a folder" in capsys.readouterr().err
+    assert "nowhere is neither a file nor a folder" in capsys.readouterr().err
 
 
 def test_ctrl_c_and_then_the_rest(nttt, built, workplace: Path, read_folder, monkeypatch, capsys) -> None:
