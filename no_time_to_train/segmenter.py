@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.config import Config
-from no_time_to_train.data.images import read_image, resize_for_model
+from no_time_to_train.data.images import ImageSource, all_as_pixels, resize_for_model
 from no_time_to_train.data.settings import tile_side_px
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
 from no_time_to_train.merging import best_across_categories, decay_scores
@@ -28,7 +28,8 @@ from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
 from no_time_to_train.proposals.tiled import with_tiles
 from no_time_to_train.references.encoding import EncodedReference, build_memory_bank
-from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.loading import as_references
+from no_time_to_train.references.memory_bank import MemoryBank, as_memory
 from no_time_to_train.references.second_look import encode_mask_crops
 from no_time_to_train.scoring import Evidence, mask_ranking, mask_scores
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
@@ -90,7 +91,7 @@ class Segmenter:
 
     def build_memory(
         self,
-        references: ReferenceSet,
+        references: ReferenceSet | str | Path,
         on_progress: Callable[[int, int], None] | None = None,
         on_encoded: Callable[[EncodedReference], object] | None = None,
     ) -> MemoryBank:
@@ -99,12 +100,12 @@ class Segmenter:
         Boxes without a mask get one from the mask model.
 
         Args:
-            references: see ``load_references``.
+            references: from ``load_references``, or its file or folder.
             on_progress: called with (done, total) instances.
             on_encoded: called with every reference that was encoded.
         """
         return build_memory_bank(
-            references,
+            as_references(references, upright=self.config.images.upright),
             self.encoder,
             mask_model=self.mask_model,
             config=self.config.references,
@@ -114,21 +115,21 @@ class Segmenter:
             on_encoded=on_encoded,
         )
 
-    def segment(self, image: np.ndarray | str | Path, memory: MemoryBank) -> Detections:
+    def segment(self, image: ImageSource, memory: MemoryBank | str | Path) -> Detections:
         """Segment one image: labeled instance masks, best first.
 
         There are at most ``merging.max_detections``.
 
         Args:
-            image: (H, W, 3) uint8 RGB, or a file.
-            memory: from ``build_memory`` or ``MemoryBank.load``.
+            image: (H, W, 3) uint8 RGB or (H, W) gray, an image of Pillow, or a file.
+            memory: from ``build_memory``, or the file of one.
         """
         return self.segment_batch([image], memory)[0]
 
     def segment_batch(
         self,
-        images: Sequence[np.ndarray | str | Path],
-        memory: MemoryBank,
+        images: Sequence[ImageSource],
+        memory: MemoryBank | str | Path,
         targets: Sequence[TargetImage] | None = None,
     ) -> list[Detections]:
         """Segment several images.
@@ -140,13 +141,14 @@ class Segmenter:
             memory: as for ``segment``.
             targets: which images they are, for sources of proposals that need to know it (``proposals=boxes``).
         """
+        memory = as_memory(memory)
         memory.check_encoder(self.encoder)
         encoded = self.encode(images, targets)
         return [self.label(self.propose(image, memory), memory, image.pixels) for image in encoded]
 
     def segment_prompts(
         self,
-        image: np.ndarray | str | Path | PromptableImage,
+        image: ImageSource | PromptableImage,
         points_xy: Numbers | None = None,
         point_labels: Numbers | None = None,
         boxes_xyxy: Numbers | None = None,
@@ -161,15 +163,13 @@ class Segmenter:
         return segment_prompts(self.mask_model, image, **points, boxes_xyxy=boxes_xyxy, mask=mask, multimask=multimask)
 
     @torch.inference_mode()
-    def encode(
-        self, images: Sequence[np.ndarray | str | Path], targets: Sequence[TargetImage] | None = None
-    ) -> list[EncodedImage]:
+    def encode(self, images: Sequence[ImageSource], targets: Sequence[TargetImage] | None = None) -> list[EncodedImage]:
         """Encode every image with both networks.
 
         The whole image is squashed to each network's square input.
         """
         upright = self.config.images.upright
-        arrays = [i if isinstance(i, np.ndarray) else read_image(Path(i), upright=upright) for i in images]
+        arrays = all_as_pixels(images, upright=upright)
         if not arrays:
             return []
         squares = torch.stack(

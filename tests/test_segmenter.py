@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -277,6 +278,22 @@ def test_memory_of_another_encoder_is_refused() -> None:
     memory = builder.build(encoder_id="dinov2_large", encoder_image_size=518)
     with pytest.raises(InputError, match="was made with dinov2_large; this run uses color"):
         make_segmenter().segment(random_image(0, 40, 60), memory)
+
+
+def test_a_memory_may_be_its_file(tmp_path: Path) -> None:
+    memory = make_memory(**PRIMARIES)
+    memory.save(tmp_path / "m.safetensors")
+    picture, segmenter = random_image(0, 40, 60), make_segmenter()
+    expected = segmenter.segment(picture, memory).to_json()
+    assert segmenter.segment(picture, tmp_path / "m.safetensors").to_json() == expected
+
+
+@pytest.mark.parametrize("given", [None, {}, ReferenceSet((), ())])
+def test_what_is_no_memory_says_what_must_be(given: Any) -> None:
+    with pytest.raises(InputError, match="memory must be a MemoryBank or its file, got .*build_memory"):
+        make_segmenter().segment(random_image(0, 40, 60), given)
+    with pytest.raises(InputError, match="references must be a file, a folder or what ntt.load_references gives"):
+        make_segmenter().build_memory(3)  # type: ignore[arg-type]
 
 
 def test_references_to_detections(tmp_path: Path) -> None:

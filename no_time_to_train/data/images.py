@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, features
@@ -24,6 +25,9 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif"}
 )
 """Of the files that are taken for images; some need more than Pillow, see :func:`missing_decoder`."""
+
+ImageSource: TypeAlias = Image.Image | np.ndarray | str | Path
+"""An image as callers give it, see :func:`as_pixels`."""
 
 _HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 _FORMATS_WITH_FRAMES = frozenset({"GIF", "TIFF", "WEBP", "PNG", "AVIF"})
@@ -91,12 +95,75 @@ def read_image(path: Path, *, upright: bool = True) -> np.ndarray:
     with open_image(path) as image:
         if image.format in _FORMATS_WITH_FRAMES and getattr(image, "n_frames", 1) > 1:
             _say_first_of_several(image.format)
-        # Asked for first: decoders that apply it take it away.
-        orientation = _pending_orientation(image) if upright else 1
-        image.load()
-        if orientation != 1:
-            image = image.transpose(_TRANSPOSITIONS[orientation])
-        return np.array(_to_rgb(image))
+        return _decode(image, upright)
+
+
+def as_pixels(image: object, *, upright: bool = True) -> np.ndarray:
+    """Return an image that a caller gives as (H, W, 3) uint8 RGB.
+
+    Args:
+        image: such an array, a gray one of (H, W) or (H, W, 1), an image of Pillow, or a file.
+        upright: as of :func:`read_image`.
+
+    Raises:
+        InputError: anything else; the message says how to mend it.
+        InputFileNotFoundError, UnreadableImageError: see :func:`read_image`.
+
+    Example:
+        >>> from no_time_to_train.data.images import as_pixels
+        >>> as_pixels(np.zeros((4, 6), np.uint8)).shape
+        (4, 6, 3)
+    """
+    if isinstance(image, str | Path):
+        return read_image(Path(image), upright=upright)
+    if isinstance(image, Image.Image):
+        return _check_pixels(_decode(image, upright))
+    if not isinstance(image, np.ndarray):
+        hint = {"Tensor": "image.cpu().numpy()", "list": "np.array(image, np.uint8)"}.get(type(image).__name__)
+        raise InputError(
+            f"image must be a file, an image of Pillow or an array of (H, W, 3) uint8 RGB, got {type(image).__name__}."
+            + (f" Use {hint}." if hint else "")
+        )
+    return _check_pixels(image)
+
+
+def all_as_pixels(images: Sequence[ImageSource], *, upright: bool = True) -> list[np.ndarray]:
+    """Return several images as (H, W, 3) uint8 RGB; arguments and errors as of :func:`as_pixels`."""
+    if not isinstance(images, list | tuple) and not (isinstance(images, np.ndarray) and images.ndim == 4):
+        raise InputError(f"images must be a list of images, got {type(images).__name__}. A single one is [image].")
+    return [as_pixels(image, upright=upright) for image in images]
+
+
+def _check_pixels(image: np.ndarray) -> np.ndarray:
+    """Return an array as (H, W, 3) uint8; gray becomes RGB."""
+    if image.dtype == np.uint8 and image.size and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1)):
+        return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    if image.dtype == np.uint8 and image.size and image.ndim == 3 and image.shape[2] == 3:
+        return image
+    hint = ""
+    if not image.size:
+        hint = " It holds no pixels."
+    elif image.ndim == 4 and len(image) == 1:
+        hint = " Use image[0]."
+    elif image.ndim == 3 and image.shape[2] == 4:
+        hint = " Use image[..., :3]."
+    elif image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] > 4:
+        hint = " The channels come last: image.transpose(1, 2, 0)."
+    if image.dtype.kind == "f":
+        hint += " Values of 0..1 become uint8 by (image * 255).round().astype(np.uint8)."
+    elif image.dtype == np.uint16:
+        hint += " 16 bits become 8 by (image // 257).astype(np.uint8)."
+    raise InputError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}.{hint}")
+
+
+def _decode(image: Image.Image, upright: bool) -> np.ndarray:
+    """Return an opened image as (H, W, 3) uint8 RGB."""
+    # Asked for first: decoders that apply it take it away.
+    orientation = _pending_orientation(image) if upright else 1
+    image.load()
+    if orientation != 1:
+        image = image.transpose(_TRANSPOSITIONS[orientation])
+    return np.array(_to_rgb(image))
 
 
 def image_size_hw(path: Path, *, upright: bool = True) -> tuple[int, int]:

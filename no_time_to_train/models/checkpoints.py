@@ -11,7 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter, UnsafeWeightsError
+from no_time_to_train.errors import (
+    EnvironmentProblemError,
+    InputError,
+    InputFileNotFoundError,
+    Parameter,
+    UnsafeWeightsError,
+)
+from no_time_to_train.files.atomic import replacing
+from no_time_to_train.models.weight_headers import check_finite
 
 _SHOWN_NAMES = 3
 _WRAPPERS = ("model", "teacher", "state_dict")
@@ -47,20 +55,27 @@ def convert_checkpoint(source: str | Path, target: str | Path, *, trust: bool = 
 
     Raises:
         UnsafeWeightsError: ``source`` holds Python objects and ``trust`` is False.
-        InputError: ``source`` is damaged or holds no weights, or ``target`` is not called ``*.safetensors``.
+        InputError: ``source`` is damaged or holds no weights or NaN, or ``target`` is not called ``*.safetensors``.
+        EnvironmentProblemError: ``target`` cannot be written; what was there before is left as it was.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     source, target = Path(source), Path(target)
     if target.suffix != ".safetensors":
         raise InputError(f"The converted file must end in .safetensors, got {target.name}.")
     if trust and source.suffix != ".safetensors":
-        state_dict = _unwrap(torch.load(source, map_location="cpu", weights_only=False), source)
+        state_dict = _unwrap(_read_pytorch(source, any_object=True), source)
     else:
         state_dict = read_state_dict(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    check_finite(state_dict.items(), source)
     # safetensors refuses tensors that share memory (tied weights): each gets its own.
-    save_file({name: tensor.detach().clone().contiguous() for name, tensor in state_dict.items()}, target)
+    own = {name: tensor.detach().clone().contiguous() for name, tensor in state_dict.items()}
+    try:
+        with replacing(target) as unfinished:
+            save_file(own, unfinished)
+    except SafetensorError as error:
+        raise EnvironmentProblemError(f"{target} cannot be written ({error}). Free some space.") from error
     return target
 
 
@@ -122,9 +137,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged(path, error) from error
 
 
-def _read_pytorch(path: Path) -> Any:
+def _read_pytorch(path: Path, *, any_object: bool = False) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=not any_object)
     except pickle.UnpicklingError as error:
         objects = _foreign_objects(path, error)
         if not objects:
@@ -135,7 +150,9 @@ def _read_pytorch(path: Path) -> Any:
             f"computer you trust with {trust} (nttt weights convert {path.name}), or get the safetensors.",
             parameters=[trust],
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (MemoryError, InputError):
+        raise
+    except Exception as error:  # unpickling broken bytes raises nearly anything
         raise _damaged(path, error) from error
 
 
@@ -165,7 +182,24 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
     state_dict = {name: value for name, value in content.items() if isinstance(value, Tensor)}
     if not state_dict:
         raise InputError(f"{path} holds no tensors, only: {', '.join(map(str, list(content)[:_SHOWN_NAMES]))}.")
+    _check_tensors(state_dict, path)
     backbone = {
         name.removeprefix("backbone."): value for name, value in state_dict.items() if name.startswith("backbone.")
     }
     return backbone or state_dict
+
+
+def _check_tensors(state_dict: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse what no file of weights holds: other names than text, sparse tensors, and tensors larger than the file.
+
+    A few bytes can stand for a tensor of any size, every row of which is the same.
+    """
+    num_bytes = path.stat().st_size
+    for name, tensor in state_dict.items():
+        if not isinstance(name, str) or tensor.layout != torch.strided or tensor.is_quantized:
+            raise InputError(f"{path} holds {str(name)[:60]}, which is no weight: plain tensors with names are needed.")
+        if tensor.numel() * tensor.element_size() > num_bytes:
+            raise InputError(
+                f"{path} is damaged: {name} has the shape {tuple(tensor.shape)}, which is larger than the file. "
+                "Fetch the file again."
+            )

@@ -15,7 +15,12 @@ from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.models.mask_decoding import BatchedMaskModel, WholeDecoder, points_with_boxes, split_embeddings
 from no_time_to_train.models.precision import forward_precision
-from no_time_to_train.models.transformers_folders import load_network, read_config, read_image_processor
+from no_time_to_train.models.transformers_folders import (
+    CONFIG_FILE,
+    load_network,
+    read_config,
+    read_image_processor,
+)
 from no_time_to_train.models.weights import find_weights
 
 if TYPE_CHECKING:
@@ -167,6 +172,7 @@ def load_promptable(
         source=folder,
         model=spec.name,
     )
+    _check_sizes(module, folder)
     vision_encoder = cast(nn.Module, module.vision_encoder)
     prepare_encoder(cast(nn.Module, vision_encoder.backbone), torch.device(device), dtype)
     if compile:
@@ -181,6 +187,19 @@ def load_promptable(
         prompts_per_batch=prompts_per_batch,
         add_no_memory_embedding=add_no_memory_embedding,
     )
+
+
+def _check_sizes(module: Any, folder: Path) -> None:
+    """Refuse sizes of images and feature maps that do not go together."""
+    settings = module.config.prompt_encoder_config
+    found = [tuple(size) for size in module.backbone_feature_sizes]
+    finest, middle, coarse = (settings.image_size // stride for stride in (4, 8, settings.patch_size))
+    needed = [(finest, finest), (middle, middle), (coarse, coarse)]
+    if found != needed:
+        raise InputError(
+            f"{folder / CONFIG_FILE}: images of {settings.image_size} pixels in patches of {settings.patch_size} give "
+            f"feature maps of {needed}, but backbone_feature_sizes says {found}."
+        )
 
 
 def _networks() -> dict[str, Any]:

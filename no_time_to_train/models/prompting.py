@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from no_time_to_train.data.images import read_image
+from no_time_to_train.data.images import ImageSource, as_pixels
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import ImageEmbedding, MaskModel, PromptBatch
 from no_time_to_train.ops.images import as_image_tensor
@@ -90,13 +89,13 @@ class PromptedMasks:
 
 
 @torch.inference_mode()
-def embed_image(mask_model: MaskModel, image: np.ndarray | str | Path) -> PromptableImage:
+def embed_image(mask_model: MaskModel, image: ImageSource) -> PromptableImage:
     """Encode an image, (H, W, 3) uint8 RGB or a file, as SAM 2's own predictor does.
 
     It is squashed to the square by antialiased bilinear resampling. (The published labeling method uses bicubic, see
     ``Segmenter.encode``.)
     """
-    pixels = image if isinstance(image, np.ndarray) else read_image(Path(image))
+    pixels = as_pixels(image)
     size = (mask_model.image_size, mask_model.image_size)
     as_tensor = as_image_tensor(pixels, mask_model.device)[None]
     square = interpolate(as_tensor, size, mode="bilinear", align_corners=False, antialias=True)
@@ -107,7 +106,7 @@ def embed_image(mask_model: MaskModel, image: np.ndarray | str | Path) -> Prompt
 @torch.inference_mode()
 def segment_prompts(
     mask_model: MaskModel,
-    image: np.ndarray | str | Path | PromptableImage,
+    image: ImageSource | PromptableImage,
     *,
     points_xy: Numbers | None = None,
     point_labels: Numbers | None = None,

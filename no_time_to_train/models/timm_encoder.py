@@ -14,6 +14,7 @@ from no_time_to_train.models.catalog import TIMM, ModelSpec
 from no_time_to_train.models.checkpoints import check_names_and_shapes, read_state_dict
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.patch_encoder import PatchEncoder, check_multiple
+from no_time_to_train.models.weight_headers import check_finite
 from no_time_to_train.models.weights import find_weights
 
 if TYPE_CHECKING:
@@ -124,4 +125,5 @@ def _fill(network: VisionTransformer, source: Path, spec: ModelSpec) -> None:
     heads = (classifier,) if isinstance(classifier, str) else classifier
     kept = {name: tensor for name, tensor in state_dict.items() if name.rpartition(".")[0] not in heads}
     check_names_and_shapes(network.state_dict(), kept, source=source, model=spec.name)
+    check_finite(kept.items(), source)
     network.load_state_dict(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.errors import InputError, UnsafeWeightsError, WeightsNotFoundError
+from no_time_to_train.files.json_files import is_number, read_json
+from no_time_to_train.models.weight_headers import check_finite, no_larger_than, totals_of, totals_of_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.json"
 PROCESSOR_FILE = "preprocessor_config.json"
+
+# transformers makes lists as long as some settings say before any network is built.
+_LARGEST_SETTING = 10**7
+"""Beyond any width or table of a network."""
+_MOST_LAYERS = 10**4
+_PER_LAYER = re.compile("layer|depth|block|stage")
+"""Settings that count layers, or say something of every one."""
+_LARGEST_SIDE_PX = 16_384
+_SIZES = frozenset({"size", "crop_size", "pad_size", "image_size"})
+"""Settings that hold sides of images in pixels."""
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
@@ -34,10 +46,12 @@ def read_config(folder: Path) -> PreTrainedConfig:
     """
     from transformers import AutoConfig
 
-    _refuse_code(folder / CONFIG_FILE)
+    _check_settings(folder / CONFIG_FILE)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except ImportError:
+        raise
+    except Exception as error:  # what the classes of networks make of odd settings is nearly anything
         raise InputError(
             f"{folder / CONFIG_FILE} does not describe a network of transformers: {_first_line(error)}"
         ) from error
@@ -54,14 +68,25 @@ def read_image_processor(folder: Path) -> BaseImageProcessor:
     """
     from transformers import AutoImageProcessor
 
-    _refuse_code(folder / PROCESSOR_FILE)
+    _check_settings(folder / PROCESSOR_FILE)
     try:
         with quiet_transformers():
-            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+            processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except ImportError:
+        raise
+    except Exception as error:  # as above
         raise InputError(
             f"{folder / PROCESSOR_FILE} does not describe an image processor of transformers: {_first_line(error)}"
         ) from error
+    for name in ("image_mean", "image_std"):
+        values: Any = getattr(processor, name, None)
+        is_three = isinstance(values, list | tuple) and len(values) == 3 and all(map(is_number, values))
+        if not is_three or (name == "image_std" and min(values) <= 0):
+            above = " above 0" if name == "image_std" else ""
+            raise InputError(
+                f"{folder / PROCESSOR_FILE} must give {name} as three numbers{above}, got {str(values)[:60]}."
+            )
+    return processor
 
 
 def load_network(
@@ -83,13 +108,14 @@ def load_network(
         shape in the file, shape of the network). Nothing of that is an error yet.
 
     Raises:
-        InputError: the weights' files are damaged, or no network of this class.
+        InputError: the weights' files are damaged or hold NaN, or their network is none of this class or far larger
+            than they are.
     """
-    from safetensors import SafetensorError
-
     folder = weights if isinstance(weights, Path) else None
+    source = folder or "The file"
+    totals = totals_of_folder(weights) if isinstance(weights, Path) else totals_of(weights)
     try:
-        with quiet_transformers():
+        with quiet_transformers(), no_larger_than(totals, source):
             loaded: Any = network.from_pretrained(
                 folder,
                 config=config,
@@ -102,11 +128,14 @@ def load_network(
                 ignore_mismatched_sizes=True,
                 **arguments,
             )
-            return loaded  # a pair, because of output_loading_info
-    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder or 'The file'} cannot be loaded as {network.__name__}: {_first_line(error)}"
-        ) from error
+    except (ImportError, InputError, MemoryError):
+        raise
+    except Exception as error:  # what the classes of networks make of odd settings is nearly anything
+        raise InputError(f"{source} cannot be loaded as {network.__name__}: {_first_line(error)}") from error
+    module, report = loaded  # a pair, because of output_loading_info
+    missing = report["missing_keys"]  # filled at random; callers refuse them
+    check_finite(((name, weight) for name, weight in module.named_parameters() if name not in missing), source)
+    return module, report
 
 
 @contextmanager
@@ -125,16 +154,16 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _refuse_code(path: Path) -> None:
-    """Raise where a file of settings is missing, unreadable, or names code of its folder or of the hub."""
+def _check_settings(path: Path) -> None:
+    """Raise where a file of settings is missing, unreadable, absurd, or names code of its folder or of the hub."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = read_json(path)
     except FileNotFoundError as error:
         raise WeightsNotFoundError(
             f"{path.parent} has no {path.name}. A folder in transformers' layout holds {CONFIG_FILE}, {PROCESSOR_FILE} "
             "(detectors, mask models) and model.safetensors."
         ) from error
-    except (ValueError, OSError, RecursionError) as error:
+    except OSError as error:
         raise InputError(f"{path} cannot be read: {_first_line(error)}") from error
     if not isinstance(settings, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(settings).__name__}.")
@@ -145,16 +174,32 @@ def _refuse_code(path: Path) -> None:
                 f"{path} names code to run ({key}: {str(value)[:100]}); not loaded. Only networks that are part of "
                 "transformers can be used. Where this is one, remove that entry from the file."
             )
+        least, most = _bounds(key)
+        if isinstance(value, int) and not isinstance(value, bool) and not least <= value <= most:
+            raise InputError(
+                f"{path} says {key}: {value}, which must be between {least:,} and {most:,}. Fetch the file again."
+            )
+
+
+def _bounds(key: str) -> tuple[int, int]:
+    """Return what a whole number of a setting lies between."""
+    if key in _SIZES:
+        return 1, _LARGEST_SIDE_PX
+    if _PER_LAYER.search(key):
+        return -_MOST_LAYERS, _MOST_LAYERS
+    return -_LARGEST_SETTING, _LARGEST_SETTING
 
 
 def _entries(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every key and value of nested objects."""
-    unread = [settings]
+    """Yield every value of nested objects and lists with its key; what is in a size, ``height``, as that size's."""
+    unread: list[tuple[str, Any]] = list(settings.items())
     while unread:
-        for key, value in unread.pop().items():
-            yield key, value
-            if isinstance(value, dict):
-                unread.append(value)
+        key, value = unread.pop()
+        yield key, value
+        if isinstance(value, dict):
+            unread += [(key if key in _SIZES else inner, entry) for inner, entry in value.items()]
+        elif isinstance(value, list):
+            unread += [(key, entry) for entry in value]
 
 
 def _first_line(error: BaseException) -> str:

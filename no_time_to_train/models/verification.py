@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from no_time_to_train.errors import WeightsNotFoundError
+from no_time_to_train.errors import NoTimeToTrainError, WeightsNotFoundError
 from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.weights import locate_weights
@@ -50,7 +51,8 @@ def verify_weights(name: str) -> VerificationReport:
             load_detector(str(location))
         else:
             load_mask_model(spec, weights=location, decoder="plain")
-    except ValueError as error:  # InputError and UnsafeWeightsError: the finding itself
+    except (NoTimeToTrainError, OSError) as error:  # the finding itself: others are still to be checked
         problem = str(error)
     files = sorted(location.glob("*.safetensors")) if location.is_dir() else [location]
-    return VerificationReport(name, location, {file.name: sha256_of_file(file) for file in files}, problem)
+    hashes = {file.name: sha256_of_file(file) for file in files if os.access(file, os.R_OK)}
+    return VerificationReport(name, location, hashes, problem)

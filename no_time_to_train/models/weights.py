@@ -7,13 +7,13 @@ Hugging Face cache; the hub. A local folder may hold the official file (``dinov2
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, WeightsNotFoundError
 from no_time_to_train.files.paths import WEIGHTS_VARIABLE, demo_data_folder, weights_folders
 from no_time_to_train.models.catalog import CATALOG, HUB_ID, ModelSpec, get_spec
+from no_time_to_train.models.weight_index import WEIGHTS_FILE, MissingFileError, weight_files
 
 
 @dataclass(frozen=True)
@@ -119,20 +119,20 @@ def _weights_in(folder: Path, spec: ModelSpec) -> Path | None:
     """Choose what to load of a model's folder: itself in transformers' layout, else a file."""
     if spec.takes_folder and (folder / "config.json").is_file() and _has_all_shards(folder):
         return folder
-    for file_name in (spec.official_file, "model.safetensors") if spec.takes_file else ():
+    for file_name in (spec.official_file, WEIGHTS_FILE) if spec.takes_file else ():
         if file_name and (folder / file_name).is_file():
             return folder / file_name
     return None
 
 
 def _has_all_shards(folder: Path) -> bool:
-    if (folder / "model.safetensors").is_file():
-        return True
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
+    try:
+        weight_files(folder)
+    except MissingFileError:
         return False
-    shards = set(json.loads(index.read_text())["weight_map"].values())
-    return all((folder / shard).is_file() for shard in shards)
+    except InputError:  # a damaged index: loading says what is wrong with it
+        return True
+    return True
 
 
 def _in_hub_cache(spec: ModelSpec) -> Path | None:

@@ -91,7 +91,14 @@ def as_references(
     """Return references given as such, or read them from their path.
 
     See :func:`load_references`.
+
+    Raises:
+        InputError: neither; or as ``load_references`` does.
     """
+    if not isinstance(references, ReferenceSet | str | Path):
+        raise InputError(
+            f"references must be a file, a folder or what ntt.load_references gives, got {type(references).__name__}."
+        )
     if not isinstance(references, ReferenceSet):
         return load_references(references, images, categories=categories, upright=upright)
     return references if categories is None else _checked(references, "the references", categories)

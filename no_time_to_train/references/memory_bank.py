@@ -33,6 +33,22 @@ _METADATA_KEY = "no_time_to_train.references.memory_bank"
 _OLD_METADATA_KEY = "no_time_to_train.memory_bank"
 
 
+def as_memory(memory: MemoryBank | str | Path) -> MemoryBank:
+    """Return a memory bank given as such, or read it from its file.
+
+    Raises:
+        InputError: neither; or as ``MemoryBank.load`` does.
+    """
+    if isinstance(memory, MemoryBank):
+        return memory
+    if isinstance(memory, str | Path):
+        return MemoryBank.load(memory)
+    raise InputError(
+        f"memory must be a MemoryBank or its file, got {type(memory).__name__}. Make one of references with "
+        "segmenter.build_memory(references)."
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
     """All that is remembered of the references.

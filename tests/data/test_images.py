@@ -2,18 +2,21 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, features
 
 from no_time_to_train.data import images
 from no_time_to_train.data.images import (
     UnreadableImageError,
+    all_as_pixels,
+    as_pixels,
     describe_size_mismatch,
     exif_orientation,
     image_size_hw,
     read_image,
     resize_for_model,
 )
-from no_time_to_train.errors import InputFileNotFoundError
+from no_time_to_train.errors import InputError, InputFileNotFoundError
 
 RED, GRAY = (200, 10, 20), (90, 90, 90)
 
@@ -188,3 +191,43 @@ def test_size_mismatch_recognizes_swapped_sides():
         [2, 3], "RLE size", (4, 6), "a.jpg"
     )
     assert "swapped" in describe_size_mismatch([6, 4], "RLE size", (4, 6), "a.jpg")
+
+
+def test_what_is_plainly_an_image_becomes_rgb(tmp_path):
+    rgb = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    gray = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    for given in (rgb, Image.fromarray(rgb), tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert np.array_equal(as_pixels(given), rgb)
+    for given in (gray, gray[..., None], Image.fromarray(gray)):
+        assert np.array_equal(as_pixels(given), np.stack([gray] * 3, axis=2))
+    assert np.array_equal(as_pixels(Image.fromarray(rgb).convert("RGBA")), rgb)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "got NoneType"),
+        ([[1, 2], [3, 4]], r"got list. Use np.array\(image, np.uint8\)"),
+        (torch.zeros(4, 5, 3, dtype=torch.uint8), r"got Tensor. Use image.cpu\(\).numpy\(\)"),
+        (np.zeros((4, 5, 3)), r"got \(4, 5, 3\) float64. Values of 0..1 become uint8 by \(image \* 255\)"),
+        (np.zeros((4, 5, 3), np.uint16), "16 bits become 8 by"),
+        (np.zeros((3, 40, 50), np.uint8), r"image.transpose\(1, 2, 0\)"),
+        (np.zeros((4, 5, 4), np.uint8), r"Use image\[..., :3\]"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"Use image\[0\]"),
+        (np.zeros((0, 5, 3), np.uint8), "holds no pixels"),
+        (np.zeros((4, 0), np.uint8), "holds no pixels"),
+        (np.zeros(7, np.uint8), r"got \(7,\) uint8"),
+        (np.zeros((4, 5, 3), object), "got .* object"),
+        (np.zeros((4, 5, 2), np.uint8), r"got \(4, 5, 2\)"),
+    ],
+)
+def test_what_is_no_image_says_how_to_mend_it(given, message):
+    with pytest.raises(InputError, match=f"image must be .*{message}"):
+        as_pixels(given)
+
+
+@pytest.mark.parametrize("given", ["photo.jpg", np.zeros((4, 5, 3), np.uint8), None])
+def test_several_images_are_a_list(given):
+    with pytest.raises(InputError, match=r"images must be a list of images.* A single one is \[image\]"):
+        all_as_pixels(given)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from no_time_to_train.errors import InputError, InputFileNotFoundError, UnsafeWeightsError
+from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFileNotFoundError, UnsafeWeightsError
 from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.models.checkpoints import (
     check_names_and_shapes,
@@ -117,6 +118,42 @@ def test_differences_are_one_short_message() -> None:
         "9 unexpected (other.0, other.1, other.2 and 6 more); "
         "1 wrong shape (a.bias is (5,), must be (2,)). "
     )
+
+
+def test_weights_with_nan_are_not_converted(tmp_path: Path) -> None:
+    torch.save({"a": torch.tensor([1.0, float("nan")])}, tmp_path / "nan.pt")
+    (tmp_path / "nan.safetensors").write_bytes(b"earlier")
+    with pytest.raises(InputError, match="nan.pt: 1 of the 2 values of the weight a are NaN"):
+        convert_checkpoint(tmp_path / "nan.pt", tmp_path / "nan.safetensors")
+    assert (tmp_path / "nan.safetensors").read_bytes() == b"earlier"
+
+
+def test_a_few_bytes_do_not_become_a_large_tensor(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "bomb.pt")
+    with pytest.raises(InputError, match=r"a has the shape \(1000000, 1000000\), which is larger than the file"):
+        read_state_dict(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize("odd", [{3: torch.zeros(2)}, {"a": torch.eye(2).to_sparse()}])
+def test_what_is_no_plain_tensor_with_a_name_is_refused(tmp_path: Path, odd: dict[object, torch.Tensor]) -> None:
+    torch.save(odd, tmp_path / "odd.pt")
+    with pytest.raises(InputError, match="which is no weight"):
+        read_state_dict(tmp_path / "odd.pt")
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(WEIGHTS, tmp_path / "w.pt")
+    (tmp_path / "w.safetensors").write_bytes(b"earlier")
+
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"some")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(EnvironmentProblemError, match=r"w.safetensors cannot be written \(.*No space left"):
+        convert_checkpoint(tmp_path / "w.pt", tmp_path / "w.safetensors")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.s*")} == {"w.safetensors": b"earlier"}
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_sha256(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_broken_settings_are_an_error_that_names_the_file(tmp_path: Path, text: 
 
 def test_weights_that_are_no_safetensors(tmp_path: Path) -> None:
     (save_yolos(tmp_path) / "model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(NoTimeToTrainError, match="cannot be loaded as"):
+    with pytest.raises(NoTimeToTrainError, match="is not a readable safetensors file"):
         load_detector(str(tmp_path))
 
 

@@ -100,10 +100,13 @@ def _load_file(path: Path, spec: ModelSpec) -> PreTrainedModel:
 
     state_dict = read_state_dict(path)
     if is_meta_layout(state_dict):
-        state_dict = to_hub_layout(state_dict, spec.family)
+        try:
+            state_dict = to_hub_layout(state_dict, spec.family)
+        except (ValueError, RuntimeError) as error:  # query, key and value cannot be split
+            raise InputError(f"{path} does not hold the weights of {spec.name}: {error}.") from error
     architecture = dict(spec.architecture)
     positions = state_dict.get("embeddings.position_embeddings")
-    if positions is not None and spec.patch_size:
+    if positions is not None and positions.ndim == 3 and positions.shape[1] > 1 and spec.patch_size:
         # Fine-tuned checkpoints may have been trained at another resolution than the published ones.
         architecture["image_size"] = math.isqrt(positions.shape[1] - 1) * spec.patch_size
     return _load(AutoConfig.for_model(spec.family, **architecture), spec, state_dict, source=path)

@@ -19,6 +19,7 @@ from no_time_to_train.models.interfaces import ImageEmbedding
 from no_time_to_train.models.mask_decoding import BatchedMaskModel, PromptDecoder, split_embeddings
 from no_time_to_train.models.precision import forward_precision
 from no_time_to_train.models.sam2.plain_decoder import PlainDecoder
+from no_time_to_train.models.weight_headers import check_finite
 from no_time_to_train.models.weights import find_weights
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def load_sam2(
     state_dict = read_state_dict(source)
     module = build_sam2(spec)
     check_names_and_shapes(module.state_dict(), state_dict, source=source, model=spec.name)
+    check_finite(state_dict.items(), source)
     module.load_state_dict(state_dict)
     prepare_encoder(module.image_encoder, torch.device(device), dtype)
     if compile:
