@@ -23,10 +23,10 @@ demo: $(STAMP)
 	$(BIN)/nttt demo --out demo_output --overwrite
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 -m "slow or not slow"
 
 settings-doc: $(STAMP)
 	$(BIN)/nttt config --markdown > docs/settings.md

@@ -1,4 +1,7 @@
-"""The examples of every public name are run, in a folder that has the files that they name."""
+"""The examples of every public name are run, in a folder that has the files that they name.
+
+Thresholds are measured once: several examples begin with it, and it takes long.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import doctest
 import inspect
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,9 @@ import pytest
 
 import no_time_to_train as ntt
 from no_time_to_train.files.paths import demo_data_folder
+from no_time_to_train.references.min_scores import MinScores
+from no_time_to_train.tasks import check_references, memory_building
+from no_time_to_train.tasks.memory_building import measure_thresholds
 
 BENCHMARK = demo_data_folder() / "benchmark"
 NUM_CATEGORIES, NUM_SHOTS, NUM_PHOTOS = 2, 2, 2
@@ -40,8 +47,28 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "predictions.json").write_text(json.dumps(predictions))
     shutil.copy(sorted((folder / "photos").iterdir())[0], folder / "photo.jpg")
-    ntt.fit(folder / "references.json", out=folder / "memory.safetensors", overrides=["preset=demo"])
+    ntt.fit(
+        folder / "references.json",
+        out=folder / "memory.safetensors",
+        overrides=["preset=demo", "output.threshold_images=0"],
+    )
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def thresholds_measured_once() -> Iterator[None]:
+    """Measure the thresholds of ``references.json`` in the first example that asks for them only."""
+    measured: list[MinScores | None] = []
+
+    def measure(*arguments: Any) -> MinScores | None:
+        if not measured:
+            measured.append(measure_thresholds(*arguments))
+        return measured[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory_building, "measure_thresholds", measure)
+        patch.setattr(check_references, "measure_thresholds", measure)
+        yield
 
 
 def _content(split: str) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ class SweepJob:
     overrides: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Composer:
     """Makes the validated configs of one command.
 
@@ -55,22 +57,7 @@ class Composer:
             InputError: an unknown setting or option, a value of the wrong type or out of range, or a setting without
                 effect; the message names it.
         """
-        from hydra import compose, initialize_config_dir
-        from hydra.core.global_hydra import GlobalHydra
-        from hydra.errors import HydraException
-        from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-
-        given = self.grammar.read([*shared, *overrides])
-        GlobalHydra.instance().clear()  # `import sam2` initializes Hydra globally; composing must not depend on it
-        try:
-            with initialize_config_dir(config_dir=str(self.folder), version_base="1.3"):
-                config = OmegaConf.to_object(compose(config_name=self.primary, overrides=given))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise InputError(_readable(error, [*shared, *overrides], self.grammar)) from error
-        validate(config)
-        self.grammar.refuse_unused(config, overrides)
-        return config
+        return copy.deepcopy(_composed(self, tuple(overrides), tuple(shared)))
 
     def sweep(self, overrides: Sequence[str], folder: Path, run: Callable[[Any, SweepJob], None]) -> None:
         """Call ``run`` with the config of every combination of values, by Hydra's sweeper and launcher.
@@ -119,6 +106,27 @@ class Composer:
             sys.argv = arguments
             os.environ.pop(_HYDRA_ERRORS)
             os.environ |= {} if show_errors is None else {_HYDRA_ERRORS: show_errors}
+
+
+@cache
+def _composed(composer: Composer, overrides: tuple[str, ...], shared: tuple[str, ...]) -> Any:
+    """Compose once in a process: it takes a sixth of a second, and a command may ask for the same config again."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    given = composer.grammar.read([*shared, *overrides])
+    GlobalHydra.instance().clear()  # `import sam2` initializes Hydra globally; composing must not depend on it
+    try:
+        with initialize_config_dir(config_dir=str(composer.folder), version_base="1.3"):
+            config = OmegaConf.to_object(compose(config_name=composer.primary, overrides=given))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(_readable(error, [*shared, *overrides], composer.grammar)) from error
+    validate(config)
+    composer.grammar.refuse_unused(config, overrides)
+    return config
 
 
 def register(schemas: Mapping[str, type], options: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
