@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, choices=_FORMATS, metavar="FORMAT", help=", ".join(_FORMATS))
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the source's name with _FORMAT")
     parser.add_argument(
-        "--min-score", type=_min_score, metavar="S", help="lowest score, e.g. 0.5 or boat=0.6,bird=0.5 (as labeled)"
+        "--min-score", metavar="S", help="lowest score, e.g. 0.5 or boat=0.6,bird=0.5 (as labeled or reviewed)"
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="the images (those labeled, or beside the file)")
     parser.add_argument(
@@ -75,14 +75,15 @@ def run(options: argparse.Namespace) -> None:
 
 def _take_reviewed_state(options: argparse.Namespace) -> None:
     """Make the decisions of a reviewed folder what is exported, in place of the run's own annotations."""
+    from no_time_to_train.references.min_scores import choose_min_scores
     from no_time_to_train.review.session import REVIEW_FOLDER, ReviewSession
 
-    if isinstance(options.min_score, dict):
-        options.subparser.error("a reviewed folder is exported with one --min-score, for what was not decided")
     folder = options.source
     session = ReviewSession.of_results(folder, options.images)
     annotations = folder / REVIEW_FOLDER / "annotations.json"
-    session.write_annotations(annotations, session.min_score if options.min_score is None else options.min_score)
+    now = session.thresholds.now
+    lowest = choose_min_scores(options.min_score, session.categories, measured=now, otherwise=now.default)
+    session.write_annotations(annotations, lowest)
     options.out = options.out or folder.resolve().with_name(f"{folder.resolve().name}_{options.to}")
     options.source, options.images, options.min_score = annotations, session.images, None
     print(f"With the decisions of the review: {len(session.numbers_done())} of {len(session.file_names)} images done.")
@@ -96,13 +97,3 @@ def describe(report: ExportReport) -> str:
     if report.left_out:
         lines.append("Left out: " + "; ".join(f"{count} {reason}" for reason, count in report.left_out.items()) + ".")
     return "\n".join(lines)
-
-
-def _min_score(text: str) -> float | dict[str, float]:
-    try:
-        if "=" not in text:
-            return float(text)
-        pairs = (entry.rsplit("=", 1) for entry in text.split(","))
-        return {name.strip(): float(score) for name, score in pairs}
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be a score, or category=score,..., got {text}") from error

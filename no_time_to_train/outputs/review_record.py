@@ -19,6 +19,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.ops.rle import Rle, rle_area, rle_to_box_xyxy
 from no_time_to_train.outputs.image_record import ImageRecord
+from no_time_to_train.references.min_scores import MinScores
 
 Status = Literal["undecided", "kept", "dropped"]
 _SAME_OBJECT_IOU = 0.5
@@ -61,6 +62,10 @@ class ReviewObject:
     def source_mask(self) -> Rle:
         """The mask the run gave it."""
         return self.mask if self.original_mask is None else self.original_mask
+
+    def reaches(self, min_scores: MinScores) -> bool:
+        """Return whether a detection scores enough for its category."""
+        return (self.score or 0.0) >= min_scores.of(self.category_id)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
@@ -161,12 +166,12 @@ def objects_under_review(record: ImageRecord | None, review: ImageReview) -> lis
     return [*review.objects, *_not_covered(undecided, review.objects)]
 
 
-def reviewed_objects(record: ImageRecord | None, review: ImageReview, min_score: float) -> list[ReviewObject]:
-    """Return the objects that go out: kept ones, and undecided ones that score at least ``min_score``."""
+def reviewed_objects(record: ImageRecord | None, review: ImageReview, min_scores: MinScores) -> list[ReviewObject]:
+    """Return the objects that go out: kept ones, and undecided ones that score enough."""
     return [
         item
         for item in objects_under_review(record, review)
-        if item.status == "kept" or (item.status == "undecided" and (item.score or 0.0) >= min_score)
+        if item.status == "kept" or (item.status == "undecided" and item.reaches(min_scores))
     ]
 
 

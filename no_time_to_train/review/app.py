@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from no_time_to_train.data.images import exif_orientation, open_image, read_image
 from no_time_to_train.errors import InputError
 from no_time_to_train.outputs.drawing import category_color
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.review.guard import Guard
 from no_time_to_train.review.jobs import ReviewJobs
 from no_time_to_train.review.prompted_masks import Candidates, PromptedMasks
@@ -52,6 +53,7 @@ def create_app(
         Route("/api/images/{number:int}/prompt", _changing(pages.prompt), methods=["POST"]),
         Route("/api/images/{number:int}/{action:str}", _changing(pages.change), methods=["POST"]),
         Route("/api/undo", _changing(pages.undo), methods=["POST"]),
+        Route("/api/min_scores", _changing(pages.use_min_scores), methods=["POST"]),
         Route("/api/categories", _changing(pages.add_category), methods=["POST"]),
         Route("/api/jobs/{name:str}", _changing(pages.start), methods=["POST"]),
         Route("/api/job", pages.job),
@@ -96,7 +98,8 @@ class _Pages:
         return JSONResponse(
             {
                 "folder": str(session.folder),
-                "min_score": session.min_score,
+                "min_scores": _by_category(session, session.thresholds.now),
+                "run_min_scores": _by_category(session, session.thresholds.of_run),
                 "categories": [_category_json(category) for category in session.categories],
                 "images": [item.to_json() for item in session.overview()],
                 "formats": list(self._jobs.formats),
@@ -154,7 +157,7 @@ class _Pages:
         elif action == "mend":
             session.mend(number, content["id"], self._candidate(number, content))
         elif action == "finish":
-            session.finish(number, float(content["min_score"]))
+            session.finish(number)
         elif action == "reopen":
             session.reopen(number)
         else:
@@ -163,6 +166,16 @@ class _Pages:
 
     def undo(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
         return {"number": self._session.undo()}
+
+    def use_min_scores(self, request: Request, content: dict[str, Any]) -> dict[str, float]:
+        wanted = content["min_scores"]
+        try:
+            by_category = None if wanted is None else {int(key): float(value) for key, value in wanted.items()}
+            default = self._session.thresholds.of_run.default
+            self._session.thresholds.use(None if by_category is None else MinScores(default, by_category))
+        except (AttributeError, ValueError) as error:
+            raise InputError(f"thresholds are numbers from 0 to 1 by category id ({error}).") from error
+        return _by_category(self._session, self._session.thresholds.now)
 
     def add_category(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
         return _category_json(self._session.add_category(str(content["name"])))
@@ -180,6 +193,10 @@ class _Pages:
         if found is None or not 0 <= position < len(found.masks):
             raise InputError("this mask is no longer known. Click again.")
         return found.masks[position]
+
+
+def _by_category(session: ReviewSession, min_scores: MinScores) -> dict[str, float]:
+    return {str(category.id): min_scores.of(category.id) for category in session.categories}
 
 
 def _category_json(category: Category) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.review_record import ImageReview
+from no_time_to_train.outputs.summary import ImageSummary
 
 Status = Literal["done", "begun", "new"]
 
@@ -18,27 +22,63 @@ class ImageOverview:
     Attributes:
         file_name: relative to the images folder.
         status: ``done``, ``begun`` or ``new``.
-        scores: of its detections, best first.
+        found: (category id, score) of its detections, best first.
         num_decided: objects that were kept or dropped by hand.
     """
 
     file_name: str
     status: Status
-    scores: tuple[float, ...]
+    found: tuple[tuple[int, float], ...]
     num_decided: int
 
     @classmethod
     def of(cls, file_name: str, record: ImageRecord | None, review: ImageReview) -> Self:
         """Sum up what was found in an image, and what was decided about it."""
-        scores = tuple(float(entry["score"]) for entry in record.entries) if record else ()
+        found = ImageSummary.of(record).found if record else ()
         status: Status = "done" if review.is_done else "begun" if review.objects else "new"
-        return cls(file_name, status, scores, len(review.objects))
+        return cls(file_name, status, found, len(review.objects))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; scores with three digits."""
+        """Return plain values; ids and scores with three digits in one flat list, which is read soonest."""
         return {
             "name": self.file_name,
             "status": self.status,
-            "scores": [round(score, 3) for score in self.scores],
+            "found": [value for category_id, score in self.found for value in (category_id, round(score, 3))],
             "decided": self.num_decided,
         }
+
+
+Stamp = tuple[int, int] | None
+"""Time and size of a file; None where there is none."""
+
+
+class Overviews:
+    """Lines of the list of images, made again only where a file has changed.
+
+    Thousands of records take seconds to read, and the page asks for all lines whenever it is opened.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, tuple[Stamp, Stamp, ImageOverview]] = {}
+
+    def of(self, record: Path, review: Path, make: Callable[[], ImageOverview]) -> ImageOverview:
+        """Return the line of an image.
+
+        Args:
+            record: file of what was found in it.
+            review: file of what was decided about it.
+            make: makes the line from both.
+        """
+        now = (_stamp(record), _stamp(review))
+        kept = self._kept.get(record)
+        if kept is None or kept[:2] != now:
+            kept = self._kept[record] = (*now, make())
+        return kept[2]
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        state = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return state.st_mtime_ns, state.st_size

@@ -69,18 +69,18 @@ def review_jobs(session: ReviewSession, models: ReviewModels) -> ReviewJobs:
     from no_time_to_train.outputs.exports.formats import WRITERS
 
     jobs = {
-        "export": lambda values, report: export_reviewed(session, str(values["format"]), float(values["min_score"])),
+        "export": lambda values, report: export_reviewed(session, str(values["format"])),
         "label": lambda values, report: label_again(session, models, report),
     }
     return ReviewJobs(jobs, formats=tuple(WRITERS))
 
 
-def export_reviewed(session: ReviewSession, format: str, min_score: float) -> str:
+def export_reviewed(session: ReviewSession, format: str) -> str:
     """Export the reviewed state into a folder beside the results; returns what to tell."""
     from no_time_to_train.tasks.export import export_dataset
 
     annotations = session.folder / REVIEW_FOLDER / "annotations.json"
-    session.write_annotations(annotations, min_score)
+    session.write_annotations(annotations)
     out = _free_folder(session.folder.with_name(f"{session.folder.name}_{format}"))
     report = export_dataset(annotations, format, out, images=session.images)
     return f"{sum(report.counts.values())} objects in {report.num_images} images: {report.folder}"
@@ -96,10 +96,10 @@ def label_again(session: ReviewSession, models: ReviewModels, report: Report) ->
         InputError: nothing was kept yet.
     """
     references_file = session.folder / REVIEW_FOLDER / "references.json"
-    count = session.write_annotations(references_file, 1.0, only_kept=True)
+    count = session.write_annotations(references_file, only_kept=True)
     if not count:
         raise InputError("Nothing was kept yet: keep or add an object first, it becomes a reference.")
-    memory = models.segmenter.build_memory(load_references(references_file, session.images))
+    memory = models.segmenter.build_memory(load_references(references_file, session.images, upright=session.upright))
     first = session.folder / "memory.safetensors"
     if first.is_file():
         memory = MemoryBank.load(first).combined_with(memory)
@@ -111,7 +111,8 @@ def label_again(session: ReviewSession, models: ReviewModels, report: Report) ->
         if number not in done
     ]
     config, source = models.config, MemorySource.of(None, memory)
-    threshold = ThresholdChoice.of(session.min_score, config, (), "output.draw_min_score")
+    asked = session.thresholds.now.by_name(memory.categories)
+    thresholds = ThresholdChoice.of(asked, config, (), "output.draw_min_score")
     with open_run(
         folder,
         session.images,
@@ -121,7 +122,7 @@ def label_again(session: ReviewSession, models: ReviewModels, report: Report) ->
         overwrite=False,
         on_progress=lambda progress: report(progress.done, progress.total),
     ) as run:
-        num_labeled = len(label_targets(run, targets, source, config, threshold).summary.images)
+        num_labeled = len(label_targets(run, targets, source, config, thresholds).summary.images)
     session.use_round(folder)
     skipped = f"; {len(targets) - num_labeled} cannot be read" if num_labeled < len(targets) else ""
     return f"{counted(num_labeled, 'image')} labeled again with {counted(count, 'more reference')}{skipped}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any, Literal, Self
 
 from no_time_to_train.data.image_selection import ImageNames, ImageSelection
 from no_time_to_train.data.images import image_size_hw
-from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.files.json_files import read_json_or
 from no_time_to_train.ops.rle import Rle, rle_area
@@ -24,8 +26,13 @@ from no_time_to_train.outputs.review_record import (
     reviewed_objects,
 )
 from no_time_to_train.outputs.reviewed_dataset import ReviewedImage, write_reviewed
-from no_time_to_train.review.overview import ImageOverview
+from no_time_to_train.references.min_scores import MinScores
+from no_time_to_train.review.labeled_run import LabeledRun
+from no_time_to_train.review.overview import ImageOverview, Overviews
+from no_time_to_train.review.thresholds import ReviewThresholds
 from no_time_to_train.structures import Category
+
+logger = logging.getLogger(__name__)
 
 REVIEW_FOLDER = "review"
 _MAX_UNDO = 200
@@ -46,7 +53,7 @@ class ReviewSession:
         images: folder of the images.
         file_names: of the images, relative to ``images``, in order.
         categories: of the run; may be empty.
-        min_score: the run's threshold.
+        min_scores: the run's thresholds.
         upright: whether the run turned the images as their EXIF orientation says.
     """
 
@@ -56,24 +63,25 @@ class ReviewSession:
         images: Path,
         file_names: Sequence[str],
         categories: Sequence[Category],
-        min_score: float,
+        min_scores: MinScores,
         *,
         upright: bool = True,
     ) -> None:
         self.folder = folder
         self.images = images
         self.file_names = tuple(file_names)
-        self.min_score = min_score
         self.upright = upright
         self._review = folder / REVIEW_FOLDER
         self._records = folder / "per_image"
         self._references_file: Path | None = None
         self._lock = RLock()
         self._undo: list[ImageReview] = []
-        self._categories = [category for category in categories if not category.is_background]
+        self._overviews = Overviews()
+        self._categories = list(categories)
         added = read_json_or(self._review / "categories.json", [])
         known = {category.id for category in self._categories}
         self._categories += [Category(entry["id"], entry["name"]) for entry in added if entry["id"] not in known]
+        self.thresholds = ReviewThresholds(self._review / "min_scores.json", min_scores)
         self._use_last_round()
 
     @classmethod
@@ -85,27 +93,10 @@ class ReviewSession:
             images: where the images lie now; None: where they lay when they were labeled.
 
         Raises:
-            InputFileNotFoundError: the folder, its ``run.json`` or the images are missing.
+            InputError, InputFileNotFoundError: see ``LabeledRun.read``.
         """
-        run = read_json_or(folder / "run.json", None)
-        if run is None:
-            raise InputFileNotFoundError(
-                f"{folder} is no results folder: it has no run.json. Give the folder that labeling wrote, such as "
-                "photos_labeled/."
-            )
-        try:
-            settings = run["settings"]
-            images = images or Path(settings["images"])
-            min_score = float(settings["min_score"])
-            upright = settings.get("config", {}).get("images", {}).get("exif") == "upright"
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{folder / 'run.json'} is damaged ({error!r}). Label the images again.") from error
-        if not images.is_dir():
-            raise InputFileNotFoundError(f"The images of {folder} are no longer in {images}. Say where they lie now.")
-        dataset = read_json_or(folder / "annotations.json", {"categories": [], "images": []})
-        categories = [Category(entry["id"], entry["name"]) for entry in dataset["categories"]]
-        names = [entry["file_name"] for entry in dataset["images"]]
-        return cls(folder, images, names, categories, min_score, upright=upright)
+        run = LabeledRun.read(folder, images)
+        return cls(folder, run.images, run.file_names, run.categories, run.min_scores, upright=run.upright)
 
     @classmethod
     def of_images(cls, images: ImageNames | ImageSelection, folder: Path) -> Self:
@@ -130,7 +121,7 @@ class ReviewSession:
             raise InputError(f"{folder} holds what was drawn on other images: {drawn[0]} is not in {root}.")
         if not selection.is_folder:
             names.update(still_there)
-        session = cls(folder, root, sorted(names), (), 0.5)
+        session = cls(folder, root, sorted(names), (), MinScores(0.5))
         session._references_file = folder / "references.json"
         return session
 
@@ -168,21 +159,21 @@ class ReviewSession:
             raise InputError(f"{self._name(number)} does not lie in {self.images}.")
         return path
 
-    def _size_of_file_hw(self, number: int) -> tuple[int, int]:
-        return image_size_hw(self.image_path(number), upright=self.upright)
-
     def overview(self) -> list[ImageOverview]:
         """Return one entry per image, in order."""
-        return [
-            ImageOverview.of(name, self.record(number), self.review(number))
-            for number, name in enumerate(self.file_names)
-        ]
+        return [self._overview_of(number, name) for number, name in enumerate(self.file_names)]
+
+    def _overview_of(self, number: int, name: str) -> ImageOverview:
+        def make() -> ImageOverview:
+            return ImageOverview.of(name, self.record(number), self.review(number))
+
+        return self._overviews.of(self._record_path(name), self._review_path(name), make)
 
     def image(self, number: int) -> dict[str, Any]:
         """Return size, state and objects of an image as plain values."""
         review = self.review(number)
         record = self.record(number)
-        height, width = record.image_size_hw if record else self._size_of_file_hw(number)
+        height, width = self._size_hw(number, record)
         return {
             "name": self._name(number),
             "height": height,
@@ -193,7 +184,7 @@ class ReviewSession:
 
     def record(self, number: int) -> ImageRecord | None:
         """Return what the run found in an image; None where it found nothing yet."""
-        path = self._records / f"{self._name(number)}.json"
+        path = self._record_path(self._name(number))
         if not path.is_file():
             return None
         try:
@@ -203,7 +194,7 @@ class ReviewSession:
 
     def review(self, number: int) -> ImageReview:
         """Return what was decided about an image."""
-        path = self._review_path(number)
+        path = self._review_path(self._name(number))
         return ImageReview.read(path) if path.is_file() else ImageReview(self._name(number))
 
     def decide(self, number: int, ids: Sequence[str], decision: Decision) -> None:
@@ -248,15 +239,13 @@ class ReviewSession:
             mended = replace(item, mask=mask, original_mask=original, status="kept")
             self._change(number, self.review(number).with_object(mended))
 
-    def finish(self, number: int, min_score: float) -> None:
-        """Mark an image as done: what is undecided is kept from ``min_score`` on, and dropped below."""
+    def finish(self, number: int) -> None:
+        """Mark an image as done: what is undecided is kept from its threshold on, and dropped below."""
         with self._lock:
             review = self.review(number)
             for item in objects_under_review(self.record(number), review):
-                if item.status == "undecided":
-                    status: Literal["kept", "dropped"] = "kept" if (item.score or 0.0) >= min_score else "dropped"
-                    if status == "kept":
-                        review = review.with_object(replace(item, status=status))
+                if item.status == "undecided" and item.reaches(self.thresholds.now):
+                    review = review.with_object(replace(item, status="kept"))
             self._change(number, replace(review, is_done=True))
 
     def reopen(self, number: int) -> None:
@@ -278,36 +267,49 @@ class ReviewSession:
         """Return the numbers of the images that were looked at as a whole."""
         return [number for number in range(len(self.file_names)) if self.review(number).is_done]
 
-    def write_annotations(self, path: Path, min_score: float, *, only_kept: bool = False) -> int:
+    def write_annotations(self, path: Path, min_scores: MinScores | None = None, *, only_kept: bool = False) -> int:
         """Write the reviewed state as a COCO data set; returns the number of annotations.
 
         Args:
             path: the file.
-            min_score: undecided detections from this score on are annotations too.
-            only_kept: leave out undecided detections, and images without a kept object.
+            min_scores: undecided detections from these scores on are annotations too; None: the thresholds of now.
+            only_kept: leave out undecided detections, and images and categories without a kept object.
         """
-        return write_reviewed(path, self._reviewed_images(min_score, only_kept=only_kept), self.categories)
+        images = list(self._reviewed_images(min_scores or self.thresholds.now, only_kept=only_kept))
+        used = {item.category_id for image in images for item in image.objects}
+        categories = [category for category in self.categories if category.id in used or not only_kept]
+        return write_reviewed(path, images, categories)
 
-    def _reviewed_images(self, min_score: float, *, only_kept: bool) -> Iterator[ReviewedImage]:
+    def _reviewed_images(self, min_scores: MinScores, *, only_kept: bool) -> Iterator[ReviewedImage]:
         for number, name in enumerate(self.file_names):
             record = self.record(number)
-            objects = reviewed_objects(record, self.review(number), min_score)
+            objects = reviewed_objects(record, self.review(number), min_scores)
             if only_kept:
                 objects = [item for item in objects if item.status == "kept"]
             if objects or not only_kept:
-                size_hw = record.image_size_hw if record else self._size_of_file_hw(number)
-                yield ReviewedImage(number + 1, name, size_hw, tuple(objects))
+                yield ReviewedImage(number + 1, name, self._size_hw(number, record), tuple(objects))
 
     def use_round(self, folder: Path) -> None:
         """Take the detections of a later labeling run from now on; decisions stay."""
         with self._lock:
-            write_json(self._review / "round.json", {"folder": folder.resolve().as_posix()})
+            relative = os.path.relpath(folder.resolve(), self.folder.resolve())
+            write_json(self._review / "round.json", {"folder": Path(relative).as_posix()})
             self._use_last_round()
 
     def _use_last_round(self) -> None:
         later = read_json_or(self._review / "round.json", None)
-        if later is not None and Path(later["folder"]).is_dir():
-            self._records = Path(later["folder"]) / "per_image"
+        if later is None:
+            return
+        folder = self.folder / later["folder"]
+        if Path(later["folder"]).is_absolute() and not folder.is_dir():  # of earlier versions, and moved since
+            folder = self._review / folder.name
+        if folder.is_dir():
+            self._records = folder / "per_image"
+        else:
+            logger.warning("%s, labeled last, is no more: the first labeling is shown.", folder)
+
+    def _size_hw(self, number: int, record: ImageRecord | None) -> tuple[int, int]:
+        return record.image_size_hw if record else image_size_hw(self.image_path(number), upright=self.upright)
 
     def _change(self, number: int, review: ImageReview) -> None:
         self._undo.append(self.review(number))
@@ -315,9 +317,9 @@ class ReviewSession:
         self._write(number, review)
 
     def _write(self, number: int, review: ImageReview) -> None:
-        review.write(self._review_path(number))
+        review.write(self._review_path(self._name(number)))
         if self._references_file is not None:
-            self.write_annotations(self._references_file, 1.0, only_kept=True)
+            self.write_annotations(self._references_file, only_kept=True)
 
     def _objects(self, number: int, ids: Sequence[str]) -> list[ReviewObject]:
         found = {item.id: item for item in objects_under_review(self.record(number), self.review(number))}
@@ -331,15 +333,17 @@ class ReviewSession:
             raise InputError(f"there is no image {number}: there are {len(self.file_names)}, counted from 0.")
         return self.file_names[number]
 
-    def _review_path(self, number: int) -> Path:
-        return self._review / "per_image" / f"{self._name(number)}.json"
+    def _record_path(self, name: str) -> Path:
+        return self._records / f"{name}.json"
+
+    def _review_path(self, name: str) -> Path:
+        return self._review / "per_image" / f"{name}.json"
 
     def _check_category(self, category_id: int) -> None:
         if category_id not in {category.id for category in self._categories}:
             raise InputError(f"there is no category {category_id}. Add it first.")
 
     def _check_mask(self, number: int, mask: Rle) -> None:
-        record = self.record(number)
-        size = list(record.image_size_hw if record else self._size_of_file_hw(number))
+        size = list(self._size_hw(number, self.record(number)))
         if mask["size"] != size or not rle_area(mask):
             raise InputError(f"the mask must have the size {size} of the image and cover a pixel of it.")

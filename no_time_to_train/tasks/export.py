@@ -20,13 +20,11 @@ from no_time_to_train.ops.rle import segmentation_to_rle
 from no_time_to_train.outputs.exports.dataset import ExportDataset, ExportImage, ExportObject
 from no_time_to_train.outputs.exports.formats import WRITERS
 from no_time_to_train.outputs.exports.options import ExportOptions
+from no_time_to_train.references.min_scores import MinScoreRequest, MinScores, choose_min_scores, read_min_score
 from no_time_to_train.runs.run_state import read_run
 
 _NEVER_NEED_IMAGES = frozenset({"csv"})
 _ALWAYS_NEED_IMAGES = frozenset({"crops"})
-
-MinScore = float | Mapping[str, float]
-"""Lowest score of an object, or one per category name."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def export_dataset(
     to: str,
     out: str | Path | None = None,
     *,
-    min_score: MinScore | None = None,
+    min_score: MinScoreRequest = None,
     images: str | Path | None = None,
     image_files: str = "copy",
     val_share: float = 0.2,
@@ -72,8 +70,9 @@ def export_dataset(
         to: ``coco``, ``coco-rle``, ``yolo``, ``label-studio``, ``cvat``, ``datumaro``, ``labelme``, ``voc``,
             ``roboflow``, ``csv`` or ``crops``.
         out: folder to write, which must not exist or be empty; None: beside the source, with the format's name.
-        min_score: lowest score of an object, or one per category name; None: as labeled. Objects without a score
-            stay.
+        min_score: lowest score of an object: a number, numbers by category (``{"boat": 0.6}`` or
+            ``"boat=0.6,bird=0.5"``; the others stay as labeled), or None or ``"auto"``: as labeled. Objects without a
+            score stay.
         images: folder of the images; None: the one that was labeled, or found beside the COCO file.
         image_files: ``copy`` them, ``link`` to them, or ``none``.
         val_share: part of the images for validation, 0..1, in formats that divide them.
@@ -110,11 +109,12 @@ def export_dataset(
 class _SourceReader:
     """Reads what is to be exported, and counts what cannot be."""
 
-    def __init__(self, path: Path, images: Path | None, needs_images: bool, min_score: MinScore | None) -> None:
+    def __init__(self, path: Path, images: Path | None, needs_images: bool, min_score: MinScoreRequest) -> None:
         self._path = path
         self._images = images
         self._needs_images = needs_images
-        self._min_score = min_score
+        self._asked = read_min_score(min_score)
+        self._lowest = MinScores(0.0)
         self.left_out: Counter[str] = Counter()
 
     def read(self) -> ExportDataset:
@@ -129,7 +129,7 @@ class _SourceReader:
             run = read_run(self._path) if (self._path / "run.json").is_file() else None
         raw = load_coco(annotations)
         dataset = parse_coco(raw, annotations, self._images)
-        self._check_names(dataset)
+        self._lowest = choose_min_scores(self._asked, dataset.categories, measured=None, otherwise=0.0)
         root, listed = self._locate(dataset, annotations, run)
         objects = self._objects(dataset, raw["annotations"], run)
         images = tuple(
@@ -139,15 +139,6 @@ class _SourceReader:
         used = {category for image in images for category in (item.category for item in image.objects)}
         categories = tuple(c for c in dataset.categories if not c.is_background or c in used)
         return ExportDataset(images, categories)
-
-    def _check_names(self, dataset: CocoDataset) -> None:
-        if isinstance(self._min_score, Mapping):
-            known = [category.name for category in dataset.categories]
-            unknown = sorted(set(self._min_score) - set(known))
-            if unknown:
-                raise InputError(
-                    f"min_score names {', '.join(unknown)}, which is no category. Known: {', '.join(known)}."
-                )
 
     def _locate(
         self, dataset: CocoDataset, annotations: Path, run: dict[str, Any] | None
@@ -178,7 +169,7 @@ class _SourceReader:
                 self.left_out["objects of an unknown image or category"] += 1
                 continue
             score = annotation.get("score")
-            if score is not None and score < self._threshold(category.name):
+            if score is not None and score < self._lowest.of(category.id):
                 self.left_out["objects that score too low"] += 1
             elif annotation.get("iscrowd"):
                 self.left_out["crowds"] += 1
@@ -196,7 +187,7 @@ class _SourceReader:
         self, dataset: CocoDataset, raw: list[dict[str, Any]], run: dict[str, Any] | None
     ) -> Iterator[dict[str, Any]]:
         """Return the annotations; those of ``predictions.json`` where a lower score is wanted than was labeled with."""
-        if run is not None and self._lowest() < _highest_drawn(run["settings"]) and not self._is_reviewed():
+        if run is not None and self._lowest_asked() < _highest_drawn(run["settings"]) and not self._is_reviewed():
             yield from read_results(self._path / "predictions.json")
             return
         for annotation in dataset.annotations:
@@ -211,15 +202,10 @@ class _SourceReader:
     def _is_reviewed(self) -> bool:
         return (self._path / "review").is_dir()
 
-    def _lowest(self) -> float:
-        if isinstance(self._min_score, Mapping):
-            return min(self._min_score.values(), default=1.0)
-        return 1.0 if self._min_score is None else self._min_score
-
-    def _threshold(self, category: str) -> float:
-        if isinstance(self._min_score, Mapping):
-            return self._min_score.get(category, 0.0)
-        return 0.0 if self._min_score is None else self._min_score
+    def _lowest_asked(self) -> float:
+        if self._asked is None:
+            return 1.0
+        return min(self._asked.values(), default=1.0) if isinstance(self._asked, Mapping) else self._asked
 
 
 def _beside(source: Path, to: str) -> Path:

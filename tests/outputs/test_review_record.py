@@ -17,6 +17,7 @@ from no_time_to_train.outputs.review_record import (
     objects_under_review,
     reviewed_objects,
 )
+from no_time_to_train.references.min_scores import MinScores
 
 
 def square(left: int, side: int = 4) -> Rle:
@@ -36,12 +37,14 @@ def record(*found: tuple[int, Rle, float]) -> ImageRecord:
 
 
 def test_everything_is_undecided_at_first() -> None:
-    objects = objects_under_review(record((1, square(0), 0.9), (2, square(8), 0.3)), ImageReview("a.jpg"))
+    found = record((1, square(0), 0.9), (2, square(8), 0.3))
+    objects = objects_under_review(found, ImageReview("a.jpg"))
     assert [(item.category_id, item.status, item.score) for item in objects] == [
         (1, "undecided", 0.9),
         (2, "undecided", 0.3),
     ]
-    assert len(reviewed_objects(record((1, square(0), 0.9), (2, square(8), 0.3)), ImageReview("a.jpg"), 0.5)) == 1
+    assert len(reviewed_objects(found, ImageReview("a.jpg"), MinScores(0.5))) == 1
+    assert reviewed_objects(found, ImageReview("a.jpg"), MinScores(0.95, {2: 0.3}))[0].category_id == 2
 
 
 def test_a_decision_is_no_longer_open_and_a_dropped_object_goes_nowhere() -> None:
@@ -49,7 +52,7 @@ def test_a_decision_is_no_longer_open_and_a_dropped_object_goes_nowhere() -> Non
     first, second = objects_under_review(found, ImageReview("a.jpg"))
     review = ImageReview("a.jpg").with_object(replace(first, status="dropped"))
     assert [item.status for item in objects_under_review(found, review)] == ["dropped", "undecided"]
-    assert reviewed_objects(found, review, 0.5) == [second]
+    assert reviewed_objects(found, review, MinScores(0.5)) == [second]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_decisions_hold_when_images_are_labeled_again(
 def test_undecided_detections_of_an_image_that_is_done_count_for_nothing() -> None:
     kept = ReviewObject.added(1, square(0))
     review = ImageReview("a.jpg", (kept,), is_done=True)
-    assert reviewed_objects(record((2, square(8), 0.99)), review, 0.5) == [kept]
+    assert reviewed_objects(record((2, square(8), 0.99)), review, MinScores(0.5)) == [kept]
 
 
 def test_files_come_back_as_they_were(tmp_path: Path) -> None:

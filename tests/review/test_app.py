@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.review.app import create_app
 from no_time_to_train.review.jobs import ReviewJobs
 from no_time_to_train.review.prompted_masks import Candidates
@@ -120,13 +121,26 @@ def test_turned_images_are_shown_as_they_are_read(client: TestClient, session: R
         assert shown.size == size and 0x0112 not in shown.getexif()
 
 
+def test_thresholds_are_kept_and_go_back_to_the_runs(client: TestClient, session: ReviewSession) -> None:
+    assert client.get("/api/state").json()["min_scores"] == {"1": 0.5, "2": 0.5}
+    moved = client.post("/api/min_scores", json={"min_scores": {"1": 0.95, "2": 0.3}}).json()
+    assert moved == {"1": 0.95, "2": 0.3} == client.get("/api/state").json()["min_scores"]
+    assert client.get("/api/state").json()["run_min_scores"] == {"1": 0.5, "2": 0.5}
+    again = ReviewSession.of_results(session.folder)
+    assert again.thresholds.now == MinScores(0.5, {1: 0.95, 2: 0.3})
+    for bad in ({"1": 2}, {"1": "high"}, {"boat": 0.5}, [0.5]):
+        assert client.post("/api/min_scores", json={"min_scores": bad}).status_code == 400
+    assert client.post("/api/min_scores", json={"min_scores": None}).json() == {"1": 0.5, "2": 0.5}
+    assert not (session.folder / "review" / "min_scores.json").exists()
+
+
 def test_decisions(client: TestClient, session: ReviewSession) -> None:
     name = client.get("/api/images/0").json()["objects"][0]["id"]
     image = client.post("/api/images/0/decide", json={"ids": [name], "decision": "drop"}).json()
     assert image["objects"][0]["status"] == "dropped"
     image = client.post("/api/images/0/relabel", json={"ids": [name], "category_id": 2}).json()
     assert (image["objects"][0]["status"], image["objects"][0]["category_id"]) == ("kept", 2)
-    assert client.post("/api/images/0/finish", json={"min_score": 0.5}).json()["done"]
+    assert client.post("/api/images/0/finish").json()["done"]
     assert client.post("/api/undo").json() == {"number": 0}
     assert not session.review(0).is_done
 

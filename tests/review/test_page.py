@@ -150,6 +150,39 @@ def test_the_slider_moves_the_masks(page: Any) -> None:
     assert page.locator("#objects li").count() == 3
 
 
+def test_every_category_has_its_own_threshold(page: Any, server: Server) -> None:
+    boat = page.locator("#categories li", has_text="boat").locator("input")
+    bird = page.locator("#categories li", has_text="bird").locator("input")
+    assert page.locator("#min-score-value").inner_text() == "0.50" and page.locator("#as-labeled").is_disabled()
+    bird.fill("0.6")
+    assert page.locator("#objects li").count() == 1  # the bird of 0.55 is gone, the boat of 0.9 is not
+    assert page.locator("#min-score-value").inner_text() == "0.50 to 0.60"
+    page.locator("#min-score").fill("0.22")  # 0.4 of their values
+    assert (boat.input_value(), bird.input_value()) == ("0.2", "0.24")
+    assert page.locator("#objects li").count() == 3
+    page.locator("#min-score").fill("0.55")
+    assert (boat.input_value(), bird.input_value()) == ("0.5", "0.6")
+    page.locator("#canvas").focus()
+    page.keyboard.press("2")
+    for _ in range(3):
+        page.keyboard.press(".")  # more of the chosen category
+    assert (boat.input_value(), bird.input_value()) == ("0.5", "0.54")
+    page.keyboard.press("Enter")  # at once: what is kept follows the numbers shown
+    page.locator("#done-count", has_text="1 of 3").wait_for()
+    session = ReviewSession.of_results(server.folder)
+    [number] = session.numbers_done()
+    assert sorted(item.category_id for item in session.review(number).objects) == [1, 2]
+    assert session.thresholds.now.of(2) == pytest.approx(0.54)
+    page.reload()
+    page.locator("#objects li").first.wait_for()
+    assert bird.input_value() == "0.54"
+    page.locator("#as-labeled").click()
+    assert bird.input_value() == "0.5" and page.locator("#as-labeled").is_disabled()
+    page.locator("#canvas").focus()
+    page.keyboard.press("Shift+Comma")
+    assert page.locator("#min-score-value").inner_text() == "0.52"
+
+
 def test_keys_decide(page: Any, server: Server) -> None:
     click(page, 30, 30)
     page.keyboard.press("x")

@@ -10,6 +10,7 @@ from PIL import Image
 from no_time_to_train.commands import main
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.references.loading import load_references
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.review.session import ReviewSession
 from tests.outputs.test_review_record import record, square
 from tests.review.conftest import write_results
@@ -17,9 +18,9 @@ from tests.review.conftest import write_results
 
 def test_it_opens_what_labeling_wrote(session: ReviewSession) -> None:
     assert [category.name for category in session.categories] == ["boat", "bird"]
-    assert [(item.file_name, item.status, item.scores) for item in session.overview()] == [
-        ("a.png", "new", (0.9, 0.6)),
-        ("b.png", "new", (0.4,)),
+    assert [(item.file_name, item.status, item.found) for item in session.overview()] == [
+        ("a.png", "new", ((1, 0.9), (2, 0.6))),
+        ("b.png", "new", ((1, 0.4),)),
     ]
     image = session.image(0)
     assert (image["height"], image["width"], image["done"]) == (10, 20, False)
@@ -40,7 +41,8 @@ def test_decisions_are_on_disk_at_once(session: ReviewSession) -> None:
 
 
 def test_done_keeps_what_scores_enough(session: ReviewSession) -> None:
-    session.finish(0, 0.7)
+    session.thresholds.use(MinScores(0.7))
+    session.finish(0)
     image = session.image(0)
     assert image["done"] and [item["score"] for item in image["objects"]] == [0.9]
     assert session.numbers_done() == [0]
@@ -69,12 +71,61 @@ def test_reviewed_annotations_are_a_coco_data_set(session: ReviewSession, tmp_pa
     first = session.image(0)["objects"][0]["id"]
     session.decide(0, [first], "drop")
     session.add(1, 2, square(12))
-    assert session.write_annotations(tmp_path / "all.json", 0.5) == 2
+    assert session.write_annotations(tmp_path / "all.json") == 2
     dataset = json.loads((tmp_path / "all.json").read_text())
     assert [(a["image_id"], a["category_id"]) for a in dataset["annotations"]] == [(1, 2), (2, 2)]
     assert [a["id"] for a in dataset["annotations"]] == [1, 2] and len(dataset["images"]) == 2
-    assert session.write_annotations(tmp_path / "kept.json", 0.5, only_kept=True) == 1
-    assert [i["file_name"] for i in json.loads((tmp_path / "kept.json").read_text())["images"]] == ["b.png"]
+    assert session.write_annotations(tmp_path / "kept.json", only_kept=True) == 1
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    assert [image["file_name"] for image in kept["images"]] == ["b.png"]
+    assert [category["name"] for category in kept["categories"]] == ["bird"]  # as references, none lacks an object
+
+
+def test_thresholds_of_categories_are_those_of_the_run_until_moved(session: ReviewSession, tmp_path: Path) -> None:
+    run = json.loads((session.folder / "run.json").read_text())
+    run["settings"]["min_scores"] = {"boat": 0.35, "bird": 0.7}
+    (session.folder / "run.json").write_text(json.dumps(run))
+    session = ReviewSession.of_results(session.folder)
+    assert session.thresholds.now == MinScores(0.5, {1: 0.35, 2: 0.7})
+    assert session.write_annotations(tmp_path / "as_labeled.json") == 2  # both boats, no bird
+    session.thresholds.use(MinScores(0.5, {1: 0.95, 2: 0.6}))
+    session = ReviewSession.of_results(session.folder)
+    assert session.write_annotations(tmp_path / "moved.json") == 1
+    session.finish(0)
+    assert [item.category_id for item in session.review(0).objects] == [2]
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"default": 2, "by_category": {}}', "7"])
+def test_damaged_thresholds_are_one_message(session: ReviewSession, content: str) -> None:
+    (session.folder / "review").mkdir()
+    (session.folder / "review" / "min_scores.json").write_text(content)
+    with pytest.raises(InputError, match=r"min_scores\.json is damaged .* Remove it"):
+        ReviewSession.of_results(session.folder)
+
+
+def test_lines_of_the_list_follow_their_files(session: ReviewSession) -> None:
+    session.overview()
+    write_results(session.folder, session.images, {"b.png": record((2, square(0), 0.8))})
+    session.decide(0, [session.image(0)["objects"][0]["id"]], "drop")
+    assert [(item.status, item.num_decided, item.found) for item in session.overview()] == [
+        ("begun", 1, ((1, 0.9), (2, 0.6))),
+        ("new", 0, ((2, 0.8),)),
+    ]
+
+
+def test_a_moved_folder_keeps_its_last_round(session: ReviewSession, tmp_path: Path) -> None:
+    later = session.folder / "review" / "round_2"
+    write_results(later, session.images, {"a.png": record((1, square(0), 0.8))})
+    session.use_round(later)
+    written = session.folder / "review" / "round.json"
+    assert json.loads(written.read_text()) == {"folder": "review/round_2"}
+    moved = session.folder.rename(tmp_path / "elsewhere")
+    assert ReviewSession.of_results(moved).image(0)["objects"][0]["score"] == 0.8
+    # Earlier versions wrote the whole path, which leads nowhere once the folder has moved.
+    (moved / "review" / "round.json").write_text(json.dumps({"folder": str(later)}))
+    assert ReviewSession.of_results(moved).image(0)["objects"][0]["score"] == 0.8
+    (moved / "review" / "round.json").write_text(json.dumps({"folder": str(moved / "review" / "round_2")}))
+    assert ReviewSession.of_results(moved).image(0)["objects"][0]["score"] == 0.8
 
 
 def test_a_later_round_brings_new_detections_only(session: ReviewSession, tmp_path: Path) -> None:
@@ -138,6 +189,8 @@ def test_decisions_count_in_an_export(session: ReviewSession, capsys: pytest.Cap
     session.add(1, 2, square(12))
     assert main(["export", str(session.folder), "--to", "coco-rle"]) == 0
     assert "With the decisions of the review: 0 of 2 images done." in capsys.readouterr().out
+    by_category = ["export", str(session.folder), "--to", "csv", "--min-score", "bird=0.7"]
+    assert main(by_category) == 0 and "1 objects" in capsys.readouterr().out  # the added one only
     [written] = session.folder.with_name("images_labeled_coco-rle").rglob("*.json")
     assert [entry["category_id"] for entry in json.loads(written.read_text())["annotations"]] == [2, 2]
 

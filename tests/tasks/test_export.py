@@ -117,7 +117,7 @@ def test_faults_are_one_clear_message(labeled: Path) -> None:
     fails("exists and is not empty", out=labeled / "run.json")
     fails("cannot be written", out=labeled / "run.json" / "out")
     fails("holds no annotations.json", InputFileNotFoundError, source=labeled.parent)
-    fails("min_score names bot, which is no category. Known: boat", min_score={"bot": 0.5})
+    fails("a lowest score is given for 'bot', which is no category here. Categories: boat, ", min_score={"bot": 0.5})
     fails("image_files must be one of copy, link, none", image_files="move")
     fails("val_share must be at least 0 and below 1", val_share=1)
     (labeled.parent / "photos").rename(labeled.parent / "moved")

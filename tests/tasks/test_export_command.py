@@ -22,4 +22,4 @@ def test_export_says_what_was_written(tmp_path: Path, capsys) -> None:
     assert commands.main(arguments) == 1
     assert "exists and is not empty" in capsys.readouterr().err
     assert commands.main(["export", str(labeled), "--to", "pdf"]) == 2
-    assert commands.main(["export", str(labeled), "--to", "csv", "--min-score", "boat=high"]) == 2
+    assert commands.main(["export", str(labeled), "--to", "csv", "--min-score", "boat=high"]) == 1

@@ -2,6 +2,7 @@
 
 import { decodeMask } from "./masks.js";
 import { get, pixels, post } from "./server.js";
+import { Thresholds } from "./thresholds.js";
 import { View } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
@@ -10,13 +11,14 @@ const state = {
   tool: "select", mending: null, points: [], candidates: [], candidate: 0, asking: 0,
 };
 const loaded = new Map(); // of the images around the current one
+const thresholds = new Thresholds();
+const lines = new Map(); // of the list of images, by number
 const view = new View($("canvas"), { click: onClick, box: onBox, hover: onHover });
 
 // ---- what is shown
 
-const minScore = () => Number($("min-score").value);
 const category = (id) => state.info.categories.find((entry) => entry.id === id) || { name: `category ${id}`, color: "rgb(200, 200, 200)" };
-const isShown = (item) => item.status === "kept" || (item.status === "undecided" && item.score >= minScore());
+const isShown = (item) => item.status === "kept" || (item.status === "undecided" && item.score >= thresholds.of(item.category_id));
 const shownObjects = () => (state.image ? state.image.objects.filter(isShown) : []);
 const selectedObject = () => state.image?.objects.find((item) => item.id === state.selected);
 
@@ -69,9 +71,9 @@ function drawCategories() {
     const line = document.createElement("li");
     if (entry.id === state.category) line.className = "chosen";
     const button = document.createElement("button");
-    button.append(swatch(entry.color), named(entry.name), small(position < 9 ? String(position + 1) : ""));
+    button.append(small(position < 9 ? String(position + 1) : ""), swatch(entry.color), named(entry.name));
     button.onclick = () => choose(entry.id);
-    line.append(button);
+    line.append(button, scoreSlider(entry));
     list.append(line);
   });
   if (wanted && !state.info.categories.some((entry) => entry.name.toLowerCase() === wanted)) {
@@ -84,12 +86,61 @@ function drawCategories() {
   }
 }
 
+function scoreSlider(entry) {
+  const slider = document.createElement("input");
+  const shown = document.createElement("output");
+  Object.assign(slider, { type: "range", min: 0, max: 1, step: 0.01, value: thresholds.of(entry.id), title: `Score of ${entry.name} from` });
+  slider.setAttribute("aria-label", slider.title);
+  slider.dataset.category = entry.id;
+  shown.textContent = thresholds.of(entry.id).toFixed(2);
+  slider.oninput = () => { thresholds.set(entry.id, Number(slider.value)); drawThresholds(); };
+  slider.onchange = keepThresholds;
+  const both = document.createElement("span");
+  both.className = "score";
+  both.append(slider, shown);
+  return both;
+}
+
+// Everything that depends on the thresholds but the list of images, which follows when a slider is let go.
+function drawThresholds() {
+  $("min-score").value = thresholds.center;
+  $("min-score-value").textContent = thresholds.describe();
+  $("as-labeled").disabled = thresholds.areAsLabeled();
+  for (const slider of $("categories").querySelectorAll("input")) {
+    slider.value = thresholds.of(Number(slider.dataset.category));
+    slider.nextSibling.textContent = thresholds.of(Number(slider.dataset.category)).toFixed(2);
+  }
+  if (state.image) { drawObjects(); drawMasks(); }
+}
+
+// What an image that is done keeps, an export holds and labeling again draws follows these numbers.
+function keepThresholds() {
+  putInOrder();
+  const values = thresholds.areAsLabeled() ? null : thresholds.values();
+  state.kept = trying(() => post("/api/min_scores", { min_scores: values }));
+}
+
+function nudgeThreshold(step, all) {
+  const id = selectedObject()?.category_id ?? state.category;
+  if (all || id === undefined) thresholds.moveAll(thresholds.center + step);
+  else thresholds.set(id, thresholds.of(id) + step);
+  drawThresholds();
+  say(all || id === undefined ? `Score from ${thresholds.describe()}.` : `${category(id).name}: score from ${thresholds.of(id).toFixed(2)}.`);
+  clearTimeout(state.nudged);
+  state.nudged = setTimeout(keepThresholds, 250);
+}
+
+// Thresholds that have not been sent yet go first.
+async function sendThresholds() {
+  if (state.nudged) { clearTimeout(state.nudged); state.nudged = null; keepThresholds(); }
+  await state.kept;
+}
+
 function drawImages() {
-  const list = $("images");
-  const lines = state.order.map((number) => {
+  lines.clear();
+  for (const number of state.order) {
     const entry = state.info.images[number];
     const line = document.createElement("li");
-    line.dataset.number = number;
     const dot = document.createElement("span");
     dot.className = `dot ${entry.status}`;
     dot.title = entry.status;
@@ -97,26 +148,36 @@ function drawImages() {
     button.append(dot, named(entry.name), small(String(countOf(entry))));
     button.onclick = () => open(number);
     line.append(button);
-    return line;
-  });
-  list.replaceChildren(...lines);
+    lines.set(number, line);
+  }
+  $("images").replaceChildren(...lines.values());
   markImage();
 }
 
 function markImage() {
-  for (const line of $("images").children) {
-    const number = Number(line.dataset.number);
-    const isCurrent = number === state.number;
-    line.setAttribute("aria-current", String(isCurrent));
-    if (isCurrent) line.scrollIntoView({ block: "nearest" });
+  $("images").querySelector("[aria-current]")?.removeAttribute("aria-current");
+  const current = lines.get(state.number);
+  if (current) {
+    current.setAttribute("aria-current", "true");
+    current.scrollIntoView({ block: "nearest" });
   }
   const done = state.info.images.filter((entry) => entry.status === "done").length;
   $("done-count").textContent = `${done} of ${state.info.images.length} done`;
   $("references").disabled = !state.info.can_label;
 }
 
-const countOf = (entry) => entry.scores.filter((score) => score >= minScore()).length;
-const uncertainty = (entry) => entry.scores.length ? Math.min(...entry.scores.map((score) => Math.abs(score - minScore()))) : 1;
+// entry.found: category, score, category, score ...
+function countOf({ found }) {
+  let count = 0;
+  for (let i = 0; i < found.length; i += 2) if (found[i + 1] >= thresholds.of(found[i])) count += 1;
+  return count;
+}
+
+function uncertainty({ found }) {
+  let nearest = 1;
+  for (let i = 0; i < found.length; i += 2) nearest = Math.min(nearest, Math.abs(found[i + 1] - thresholds.of(found[i])));
+  return nearest;
+}
 
 function putInOrder() {
   const wanted = $("search").value.trim().toLowerCase();
@@ -208,7 +269,7 @@ function take(image) {
   loaded.set(state.number, Promise.all([state.image, loaded.get(state.number).then(([, bitmap]) => bitmap)]));
   const entry = state.info.images[state.number];
   entry.status = image.done ? "done" : image.objects.some((item) => item.status !== "undecided") ? "begun" : "new";
-  const dot = $("images").querySelector(`[data-number="${state.number}"] .dot`);
+  const dot = lines.get(state.number)?.querySelector(".dot");
   if (dot) dot.className = `dot ${entry.status}`;
   markImage();
   drawObjects();
@@ -233,7 +294,8 @@ async function finish() {
     await change("reopen", {});
     return say("Open again.");
   }
-  await change("finish", { min_score: minScore() });
+  await sendThresholds();
+  await change("finish", {});
   if (neighbor(1) !== undefined) await move(1);
   else say("Done. This was the last image of the list.");
   return undefined;
@@ -279,7 +341,10 @@ async function choose(id) {
 async function addCategory() {
   await trying(async () => {
     const added = await post("/api/categories", { name: $("category-search").value });
-    if (!state.info.categories.some((entry) => entry.id === added.id)) state.info.categories.push(added);
+    if (!state.info.categories.some((entry) => entry.id === added.id)) {
+      state.info.categories.push(added);
+      thresholds.add(added.id);
+    }
     await choose(added.id);
   });
 }
@@ -390,6 +455,7 @@ function onHover(point, event) {
 
 async function runJob(name, values) {
   await trying(async () => {
+    await sendThresholds();
     await post(`/api/jobs/${name}`, values);
     let job;
     do {
@@ -405,11 +471,17 @@ async function runJob(name, values) {
 }
 
 async function refresh() {
-  state.info = await get("/api/state");
+  await takeState();
   loaded.clear();
+  if (state.number >= 0) await open(state.number);
+}
+
+async function takeState() {
+  state.info = await get("/api/state");
+  thresholds.take(state.info.min_scores, state.info.run_min_scores);
   putInOrder();
   drawCategories();
-  if (state.number >= 0) await open(state.number);
+  drawThresholds();
 }
 
 // ---- keys
@@ -462,6 +534,9 @@ document.addEventListener("keydown", (event) => {
   if (action) {
     event.preventDefault();
     action();
+  } else if (event.code === "Comma" || event.code === "Period") {
+    event.preventDefault();
+    nudgeThreshold(event.code === "Comma" ? 0.02 : -0.02, event.shiftKey);
   }
 });
 
@@ -472,11 +547,9 @@ document.addEventListener("click", (event) => {
 
 // ---- start
 
-$("min-score").addEventListener("input", () => {
-  $("min-score-value").textContent = minScore().toFixed(2);
-  if (state.image) { drawObjects(); drawMasks(); }
-});
-$("min-score").addEventListener("change", putInOrder);
+$("min-score").addEventListener("input", () => { thresholds.moveAll(Number($("min-score").value)); drawThresholds(); });
+$("min-score").addEventListener("change", keepThresholds);
+$("as-labeled").onclick = () => { thresholds.reset(); drawThresholds(); keepThresholds(); };
 $("search").addEventListener("input", putInOrder);
 $("order").addEventListener("change", putInOrder);
 $("category-search").addEventListener("input", drawCategories);
@@ -494,15 +567,12 @@ $("tool-select").onclick = () => { forgetPrompt(); use("select"); };
 $("tool-click").onclick = () => use("click");
 $("tool-box").onclick = () => use("box");
 $("references").onclick = () => runJob("label", {});
-$("export").onclick = () => runJob("export", { format: $("format").value, min_score: minScore() });
+$("export").onclick = () => runJob("export", { format: $("format").value });
 
 await trying(async () => {
-  state.info = await get("/api/state");
-  $("min-score").value = state.info.min_score;
-  $("min-score-value").textContent = minScore().toFixed(2);
+  await takeState();
   $("format").replaceChildren(...state.info.formats.map((name) => new Option(name)));
   if (state.info.categories.length) state.category = state.info.categories[0].id;
-  putInOrder();
   drawCategories();
   if (state.order.length) await open(state.order[0]);
   else say("There are no images.");
