@@ -6,7 +6,7 @@ nearest reference instances is an alternative to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,15 +27,18 @@ class Prototypes:
         vectors: (P, D) float; brought to unit length, float32.
         category_indices: (P,) int64 in 0..num_categories-1. A category without a vector is never a label.
         num_categories: C.
+        num_candidates: categories that have a vector.
     """
 
     vectors: Tensor
     category_indices: Tensor
     num_categories: int
+    num_candidates: int = field(init=False)
 
     def __post_init__(self) -> None:
         _check_labeled_vectors(self.vectors, self.category_indices, self.num_categories)
         object.__setattr__(self, "vectors", normalize(self.vectors.float(), dim=1))
+        object.__setattr__(self, "num_candidates", len(self.category_indices.unique()))
 
     def to(self, device: torch.device | str) -> Prototypes:
         """Move the prototypes to another device."""
@@ -118,7 +121,7 @@ def match(mask_features: Tensor, prototypes: Prototypes, labels_per_mask: int = 
     similarities = (features @ prototypes.vectors.T).clamp(0, 1)
     best = features.new_full((len(features), prototypes.num_categories), -torch.inf)
     best.scatter_reduce_(1, prototypes.category_indices.expand_as(similarities), similarities, "amax")
-    return _best_categories(best, features, labels_per_mask)
+    return _best_categories(best, features, min(labels_per_mask, prototypes.num_candidates))
 
 
 def match_nearest_instances(
@@ -140,17 +143,16 @@ def match_nearest_instances(
     similarities, voters = index.nearest(features, num_neighbors)
     votes = features.new_zeros(len(features), index.num_categories)
     votes.scatter_add_(1, voters, similarities.clamp(0, 1))
-    num_instances = torch.bincount(index.category_indices, minlength=index.num_categories).to(features.device)
+    counts = torch.bincount(index.category_indices, minlength=index.num_categories)
+    num_instances = counts.to(features.device)
     # 0 / 0 where a category has no instance: it must not win even over scores of 0.
     scores = (votes / num_instances.clamp(max=num_neighbors)).nan_to_num(nan=-torch.inf)
-    return _best_categories(scores, features, labels_per_mask)
+    return _best_categories(scores, features, min(labels_per_mask, int((counts > 0).sum())))
 
 
-def _best_categories(scores: Tensor, features: Tensor, labels_per_mask: int) -> Matches:
+def _best_categories(scores: Tensor, features: Tensor, num_labels: int) -> Matches:
     """Return the best labels of (N, C) scores, in which categories that cannot win are -inf."""
     num_masks = len(features)
-    num_candidates = int((scores > -torch.inf).any(dim=0).sum())
-    num_labels = min(labels_per_mask, num_candidates)
     if num_labels == 1:  # the usual case: no need to sort
         best, categories = scores.max(dim=1, keepdim=True)
     else:

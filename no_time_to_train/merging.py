@@ -7,6 +7,7 @@ arXiv 2507.02798), of a mask m with the masks n of its class that are ranked bef
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +16,23 @@ from torch import Tensor
 from no_time_to_train.config import MergingConfig
 from no_time_to_train.errors import InputError
 from no_time_to_train.ops.rle import Rle, intersection_over_self, mask_ious
+
+
+@dataclass(frozen=True, eq=False)
+class SettledMasks:
+    """The masks of an image left after NMS and merging, best first.
+
+    Attributes:
+        rles: of the image's size.
+        scores: (K,) float.
+        category_indices: (K,) int64.
+        mask_indices: (K,) int64, which candidate mask each is.
+    """
+
+    rles: Sequence[Rle]
+    scores: Tensor
+    category_indices: Tensor
+    mask_indices: Tensor
 
 
 def decay_scores(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,13 @@ from no_time_to_train.config import Config
 from no_time_to_train.data.images import ImageSource, all_as_pixels, resize_for_model
 from no_time_to_train.data.settings import tile_side_px
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
-from no_time_to_train.merging import best_across_categories, decay_scores
+from no_time_to_train.merging import SettledMasks, best_across_categories, decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.models.prompting import Numbers, PromptableImage, PromptedMasks, segment_prompts
 from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.nms import class_aware_nms
-from no_time_to_train.ops.rle import Rle, rle_area
+from no_time_to_train.ops.rle import rle_area
+from no_time_to_train.ops.transfers import to_host
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
 from no_time_to_train.proposals.tiled import with_tiles
@@ -33,23 +34,6 @@ from no_time_to_train.references.memory_bank import MemoryBank, as_memory
 from no_time_to_train.references.second_look import encode_mask_crops
 from no_time_to_train.scoring import Evidence, mask_ranking, mask_scores
 from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
-
-
-@dataclass(frozen=True, eq=False)
-class SettledMasks:
-    """The masks of an image left after NMS and merging, best first.
-
-    Attributes:
-        rles: of the image's size.
-        scores: (K,) float.
-        category_indices: (K,) int64.
-        mask_indices: (K,) int64, which candidate mask each is.
-    """
-
-    rles: Sequence[Rle]
-    scores: Tensor
-    category_indices: Tensor
-    mask_indices: Tensor
 
 
 class Segmenter:
@@ -220,7 +204,7 @@ class Segmenter:
             memory: from ``build_memory`` or ``MemoryBank.load``.
             pixels: (H, W, 3) uint8 RGB of the image; needed with ``second_look.max_masks``.
         """
-        matches = self._match(pooled.features, memory)
+        pooled, matches = _on_host(pooled, self._match(pooled.features, memory))
         if self.looks_twice:
             if pixels is None:
                 raise ValueError("second_look.max_masks needs the pixels of the image")
@@ -249,7 +233,7 @@ class Segmenter:
         for index, feature in zip(chosen, crops, strict=True):
             if feature is not None:
                 features[index], weights[index] = feature.to(features), 1.0
-        again = self._match(features, memory)
+        _, again = _on_host(pooled, self._match(features, memory))
         return replace(again, scores=again.scores * weights[again.mask_indices])
 
     def _settle(self, pooled: PooledProposals, matches: Matches, memory: MemoryBank) -> SettledMasks:
@@ -268,9 +252,9 @@ class Segmenter:
         ids = np.array([category.id for category in memory.categories], np.int64)
         return Detections.from_rles(
             settled.rles,
-            scores=settled.scores.float().cpu().numpy(),
-            category_ids=ids[settled.category_indices.cpu().numpy()],
-            predicted_ious=pooled.predicted_ious[settled.mask_indices].float().cpu().numpy(),
+            scores=settled.scores.float().numpy(),
+            category_ids=ids[settled.category_indices.numpy()],
+            predicted_ious=pooled.predicted_ious[settled.mask_indices].float().numpy(),
             image_size_hw=pooled.image_size_hw,
             categories=[category for category in memory.categories if not category.is_background],
             box_convention=self.config.output.box_convention,
@@ -281,11 +265,9 @@ class Segmenter:
             self._prototypes[memory] = self._prepare(memory)
         prepared = self._prototypes[memory]
         settings = self.config.matching
-        if isinstance(prepared, InstanceIndex):
+        if isinstance(prepared, InstanceIndex):  # searched on the CPU
             num_neighbors = settings.nearest_instances.num_neighbors
-            return match_nearest_instances(
-                mask_features, prepared, num_neighbors, labels_per_mask=settings.labels_per_mask
-            )
+            return match_nearest_instances(mask_features.cpu(), prepared, num_neighbors, settings.labels_per_mask)
         return match(mask_features, prepared, labels_per_mask=settings.labels_per_mask)
 
     def _prepare(self, memory: MemoryBank) -> Prototypes | InstanceIndex:
@@ -319,7 +301,7 @@ class Segmenter:
         # A mask can vanish when an image is smaller than the mask grid.
         visible = [position for position, rle in enumerate(rles) if rle_area(rle) > 0]
         rles = [rles[position] for position in visible]
-        kept = kept[torch.tensor(visible, dtype=torch.long, device=kept.device)]
+        kept = kept[torch.tensor(visible, dtype=torch.long)]
         scores = decay_scores(
             matches.scores[kept],
             matches.category_indices[kept],
@@ -343,7 +325,25 @@ class Segmenter:
 
     def _ranked_output(self, scores: Tensor, category_indices: Tensor, memory: MemoryBank) -> Tensor:
         """Positions of the detections that go out: best score first, never the background, never a score of 0."""
-        is_background = torch.tensor([category.is_background for category in memory.categories], device=scores.device)
+        is_background = torch.tensor([category.is_background for category in memory.categories])
         order = torch.argsort(scores, descending=True, stable=True)
         order = order[(scores[order] > 0) & ~is_background[category_indices[order]]]
         return order[: self.config.merging.max_detections]
+
+
+def _on_host(pooled: PooledProposals, matches: Matches) -> tuple[PooledProposals, Matches]:
+    """Bring all but features and masks of the proposals to the CPU, at once.
+
+    NMS and merging then never wait for the device.
+    """
+    of_masks = pooled.predicted_ious, pooled.stabilities, pooled.grid_boxes_xyxy, pooled.consistencies
+    of_labels = matches.scores, matches.category_indices, matches.mask_indices, matches.normalized_features
+    predicted_ious, stabilities, boxes_xyxy, consistencies, *labels = to_host(*of_masks, *of_labels)
+    values = replace(
+        pooled,
+        predicted_ious=predicted_ious,
+        stabilities=stabilities,
+        grid_boxes_xyxy=boxes_xyxy,
+        consistencies=consistencies,
+    )
+    return values, Matches(*labels)

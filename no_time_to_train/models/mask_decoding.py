@@ -65,7 +65,8 @@ def points_with_boxes(prompts: PromptBatch) -> tuple[Tensor, Tensor] | None:
     coordinates, labels = [], []
     if prompts.boxes_xyxy is not None:
         coordinates.append(prompts.boxes_xyxy.reshape(-1, 2, 2))
-        labels.append(torch.tensor([2, 3], dtype=torch.int32, device=prompts.boxes_xyxy.device).expand(len(prompts), 2))
+        corners = torch.arange(2, 4, dtype=torch.int32, device=prompts.boxes_xyxy.device)
+        labels.append(corners.expand(len(prompts), 2))
     if prompts.points_xy is not None and prompts.point_labels is not None:
         coordinates.append(prompts.points_xy)
         labels.append(prompts.point_labels)

@@ -9,8 +9,9 @@ costs 256 values per image column rather than 4000, and memory does not grow wit
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,7 +22,9 @@ from torch.nn.functional import pad
 
 from no_time_to_train.ops.resize import interpolation_matrix
 from no_time_to_train.ops.rle import Rle, decode_rle, rle_from_toggles, rle_to_box_xyxy
+from no_time_to_train.ops.transfers import to_device, to_host
 
+_CPU = torch.device("cpu")
 _VALUES_PER_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 25}  # resampled columns at once: one mask in cache; 128 MB
 
 
@@ -49,10 +52,9 @@ def encode_mask_logits(
     left, top, right, bottom = crop_xyxy or (0, 0, width, height)
     size_hw = (bottom - top, right - left)
     rles = []
-    for chunk in _chunks(logits, size_hw):
-        masks, x, y = _toggles(chunk, size_hw, 0.0, antialias)
-        toggles = ((left + x) * height + top + y).cpu().numpy()
-        ends = torch.bincount(masks, minlength=len(chunk)).cumsum(0).tolist()
+    for num_masks, masks, x, y in _toggles_on_host(_chunks(logits, size_hw), size_hw, antialias):
+        toggles = ((left + x) * height + top + y).numpy()
+        ends = torch.bincount(masks, minlength=num_masks).cumsum(0).tolist()
         rles += [rle_from_toggles(part, image_size_hw) for part in np.split(toggles, ends[:-1])]
     return rles
 
@@ -162,6 +164,19 @@ def _areas(logits: Tensor, image_size_hw: tuple[int, int], threshold: float, ant
     return torch.cat(areas)
 
 
+def _toggles_on_host(
+    chunks: Sequence[Tensor], size_hw: tuple[int, int], antialias: bool
+) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """Yield number of masks and ``_toggles`` of each chunk, on the CPU; a GPU's come all in one copy."""
+    found = ((len(chunk), _toggles(chunk, size_hw, 0.0, antialias)) for chunk in chunks)
+    if not chunks or chunks[0].device.type == "cpu":
+        yield from ((num_masks, *toggles) for num_masks, toggles in found)
+        return
+    counts, toggles = zip(*found, strict=True)
+    copies = iter(to_host(*itertools.chain.from_iterable(toggles)))
+    yield from zip(counts, copies, copies, copies, strict=True)
+
+
 def _toggles(
     logits: Tensor, image_size_hw: tuple[int, int], threshold: float, antialias: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,7 +189,7 @@ def _toggles(
         sorting.
     """
     height, width = image_size_hw
-    grid_rows, grid_columns = _extent(logits.amax(dim=(0, 2)) > threshold), _extent(logits.amax(dim=(0, 1)) > threshold)
+    grid_rows, grid_columns = (_extent(logits.amax(dim=(0, axis)) > threshold) for axis in (2, 1))
     if grid_rows is None or grid_columns is None:
         nothing = torch.zeros(0, dtype=torch.int64, device=logits.device)
         return nothing, nothing, nothing
@@ -211,9 +226,8 @@ def _toggles_of_interpolated(
     masks, x, below = _crossings(columns, threshold)
     value_above = columns[masks, x, (below - 1).clamp(min=0)]
     value_below = columns[masks, x, below.clamp(max=columns.shape[2] - 1)]
-    taps = _taps(grid_height, image_height, antialias).to(columns.device)
-    starts, rows_per_cell = _cell_starts(grid_height, image_height)
-    starts = starts.to(columns.device)
+    taps = _taps(grid_height, image_height, antialias, columns.device)
+    starts, rows_per_cell = _cell_starts(grid_height, image_height, columns.device)
     cell_start, cell_end = starts[first_row + below, None], starts[first_row + below + 1, None]
     rows = cell_start + torch.arange(rows_per_cell, device=columns.device)
     in_image = rows.clamp(max=image_height - 1)
@@ -223,7 +237,7 @@ def _toggles_of_interpolated(
 
 
 @lru_cache(maxsize=256)
-def _cell_starts(grid_height: int, image_height: int) -> tuple[Tensor, int]:
+def _cell_starts(grid_height: int, image_height: int, device: torch.device) -> tuple[Tensor, int]:
     """Which image rows lie between two grid rows, and the most there are between any two.
 
     Between grid rows g - 1 and g they are ``starts[g]`` .. ``starts[g + 1]``: none above the first grid row (g = 0) and
@@ -232,7 +246,7 @@ def _cell_starts(grid_height: int, image_height: int) -> tuple[Tensor, int]:
     first = _taps(grid_height, image_height, antialias=False).first
     inner = torch.searchsorted(first, torch.arange(grid_height - 1))
     starts = torch.cat([torch.tensor([0]), inner, torch.tensor([image_height, image_height])])
-    return starts, int(starts.diff().max())
+    return to_device(starts, device), int(starts.diff().max())
 
 
 def _crossings(columns: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -255,7 +269,7 @@ class _Taps(NamedTuple):
     last_weight: Tensor
 
     def to(self, device: torch.device) -> _Taps:
-        return _Taps(*(tensor.to(device) for tensor in self))
+        return _Taps(*(to_device(tensor, device) for tensor in self))
 
 
 def _is_two_tap(in_size: int, out_size: int) -> bool:
@@ -264,7 +278,7 @@ def _is_two_tap(in_size: int, out_size: int) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _taps(in_size: int, out_size: int, antialias: bool) -> _Taps:
+def _taps(in_size: int, out_size: int, antialias: bool, device: torch.device = _CPU) -> _Taps:
     matrix = interpolation_matrix(in_size, out_size, antialias=antialias)
     used = (matrix != 0).to(torch.uint8)
     first, last = used.argmax(dim=1), in_size - 1 - used.flip(1).argmax(dim=1)
@@ -272,7 +286,7 @@ def _taps(in_size: int, out_size: int, antialias: bool) -> _Taps:
         first = first.clamp(max=in_size - 2)
         last = first + 1
     samples = torch.arange(out_size)
-    return _Taps(first, last, matrix[samples, first], matrix[samples, last])
+    return _Taps(first, last, matrix[samples, first], matrix[samples, last]).to(device)
 
 
 def _samples_touching(extent: tuple[int, int], in_size: int, out_size: int, antialias: bool) -> tuple[int, int]:
@@ -287,13 +301,16 @@ def _resample(values: Tensor, out_size: int, start: int, stop: int, antialias: b
     """Resample the second axis of (N, in, k) to ``out_size``: samples ``start`` .. ``stop``."""
     in_size = values.shape[1]
     if not _is_two_tap(in_size, out_size):
-        return interpolation_matrix(in_size, out_size, antialias=antialias)[start:stop].to(values.device) @ values
-    taps = _Taps(*(tensor[start:stop] for tensor in _taps(in_size, out_size, antialias))).to(values.device)
+        matrix = interpolation_matrix(in_size, out_size, antialias=antialias, device=values.device)
+        return matrix[start:stop] @ values
+    taps = _Taps(*(tensor[start:stop] for tensor in _taps(in_size, out_size, antialias, values.device)))
     first = values.index_select(1, taps.first).mul_(taps.first_weight[:, None])
     return first.addcmul_(values.index_select(1, taps.last), taps.last_weight[:, None])
 
 
 def _extent(occupied: Tensor) -> tuple[int, int] | None:
-    """First and last True of (size,), None if there is none."""
+    """First and last True of (size,), None if there is none; all of a GPU's, since looking would wait for it."""
+    if occupied.device.type == "cuda":
+        return 0, len(occupied) - 1
     positions = occupied.nonzero()
     return (int(positions[0]), int(positions[-1])) if len(positions) else None

@@ -38,8 +38,8 @@ def pull_back_masks(masks: Tensor, features: Tensor) -> Tensor:
         (N, h, w) float32, at least 0; the sum over the patches is the mask's number of pixels.
     """
     (height, width), (rows, columns) = masks.shape[1:], features.shape[:2]
-    up_rows = interpolation_matrix(rows, height).to(features.device)
-    up_columns = interpolation_matrix(columns, width).to(features.device)
+    up_rows = interpolation_matrix(rows, height, device=features.device)
+    up_columns = interpolation_matrix(columns, width, device=features.device)
     pixels = _MASK_PIXELS_PER_CHUNK.get(features.device.type, _MASK_PIXELS_PER_CHUNK["cpu"])
     chunks = masks.split(max(1, pixels // (height * width)))
     # Rows first: the long side of that product is the masks' width, not the few patches.

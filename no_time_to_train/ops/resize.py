@@ -9,10 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from no_time_to_train.ops.transfers import to_device
+
 
 @lru_cache(maxsize=32)  # one of 256 -> 6000 takes 6 MB
 def interpolation_matrix(
-    in_size: int, out_size: int, *, mode: Literal["bilinear", "bicubic"] = "bilinear", antialias: bool = False
+    in_size: int,
+    out_size: int,
+    *,
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
+    antialias: bool = False,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Return the matrix of ``interpolate(..., align_corners=False)`` on one axis.
 
@@ -24,11 +31,14 @@ def interpolation_matrix(
         out_size: samples after.
         mode: as in ``interpolate``.
         antialias: as in ``interpolate``; changes downsampling only (for bilinear).
+        device: where the matrix is wanted; it is made on the CPU.
 
     Returns:
-        (out_size, in_size) float32 on the CPU; every row sums to 1.
+        (out_size, in_size) float32; every row sums to 1.
     """
     # The matrix's columns are the images of the unit vectors. (As in_size images of one column each, torch 2.15 gives
     # wrong numbers with antialias.)
     identity = torch.eye(in_size)[None, None]
-    return interpolate(identity, size=(out_size, in_size), mode=mode, align_corners=False, antialias=antialias)[0, 0]
+    size = (out_size, in_size)
+    matrix = interpolate(identity, size=size, mode=mode, align_corners=False, antialias=antialias)[0, 0]
+    return to_device(matrix, device)

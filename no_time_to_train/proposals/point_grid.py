@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.models.interfaces import MaskModel, PromptBatch
+from no_time_to_train.ops.transfers import to_device
 from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals, Need, ProposalSource
 from no_time_to_train.proposals.settings import PointGridConfig
 
@@ -53,7 +54,7 @@ class PointGrid(PointGridConfig, ProposalSource):
 
     def propose(self, image: EncodedImage, mask_model: MaskModel, prototypes: Tensor | None = None) -> MaskProposals:
         """Prompt the mask model with the points."""
-        points_xy = point_grid_xy(mask_model.image_size, self.points_per_side).to(mask_model.device)
+        points_xy = to_device(point_grid_xy(mask_model.image_size, self.points_per_side), mask_model.device)
         if self.prefilter == "semantic" and prototypes is not None and len(prototypes):
             kept = self.promising_points(points_xy, mask_model.image_size, image.features, prototypes)
             logger.info("semantic prefilter: %d of %d grid points dropped", len(points_xy) - len(kept), len(points_xy))

@@ -14,6 +14,7 @@ from no_time_to_train.ops.boxes import boxes_from_masks
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import mask_consistency, pool_weighted_features, pull_back_masks
 from no_time_to_train.ops.rle import Rle
+from no_time_to_train.ops.transfers import to_device
 from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals
 
 
@@ -56,7 +57,8 @@ class PooledProposals:
         They are of the image's size, run-length encoded.
         """
         if isinstance(self.masks, Tensor):
-            return encode_mask_logits(self.masks if indices is None else self.masks[indices], self.image_size_hw)
+            masks = self.masks if indices is None else self.masks[to_device(indices, self.masks.device)]
+            return encode_mask_logits(masks, self.image_size_hw)
         return list(self.masks) if indices is None else [self.masks[i] for i in indices.tolist()]
 
 

@@ -1,0 +1,36 @@
+"""Copies between the host and a GPU for which nobody waits longer than needed.
+
+A plain copy to a GPU waits until everything the GPU was given before is done, and then the GPU waits for the host.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Copy a tensor to a device; a copy to a CUDA GPU is not waited for.
+
+    Example:
+        >>> to_device(torch.ones(2), "cpu").tolist()
+        [1.0, 1.0]
+    """
+    device = torch.device(device)
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def to_host(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Copy tensors of one device to the CPU; a CUDA GPU is waited for once.
+
+    Example:
+        >>> [values.tolist() for values in to_host(torch.ones(2), torch.zeros(1))]
+        [[1.0, 1.0], [0.0]]
+    """
+    on_gpu = [tensor.device for tensor in tensors if tensor.device.type == "cuda"]
+    copies = tuple(tensor.to("cpu", non_blocking=bool(on_gpu)) for tensor in tensors)
+    if on_gpu:
+        torch.cuda.current_stream(on_gpu[0]).synchronize()
+    return copies

@@ -1,0 +1,228 @@
+"""A GPU that is not there: tensors that say they are on ``cuda`` and hold their values in host memory.
+
+Torch's own fake tensors say of every operation whether a GPU would take its inputs, and where its results would be: an
+operation on tensors of the CPU and the GPU is refused as there. The values are computed on the CPU, so that sizes that
+depend on them are those of a real run. Whatever would make the host wait for the GPU is noted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
+
+from no_time_to_train.ops import masks, resize
+
+_CPU, _CARD = torch.device("cpu"), torch.device("cuda:0")
+_PACKAGE = "no_time_to_train"
+_SIZE_DEPENDS_ON_VALUES = {
+    "aten::_local_scalar_dense",
+    "aten::nonzero",
+    "aten::masked_select",
+    "aten::_unique2",
+    "aten::unique_consecutive",
+    "aten::unique_dim",
+    "aten::bincount",
+    "aten::equal",
+    "torchvision::nms",
+}
+_CACHES = (masks._taps, masks._cell_starts, resize.interpolation_matrix)
+"""What is kept on the device from image to image."""
+_COPIES = {"aten::_to_copy", "aten::copy_"}
+_INDEXING = {"aten::index", "aten::index_put", "aten::index_put_"}
+_KNOWN_DEVICES: dict[Any, str | None] = {}
+"""Where a function's results are, by the function and the devices of its inputs."""
+
+
+class CardTensor(Tensor):
+    """A tensor on the GPU that is not there."""
+
+    values: Tensor
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> CardTensor:
+        with torch.inference_mode(False):  # or torch takes no views of the weights inside of it
+            return Tensor._make_wrapper_subclass(  # type: ignore[attr-defined, no-any-return]
+                cls,
+                values.shape,
+                strides=values.stride(),
+                storage_offset=values.storage_offset(),
+                dtype=values.dtype,
+                device=_CARD,
+            )
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def tolist(self) -> Any:
+        return self.cpu().tolist()
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise RuntimeError(f"{func} on the pretended GPU, outside of pretend_card()")
+
+
+class PretendCard(TorchDispatchMode):
+    """Everything that runs while this mode is on.
+
+    Attributes:
+        waits: how often the host would have waited for the GPU, by function of the package and kind of operation.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: Counter[str] = Counter()
+        self._fake = FakeTensorMode(
+            shape_env=ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True),
+            allow_non_fake_inputs=True,
+        )
+        self._pinned: list[Tensor] = []
+
+    def __enter__(self) -> PretendCard:
+        self._fake.__enter__()  # while it is on, torch looks for no GPU
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._fake.__exit__(*error)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        leaves = tree_leaves((args, kwargs))
+        if func.name() == "aten::_fused_sdp_choice":
+            return 0  # the plain formula, of which the CPU has every operation
+        if all(_device_of(leaf) != "cuda" for leaf in leaves):
+            with torch._C._DisableTorchDispatch():
+                return func(*args, **kwargs)
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            with self:
+                return func.decompose(*args, **kwargs)
+        if func.name().split(".")[0] in _INDEXING:
+            _check_indices(*args)
+        device = self._device_of_results(func, args, kwargs, leaves)
+        if self._makes_host_wait(func, args, kwargs):
+            self.note(func.name().split("::")[1].removeprefix("_"))
+        with torch._C._DisableTorchDispatch():
+            if func is torch.ops.aten._softmax.default and args[2]:  # from half to float at once: a GPU's alone
+                args = (on_host(args[0]).float(), args[1], False)
+            results = func(*_on_host(args), **_on_host(kwargs))
+        given = {id(leaf.values): leaf for leaf in leaves if isinstance(leaf, CardTensor)}
+
+        def place(result: Tensor) -> Tensor:
+            if id(result) in given:
+                return given[id(result)]
+            return CardTensor(result) if device == "cuda" else result
+
+        return tree_map_only(Tensor, place, results)
+
+    def note(self, operation: str) -> None:
+        """Count one more wait."""
+        self.waits[f"{_caller()}: {operation}"] += 1
+
+    def pin(self, tensor: Tensor) -> Tensor:
+        """Copy to memory that a GPU reads by itself."""
+        self._pinned.append(tensor.clone())
+        return self._pinned[-1]
+
+    def _is_pinned(self, tensor: Tensor) -> bool:
+        return any(tensor is pinned for pinned in self._pinned)
+
+    def _device_of_results(self, func: Any, args: Any, kwargs: Any, leaves: list[Any]) -> str | None:
+        """Ask torch's fake tensors, once for each function and devices of its inputs."""
+        key = (func, *((_device_of(leaf), isinstance(leaf, Tensor) and leaf.ndim == 0) for leaf in leaves))
+        if key not in _KNOWN_DEVICES:
+
+            def fake(tensor: Tensor) -> Tensor:
+                return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+
+            with self._fake:
+                results = func(*tree_map_only(Tensor, fake, args), **tree_map_only(Tensor, fake, kwargs))
+            devices = {_device_of(result) for result in tree_leaves(results)} - {None}
+            assert len(devices) <= 1, f"{func} has results on {devices}"
+            _KNOWN_DEVICES[key] = next(iter(devices), None)
+        return _KNOWN_DEVICES[key]
+
+    def _makes_host_wait(self, func: Any, args: Any, kwargs: Any) -> bool:
+        name = func.name().split(".")[0]
+        if name in _COPIES:
+            target, source = (kwargs.get("device"), args[0]) if name == "aten::_to_copy" else (args[0].device, args[1])
+            moves = target is not None and torch.device(target).type != source.device.type
+            is_waited_for = not kwargs.get("non_blocking") or (source.is_cpu and not self._is_pinned(source))
+            return moves and is_waited_for
+        if name in _INDEXING:
+            indices = [index for index in args[1] if index is not None]
+            return any(index.dtype == torch.bool or index.is_cpu for index in indices)
+        if name == "aten::repeat_interleave":
+            return kwargs.get("output_size") is None
+        return name in _SIZE_DEPENDS_ON_VALUES
+
+
+class _Stream:
+    def __init__(self, card: PretendCard) -> None:
+        self._card = card
+
+    def synchronize(self) -> None:
+        self._card.note("synchronize")
+
+
+@contextmanager
+def pretend_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendCard]:
+    """Let the device ``cuda`` exist for this block."""
+    card = PretendCard()
+    with monkeypatch.context() as patch, card:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+        patch.setattr(torch.cuda, "current_device", lambda: 0)
+        patch.setattr(torch.cuda, "device_count", lambda: 1)
+        patch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
+        patch.setattr(torch.cuda, "current_stream", lambda device=None: _Stream(card))
+        patch.setattr(Tensor, "pin_memory", lambda tensor: card.pin(tensor))
+        for cached in _CACHES:
+            cached.cache_clear()
+        yield card
+    for cached in _CACHES:
+        cached.cache_clear()
+
+
+def on_host(tensor: Tensor) -> Tensor:
+    """Return the values, wherever the tensor is; no wait is noted."""
+    return tensor.values if isinstance(tensor, CardTensor) else tensor
+
+
+def _check_indices(indexed: Tensor, indices: Sequence[Tensor | None], values: Tensor | None = None, *_: Any) -> None:
+    """Refuse what torch refuses; fake tensors let it pass."""
+    if indexed.is_cpu and any(index is not None and not index.is_cpu for index in indices):
+        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+    if values is not None and values.device.type != indexed.device.type and values.ndim:
+        raise RuntimeError(f"values on {values.device} into a tensor on {indexed.device}")
+
+
+def _on_host(values: Any) -> Any:
+    values = tree_map_only(Tensor, on_host, values)
+    return tree_map(lambda value: _CPU if isinstance(value, torch.device) else value, values)
+
+
+def _device_of(leaf: Any) -> str | None:
+    device = leaf.device if isinstance(leaf, Tensor) else leaf
+    return device.type if isinstance(device, torch.device) else None
+
+
+def _caller() -> str:
+    """Return the innermost function of the package on the stack."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith(_PACKAGE):
+            return f"{module.removeprefix(_PACKAGE + '.')}.{frame.f_code.co_name}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "outside of the package"

@@ -1,0 +1,227 @@
+"""Every stage on a GPU that is not there: nothing mixes CPU and GPU, the results are the CPU's, waits are counted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from no_time_to_train.build import build_proposals, compose_config
+from no_time_to_train.models.catalog import get_spec
+from no_time_to_train.models.frozen_encoder import prepare_encoder
+from no_time_to_train.models.interfaces import MaskModel
+from no_time_to_train.models.patch_encoder import PatchEncoder
+from no_time_to_train.models.promptable import PromptableModel
+from no_time_to_train.models.sam2.model import Sam2MaskModel, build_sam2
+from no_time_to_train.ops.rle import decode_rle, encode_mask
+from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
+from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
+from tests.models.conftest import TINY_SAM2_YAML, randomise
+from tests.models.test_promptable import tiny_sam2_config
+from tests.pretend_card import CardTensor, pretend_card
+
+CATEGORIES = tuple(Category(number, f"category {number}") for number in (1, 2, 3))
+SIDE, PATCH, DIM = 56, 14, 32
+POINTS = {"proposals.points_per_side": 4, "proposals.point_grid.min_predicted_iou": 0}
+FAMILIES = ("folded", "plain", "transformers")
+QUICK_AND_SLOW = ("folded", *(pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES[1:]))
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Tiny networks with random weights, on the CPU."""
+
+    sam2: nn.Module
+    transformers: nn.Module
+    encoder: nn.Module
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    from transformers import Dinov2Config, Dinov2Model, Sam2Model
+
+    config = tmp_path_factory.mktemp("sam2") / "tiny.yaml"
+    config.write_text(TINY_SAM2_YAML.replace("DIRECTLY_ADD", "true"))
+    spec = replace(get_spec("sam2.1_tiny"), name="tiny", config_file=str(config), image_size=128)
+    encoder = Dinov2Config(
+        hidden_size=DIM, num_hidden_layers=1, num_attention_heads=2, image_size=SIDE, patch_size=PATCH
+    )
+    modules = build_sam2(spec), Sam2Model(tiny_sam2_config()), Dinov2Model(encoder)
+    for seed, module in enumerate(modules):
+        randomise(module.eval(), seed)
+        for name, parameter in module.named_parameters():  # so that masks and features differ from place to place
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+    return Networks(*modules)
+
+
+def make_segmenter(networks: Networks, family: str, device: str, dtype: torch.dtype, *overrides: str) -> Segmenter:
+    encoder = copy.deepcopy(networks.encoder)
+    prepare_encoder(encoder, torch.device(device), dtype)
+    chosen = {
+        "preset": "paper",
+        "encoder.image_size": SIDE,
+        "matching.labels_per_mask": 3,
+        "merging.nms_iou_threshold": 1,
+    } | ({} if any(o.startswith("proposals=") for o in overrides) else POINTS)
+    given = dict(override.split("=", 1) for override in overrides)
+    config = compose_config([f"{key}={value}" for key, value in (chosen | given).items()])
+    return Segmenter(
+        PatchEncoder(
+            encoder, model_id="tiny", patch_size=PATCH, feature_dim=DIM, image_size=SIDE, device=device, dtype=dtype
+        ),
+        make_mask_model(networks, family, device, dtype),
+        config,
+        proposals=build_proposals(config),
+    )
+
+
+def make_mask_model(networks: Networks, family: str, device: str, dtype: torch.dtype) -> MaskModel:
+    common = {"model_id": "tiny", "device": device, "dtype": dtype, "prompts_per_batch": 8}
+    if family == "transformers":
+        module = copy.deepcopy(networks.transformers)
+        prepare_encoder(module.vision_encoder.backbone, torch.device(device), dtype)
+        return PromptableModel(module, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), **common)
+    module = copy.deepcopy(networks.sam2)
+    prepare_encoder(module.image_encoder, torch.device(device), dtype)
+    return Sam2MaskModel(module, decoder=family, **common)
+
+
+def make_memory() -> MemoryBank:
+    builder = MemoryBankBuilder(CATEGORIES, DIM, keep_instances=True)
+    generator = torch.Generator().manual_seed(0)
+    for category in CATEGORIES:
+        for _ in range(2):
+            builder.add(category, torch.randn(DIM, generator=generator))
+    return builder.build(encoder_id="tiny", encoder_image_size=SIDE)
+
+
+def make_image(height: int = 90, width: int = 140, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    return np.array(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def on_both(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch, *overrides: str, family: str = "folded"
+) -> tuple[Detections, Detections]:
+    """What the CPU and the GPU that is not there find with the same settings, in float32."""
+    image, memory = make_image(), make_memory()
+    on_cpu = make_segmenter(networks, family, "cpu", torch.float32, *overrides).segment(image, memory)
+    with pretend_card(monkeypatch):
+        on_card = make_segmenter(networks, family, "cuda", torch.float32, *overrides).segment(image, memory)
+    return on_cpu, on_card
+
+
+def assert_same(on_cpu: Detections, on_card: Detections) -> None:
+    on_cpu, on_card = (found.scoring_at_least(1e-4) for found in (on_cpu, on_card))  # rounding makes 0 of less
+    assert len(on_card) == len(on_cpu) > 1
+    np.testing.assert_array_equal(on_card.category_ids, on_cpu.category_ids)
+    np.testing.assert_allclose(on_card.scores, on_cpu.scores, atol=1e-5)
+    for mine, theirs in zip(on_card.rles, on_cpu.rles, strict=True):
+        assert (decode_rle(mine) == decode_rle(theirs)).mean() > 0.999
+
+
+def test_the_pretended_card_takes_what_a_card_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretend_card(monkeypatch) as card:
+        on_card, on_cpu = torch.ones(3, device="cuda"), torch.ones(3)
+        assert isinstance(on_card, CardTensor) and (on_card + 1).device.type == "cuda"
+        mixed: list[Callable[[], object]] = [
+            lambda: on_card + on_cpu,
+            lambda: torch.cat([on_card, on_cpu]),
+            lambda: on_cpu[torch.zeros(1, dtype=torch.long, device="cuda")],
+            lambda: on_card.numpy(),
+        ]
+        for mix in mixed:
+            with pytest.raises((RuntimeError, TypeError)):
+                mix()
+        assert (on_card * torch.tensor(2.0)).sum() and not card.waits["outside of the package: nonzero"]
+        on_card.nonzero(), on_card[on_card > 0], on_card.cpu(), on_cpu.to("cuda")
+    assert card.waits.total() == 5  # with the bool() of a tensor
+
+
+@pytest.mark.parametrize("family", QUICK_AND_SLOW)
+def test_float32_gives_what_the_cpu_gives(networks: Networks, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    assert_same(*on_both(networks, monkeypatch, family=family))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_autocast_runs_from_end_to_end(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch, family: str, dtype: torch.dtype
+) -> None:
+    with pretend_card(monkeypatch):
+        segmenter = make_segmenter(networks, family, "cuda", dtype)
+        [encoded] = segmenter.encode([make_image()])
+        assert encoded.features.dtype == encoded.embedding.embedding.dtype == torch.float32
+        found = segmenter.segment(make_image(), make_memory())
+    assert len(found) and np.isfinite(found.scores).all()
+
+
+SETTINGS = {
+    "second look": ["second_look.max_masks=3"],
+    "half-open boxes": ["output.box_convention=half_open"],
+    "nearest instances": ["matching=nearest_instances"],
+    "nearest centers": ["matching=nearest_centers"],
+    "across categories": ["merging.across_categories=true"],
+    "graph diffusion": ["merging=graph_diffusion"],
+    "hard": ["merging=hard"],
+    "prefilter": ["proposals.point_grid.prefilter=semantic", "proposals.point_grid.prefilter_top_k=9"],
+    "consistency": ["proposals.consistency=drop", "proposals.min_consistency=0.1"],
+    "tiles": ["tiles=80"],
+    "semantic": ["proposals=semantic_clusters", "proposals.semantic_clusters.min_predicted_iou=0"],
+    "automatic": [
+        "proposals=automatic_masks",
+        "proposals.points_per_side=3",
+        "proposals.automatic_masks.pred_iou_thresh=0",
+        "proposals.automatic_masks.stability_score_thresh=0",
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_way_gives_what_the_cpu_gives(networks: Networks, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert_same(*on_both(networks, monkeypatch, *SETTINGS[name]))
+
+
+def test_how_often_the_host_waits(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each batch of prompts, for the labels, for each part of the masks, and for their outlines."""
+    memory = make_memory()
+    with pretend_card(monkeypatch) as card:
+        segmenter = make_segmenter(networks, "folded", "cuda", torch.bfloat16)
+        segmenter.segment(make_image(seed=1), memory)  # prototypes and what depends on sizes stay on the card
+        card.waits.clear()
+        found = segmenter.segment(make_image(), memory)
+    assert len(set(found.category_ids)) > 1
+    assert card.waits == {
+        "models.sam2.shared_decoder.predict_best: nonzero": 2,
+        "ops.transfers.to_host: synchronize": 2,
+        "ops.masks._crossings: nonzero": 1,
+    }
+
+
+@pytest.mark.slow
+def test_references_are_encoded(networks: Networks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One with a mask, one with a box."""
+    Image.fromarray(make_image(seed=3)).save(tmp_path / "image.png")
+    mask = np.zeros((90, 140), bool)
+    mask[20:70, 30:100] = True
+    first, second = (
+        ReferenceInstance(tmp_path / "image.png", 1, number, CATEGORIES[0], (30, 20, 100, 70), encode_mask(mask))
+        for number in (1, 2)
+    )
+    references = ReferenceSet(CATEGORIES[:1], (first, replace(second, mask=None)))
+    on_cpu = make_segmenter(networks, "folded", "cpu", torch.float32).build_memory(references)
+    with pretend_card(monkeypatch):
+        on_card = make_segmenter(networks, "folded", "cuda", torch.float32).build_memory(references)
+    torch.testing.assert_close(on_card.class_means()[0], on_cpu.class_means()[0])
