@@ -111,18 +111,22 @@ def install_command(extra: str) -> str:
 
 # Import name -> extra, and what needs it.
 _OPTIONAL = {
+    "autodistill": ("autodistill", "The adapter for autodistill needs it"),
     "av": ("video", "Videos need PyAV"),
+    "cvat_sdk": ("cvat", "The adapter for CVAT needs its SDK"),
     "faiss": ("faiss", "K-means, nearest instances and semantic proposals need FAISS"),
     "faster_coco_eval": ("bench", "The engine faster-coco-eval is a package of its own"),
+    "fiftyone": ("fiftyone", "The adapter for FiftyOne needs it"),
     "hydra_plugins": ("bench", "Hydra's launchers are packages of their own"),
     "lvis": ("lvis", "The evaluator lvis needs lvis-api"),
     "matplotlib": ("bench", "Plots need matplotlib"),
     "pytorch_lightning": ("bench", "Benchmarks need PyTorch Lightning"),
+    "roboflow": ("autodistill", "autodistill needs the package roboflow"),
     "scipy": ("video", "Tracking needs SciPy"),
-    "starlette": ("app", "The review page needs Starlette"),
+    "starlette": ("app", "The review page and the backend for Label Studio need Starlette"),
     "supervision": ("supervision", "Detections.to_supervision needs supervision"),
     "timm": ("timm", "encoder=timm/... needs timm"),
-    "uvicorn": ("app", "The review page needs uvicorn"),
+    "uvicorn": ("app", "The review page and the backend for Label Studio need uvicorn"),
 }
 
 

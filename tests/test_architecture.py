@@ -18,6 +18,7 @@ MAX_LOOSE_MODULES = 8
 # Lowest first. A module may import its own layer and those before it.
 LAYERS = [
     "errors",
+    "web",
     "files",
     "settings",
     "sections",
@@ -41,6 +42,7 @@ LAYERS = [
     "runs",
     "tasks",
     "review",
+    "adapters",
     "commands",
     "__main__",
 ]

@@ -32,6 +32,7 @@ VERBS = {
     "review": "correct labeled images in the browser, draw what is missing, label again, export",
     "fit": "turn references into a small memory file",
     "export": "write labeled images as COCO, YOLO, Label Studio, CVAT, LabelMe, VOC ...",
+    "serve": "give another program labels while people work in it: Label Studio",
     "refs": "look at references before using them, or draw them",
     "eval": "average precision against ground truth",
     "config": "print every setting of a command line",

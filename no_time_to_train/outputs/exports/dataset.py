@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from no_time_to_train.ops.polygons import rle_to_polygons
+from no_time_to_train.ops.polygons import join_polygons, rle_to_polygons
 from no_time_to_train.ops.rle import Rle, decode_rle, rle_area, rle_to_box_xyxy
-from no_time_to_train.structures import Category
+from no_time_to_train.structures import Category, Detections
 
 _SPLIT_SALT = "split"
 
@@ -49,9 +49,21 @@ class ExportObject:
         return rle_to_polygons(self.rle)
 
     @property
+    def polygon(self) -> np.ndarray:
+        """Return (K, 2) x, y of one polygon, parts tied to each other."""
+        return join_polygons(self.polygons)
+
+    @property
     def mask(self) -> np.ndarray:
         """Return the mask (H, W) bool."""
         return decode_rle(self.rle)
+
+
+def objects_of(detections: Detections) -> tuple[ExportObject, ...]:
+    """Return detections as objects to export, best first."""
+    categories = {category.id: category for category in detections.categories}
+    columns = zip(detections.rles, detections.category_ids.tolist(), detections.scores.tolist(), strict=True)
+    return tuple(ExportObject(rle, categories[category_id], score) for rle, category_id, score in columns)
 
 
 @dataclass(frozen=True, eq=False)

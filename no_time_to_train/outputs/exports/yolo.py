@@ -7,7 +7,6 @@ from pathlib import Path
 import yaml
 
 from no_time_to_train.files.formats import write_text
-from no_time_to_train.ops.polygons import join_polygons
 from no_time_to_train.outputs.exports.dataset import ExportDataset, ExportImage, split, stems
 from no_time_to_train.outputs.exports.options import ExportOptions
 
@@ -39,7 +38,7 @@ def label_text(image: ExportImage, index_of: dict[int, int]) -> str:
     height, width = image.size_hw
     lines = []
     for item in image.objects:
-        points = join_polygons(item.polygons) / (width, height)
+        points = item.polygon / (width, height)
         numbers = " ".join(f"{value:.7g}" for value in points.ravel())
         lines.append(f"{index_of[item.category.id]} {numbers}\n")
     return "".join(lines)
