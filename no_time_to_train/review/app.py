@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -95,17 +96,16 @@ class _Pages:
 
     def state(self, request: Request) -> Response:
         session = self._session
-        return JSONResponse(
-            {
-                "folder": str(session.folder),
-                "min_scores": _by_category(session, session.thresholds.now),
-                "run_min_scores": _by_category(session, session.thresholds.of_run),
-                "categories": [_category_json(category) for category in session.categories],
-                "images": [item.to_json() for item in session.overview()],
-                "formats": list(self._jobs.formats),
-                "can_label": self._jobs.can_label,
-            }
-        )
+        content = {
+            "folder": str(session.folder),
+            "min_scores": _by_category(session, session.thresholds.now),
+            "run_min_scores": _by_category(session, session.thresholds.of_run),
+            "categories": [_category_json(category) for category in session.categories],
+            "formats": list(self._jobs.formats),
+            "can_label": self._jobs.can_label,
+        }
+        images = ",".join(item.json_text for item in session.overview())
+        return Response(f'{json.dumps(content)[:-1]}, "images": [{images}]}}', media_type="application/json")
 
     def image(self, request: Request) -> Response:
         return JSONResponse(self._session.image(request.path_params["number"]))

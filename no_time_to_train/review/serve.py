@@ -43,5 +43,6 @@ def serve_review(
         own_port = listener.getsockname()[1]
         token = secrets.token_urlsafe(24)
         app = create_app(session, masks, jobs, port=own_port, token=token)
+        session.overview()  # thousands of records take seconds to read: before anybody waits for the page
         on_ready(f"http://{THIS_MACHINE}:{own_port}/?token={token}")
         serve(app, listener)

@@ -190,6 +190,7 @@ function putInOrder() {
     numbers.sort((a, b) => key.get(a) - key.get(b) || a - b);
   }
   state.order = numbers;
+  if (state.number < 0 && numbers.length) load(numbers[0]); // beside the drawing of the list
   drawImages();
 }
 
