@@ -167,11 +167,12 @@ def label_targets(
     Errors are those of ``folder_run.carry_out``.
     """
     known = source.bank or memory_of_folder(run)
-    min_scores = MinScores(thresholds.otherwise) if known is None else thresholds.choose(run, known)
+    chosen = None if known is None else thresholds.choose(run, known)
+    min_scores = chosen or MinScores(thresholds.otherwise)
     folder = ResultFolder(run.path, source.categories, keep_min_score=config.output.min_score, min_scores=min_scores)
 
     def prepare(run: Run, segmenter: Segmenter) -> Process:
-        memory, folder.min_scores = begin_with_memory(run, source, segmenter, thresholds)
+        memory, folder.min_scores = begin_with_memory(run, source, segmenter, thresholds, chosen)
         return partial(label_batch, segmenter=segmenter, memory=memory)
 
     return carry_out(FolderJob(targets, folder, config, prepare, strict, left_out=left_out), run)

@@ -123,12 +123,17 @@ class MemorySource:
 
 
 def begin_with_memory(
-    run: Run, source: MemorySource, segmenter: Segmenter, thresholds: ThresholdChoice
+    run: Run,
+    source: MemorySource,
+    segmenter: Segmenter,
+    thresholds: ThresholdChoice,
+    chosen: MinScores | None = None,
 ) -> tuple[MemoryBank, MinScores]:
     """Load the bank, choose thresholds, begin the run, and keep the bank with it.
 
     It goes into the run's folder, with images of the references. A continued run takes the folder's bank, so that all
     of its images are compared with the same numbers. Where a killed one drew only a part of the images, all are drawn.
+    Thresholds are chosen unless they were ``chosen`` before, from a bank that was known without a model.
     """
     path = run.path / MEMORY_FILE
     kept = memory_of_folder(run)
@@ -139,7 +144,7 @@ def begin_with_memory(
     memory = kept or source.memory(
         segmenter, run.on_progress, measures_thresholds=thresholds.needs_measuring, on_encoded=encoded.append
     )
-    min_scores = thresholds.choose(run, source.bank or memory)
+    min_scores = chosen or thresholds.choose(run, source.bank or memory)
     run.begin()
     if source.references is not None:
         shown = _with_made_masks(source.references, encoded)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
-import importlib.abc
+import importlib.util
+import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.errors import EnvironmentProblemError
+from no_time_to_train.ops import nms
 from no_time_to_train.ops.nms import class_aware_nms, torchvision_nms
 
 OVERLAPPING = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 10]])
@@ -53,17 +57,33 @@ def iou(a: list[float], b: list[float]) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-@pytest.mark.parametrize(
-    "error", [ImportError("no torchvision"), RuntimeError("operator torchvision::nms does not exist")]
-)
-def test_a_torchvision_of_another_build_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    class Broken(importlib.abc.MetaPathFinder):
-        def find_spec(self, name: str, *rest: object) -> None:
-            if name.partition(".")[0] == "torchvision":
-                raise error
+class FreshOperators:
+    """``torch.ops`` of a process that has not loaded torchvision's library, which ``error`` makes unusable."""
 
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    def __init__(self, error: Exception) -> None:
+        self.torchvision = SimpleNamespace()
+        self._error = error
+
+    def load_library(self, path: Path) -> None:
+        assert path.is_file()
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [OSError("undefined symbol"), RuntimeError("operator torchvision::nms is missing")])
+def test_a_torchvision_of_another_build_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(nms, "torch", SimpleNamespace(ops=FreshOperators(error)))
     with pytest.raises(EnvironmentProblemError, match="nttt doctor"):
         torchvision_nms()
+
+
+def test_a_missing_torchvision_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nms, "torch", SimpleNamespace(ops=FreshOperators(OSError())))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EnvironmentProblemError, match="not installed"):
+        torchvision_nms()
+
+
+def test_only_torchvisions_operators_are_loaded() -> None:
+    code = "import sys, no_time_to_train.ops.nms; print('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -112,6 +112,8 @@ def test_a_memory_file_is_enough(nttt, workplace, references, capsys) -> None:
     printed = capsys.readouterr().out.splitlines()[-1].strip()
     assert printed == "nttt label photos/ --memory m.safetensors"
     assert nttt(printed.removeprefix("nttt ")) == 0
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("no thresholds were measured for these references") == 1
     config = json.loads((workplace / "photos_labeled/run.json").read_text())["settings"]["config"]
     assert config["encoder"]["name"] == "dinov2_demo" and config["merging"]["exponent"] == 0.3
     assert config["output"]["draw_min_score"] == 0.3
