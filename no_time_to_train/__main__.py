@@ -1,7 +1,20 @@
 """``python -m no_time_to_train`` is ``nttt``."""
 
+from __future__ import annotations
+
 import sys
 
-from no_time_to_train.commands import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line of this process; Ctrl-C while its modules are loaded ends it like any other time."""
+    try:
+        from no_time_to_train import commands
+
+        return commands.main()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,28 @@ def test_exit_codes(monkeypatch, capsys, error: BaseException, code: int, messag
     assert commands.main(["doctor"]) == code
     shown = capsys.readouterr().err
     assert message in shown and "Traceback" not in shown
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("as_what", [None, ImportError("numpy failed"), SystemExit(1)])
+def test_a_signal_ends_a_command_whatever_a_library_makes_of_it(monkeypatch, capsys, number, code, as_what) -> None:
+    def run(options) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            if as_what is None:
+                raise
+            raise as_what from None
+
+    monkeypatch.setattr("no_time_to_train.commands.doctor.run", run)
+    before = [signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)]
+    try:
+        assert commands.main(["doctor"]) == code
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+    assert signal.getsignal(signal.SIGTERM) is before[1]
+    assert capsys.readouterr().err == "Interrupted.\n"
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys) -> None:

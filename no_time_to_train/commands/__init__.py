@@ -62,6 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None: this process's own.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with _stoppable():
+            return _run(arguments)
+    except KeyboardInterrupt as stop:
+        return _end(stop, _continuing_command(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     prepare_threads()
     parser = build_parser([argument for argument in arguments if not argument.startswith("-")][:1])
     try:
@@ -69,13 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.overrides = _overrides(options.subparser, rest, accepted=options.takes_overrides)
         options.command = _continuing_command(arguments)
         _show_log(logging.DEBUG if options.debug else logging.WARNING, options.subparser)
-        with _terminated_like_ctrl_c():
-            options.run(options)
+        options.run(options)
     except SystemExit as finished:  # argparse has printed help, the version or what is wrong
+        if _stops:
+            raise _stops[0] from finished
         return finished.code if isinstance(finished.code, int) else EXIT_USAGE
-    except KeyboardInterrupt as stop:
-        return _end(stop, _continuing_command(arguments))
     except Exception as error:
+        if _stops:
+            raise _stops[0] from error  # a library, or an import, made something else of it
         if options.debug:
             traceback.print_exc()
         message, code = _explain(error, options.subparser)
@@ -84,21 +93,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+_stops: list[KeyboardInterrupt] = []
+"""Ctrl-C and SIGTERM that the present command has received."""
+
+
 @contextmanager
-def _terminated_like_ctrl_c() -> Iterator[None]:
+def _stoppable() -> Iterator[None]:
     """Let SIGTERM, which clusters and containers send, end the command as Ctrl-C does; for the main thread only."""
+    _stops.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: object) -> None:
-        raise Terminated
+        _stops.append(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise _stops[-1]
 
-    before = signal.signal(signal.SIGTERM, stop)
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, or the caller's own
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(stop: KeyboardInterrupt, command: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from PIL import Image
 from no_time_to_train.files.atomic import replacing
 
 _JPEG_QUALITY = 88
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # made once: ``json.dumps`` makes one for every call
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,7 +53,7 @@ class JsonListWriter:
 
     def append(self, entry: Any) -> None:
         """Write an entry."""
-        self._file.write(self._separator + json.dumps(entry, ensure_ascii=False))
+        self._file.write(self._separator + _encode(entry))
         self._separator = ",\n"
 
     def end(self) -> None:

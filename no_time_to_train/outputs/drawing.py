@@ -189,22 +189,51 @@ def _canvas(image: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _paint(canvas: np.ndarray, mask: np.ndarray, color: Color) -> None:
-    """Tint the mask (bool, the frame of the canvas at any size) and draw its contour, in place."""
-    height, width = canvas.shape[:2]
-    # Decoded masks are column-major: transposed, Pillow takes them without a copy of the image's size.
-    transposed = Image.fromarray(mask.T.view(np.uint8) * np.uint8(255))
-    resized = transposed.resize((height, width), Image.Resampling.BILINEAR).transpose(Image.Transpose.TRANSPOSE)
-    bounds = resized.getbbox()
-    if bounds is None:
-        return
+    """Tint the mask (bool, the frame of the canvas at any size) and draw its contour, in place.
+
+    Only the surroundings of the mask are looked at: most are a small part of their image.
+    """
     line = _line_width(canvas.shape)
-    left, top = max(bounds[0] - line, 0), max(bounds[1] - line, 0)
-    right, bottom = min(bounds[2] + line, width), min(bounds[3] + line, height)
-    coverage = np.asarray(resized.crop((left, top, right, bottom)), np.float32)[..., None] / 255
+    surroundings = _surroundings(mask, canvas.shape, line)
+    if surroundings is None:
+        return
+    rows, columns = surroundings
+    coverage = _resized(mask, canvas.shape, rows, columns)[..., None] / np.float32(255)
     inside = coverage[..., 0] >= 0.5
-    region = canvas[top:bottom, left:right]
+    region = canvas[rows, columns]
     tinted = region + coverage * _FILL_OPACITY * (np.asarray(color, np.float32) - region)
     region[:] = np.where((inside & ~_eroded(inside, line))[..., None], color, np.round(tinted))
+
+
+def _surroundings(mask: np.ndarray, shape: tuple[int, ...], line: int) -> tuple[slice, slice] | None:
+    """Return rows and columns of the canvas that a mask and its contour may touch; None: the mask is empty."""
+    found = []
+    for axis, side in enumerate(shape[:2]):
+        occupied = np.flatnonzero(mask.any(axis=1 - axis))
+        if not len(occupied):
+            return None
+        scale = side / mask.shape[axis]
+        margin = line + math.ceil(scale)  # interpolation reaches one pixel of the mask further
+        first, last = math.floor(occupied[0] * scale) - margin, math.ceil((occupied[-1] + 1) * scale) + margin
+        found.append(slice(max(first, 0), min(last, side)))
+    return found[0], found[1]
+
+
+def _resized(mask: np.ndarray, shape: tuple[int, ...], rows: slice, columns: slice) -> np.ndarray:
+    """Return rows and columns of the mask brought to the canvas's size, as (h, w) float32 in 0..255."""
+    parts, box = [], []
+    for wanted, have, side in zip((rows, columns), mask.shape, shape[:2], strict=True):
+        scale = have / side
+        reach = math.ceil(max(scale, 1)) + 1  # of the interpolation, in pixels of the mask
+        first = max(math.floor(wanted.start * scale) - reach, 0)
+        parts.append(slice(first, min(math.ceil(wanted.stop * scale) + reach, have)))
+        box.append((wanted.start * scale - first, min(wanted.stop * scale, have) - first))
+    # Decoded masks are column-major: transposed, Pillow takes them without turning them.
+    transposed = Image.fromarray(mask[parts[0], parts[1]].T.view(np.uint8) * np.uint8(255))
+    size = (rows.stop - rows.start, columns.stop - columns.start)
+    (top, bottom), (left, right) = box
+    resized = transposed.resize(size, Image.Resampling.BILINEAR, box=(top, left, bottom, right))
+    return np.asarray(resized, np.float32).T
 
 
 def _eroded(mask: np.ndarray, radius: int) -> np.ndarray:

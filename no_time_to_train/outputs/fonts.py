@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from PIL import ImageFont
 
@@ -41,15 +41,20 @@ def drawable(text: str, size_px: int) -> tuple[Font, str]:
         if all(_has(font, letter) for letter in dict.fromkeys(text)):
             return font, text
     _say_missing()
-    return ImageFont.load_default(size=size_px), text.encode("ascii", "backslashreplace").decode("ascii")
+    return _default_font(size_px), text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _fonts(size_px: int) -> Iterator[Font]:
-    yield ImageFont.load_default(size=size_px)
+    yield _default_font(size_px)
     for name in _SYSTEM_FONTS:
         font = _system_font(name, size_px)
         if font is not None:
             yield font
+
+
+@cache
+def _default_font(size_px: int) -> Font:
+    return ImageFont.load_default(size=size_px)
 
 
 @cache
@@ -60,7 +65,9 @@ def _system_font(name: str, size_px: int) -> Font | None:
         return None
 
 
+@lru_cache(maxsize=4096)
 def _has(font: Font, letter: str) -> bool:
+    """Return whether a font of this machine, which are loaded once, has a letter."""
     if letter.isspace():
         return True
     if isinstance(font, ImageFont.ImageFont):  # Pillow without FreeType: a bitmap font

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
 from no_time_to_train.files.formats import write_text
+from no_time_to_train.files.hashes import sha256_of_file
+from no_time_to_train.ops.rle import are_compressed_counts_valid
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category, Detections, TargetImage
 
@@ -45,13 +47,11 @@ class ImageRecord:
     def of_image(cls, target: TargetImage, detections: Detections, min_score: float) -> Self:
         """Record the detections of an image file that score at least ``min_score``."""
         num_bytes = target.path.stat().st_size
-        return cls.from_detections(target.file_name, num_bytes, detections, min_score, _sha256(target.path))
+        return cls.from_detections(target.file_name, num_bytes, detections, min_score, sha256_of_file(target.path))
 
     def is_of(self, path: Path) -> bool:
         """Return whether the image file has the contents that the record was made from."""
-        if path.stat().st_size != self.num_bytes:
-            return False
-        return self.sha256 is None or self.sha256 == _sha256(path)
+        return path.stat().st_size == self.num_bytes and self.sha256 in (None, sha256_of_file(path))
 
     def to_detections(self, categories: Sequence[Category], min_scores: MinScores) -> Detections:
         """Return the detections that score enough."""
@@ -80,10 +80,9 @@ class ImageRecord:
         try:
             size_hw = (int(content["height"]), int(content["width"]))
             entries = tuple(content["detections"])
-            for entry in entries:
-                _check_entry(entry)
+            check_entries(entries, size_hw)
             return cls(content["file_name"], content["bytes"], size_hw, entries, content.get("sha256"))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"it is not the record of an image ({type(error).__name__}: {error})") from error
 
     def write(self, path: Path) -> None:
@@ -103,17 +102,24 @@ class ImageRecord:
             raise ValueError("nested too deeply") from error
 
 
-def _check_entry(entry: Mapping[str, Any]) -> None:
-    """Raise TypeError, ValueError or KeyError where it is none of ``Detections.to_json``."""
-    x, y, width, height = entry["bbox"]
-    numbers = (x, y, width, height, entry["score"], entry["predicted_iou"], entry["category_id"])
-    if not all(isinstance(number, int | float) for number in numbers):
-        raise TypeError(f"no numbers: {numbers}")
-    rle = entry["segmentation"]
-    if not isinstance(rle["counts"], str) or len(rle["size"]) != 2:
+_NUMBERS = {int, float}
+"""What JSON gives for a number; true and false are none."""
+
+
+def check_entries(entries: Sequence[Mapping[str, Any]], image_size_hw: tuple[int, int]) -> None:
+    """Raise TypeError, ValueError or KeyError where entries are none of ``Detections.to_json`` of such an image."""
+    for entry in entries:
+        x, y, width, height = entry["bbox"]
+        numbers = (x, y, width, height, entry["score"], entry["predicted_iou"], entry["category_id"])
+        if not _NUMBERS.issuperset(map(type, numbers)) or not all(map(isfinite, numbers)):
+            raise TypeError(f"no numbers: {numbers}")
+        if type(entry["category_id"]) is not int:
+            raise TypeError(f"no category id: {entry['category_id']}")
+        if tuple(entry["segmentation"]["size"]) != image_size_hw:
+            raise ValueError(f"a mask of another size than the image: {entry['segmentation']['size']}")
+    num_pixels = image_size_hw[0] * image_size_hw[1]
+    counts = [entry["segmentation"]["counts"] for entry in entries]
+    if not all(isinstance(text, str) for text in counts):
         raise TypeError("no run-length encoded mask")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if not are_compressed_counts_valid(counts, [num_pixels] * len(counts)).all():
+        raise ValueError("a mask whose runs do not add up to its size")

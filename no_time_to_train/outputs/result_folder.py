@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from no_time_to_train.data.images import IMAGE_SUFFIXES
+from no_time_to_train.errors import counted
 from no_time_to_train.files.formats import write_csv, write_jpeg
 from no_time_to_train.outputs.coco_json import write_results_and_dataset
 from no_time_to_train.outputs.drawing import draw_detections
@@ -67,7 +68,7 @@ class ResultFolder:
 
     def overlay_path(self, target: TargetImage) -> Path:
         """Return the overlay's file."""
-        return self.path / "overlays" / overlay_name(target)
+        return self.path / "overlays" / overlay_name(target.file_name)
 
     def is_labeled(self, target: TargetImage) -> bool:
         """Return whether the image has a record."""
@@ -80,6 +81,7 @@ class ResultFolder:
             What the other records hold, by file name.
         """
         found = {}
+        num_changed = 0
         for target in targets:
             path = self.record_path(target)
             if not path.is_file():
@@ -94,7 +96,19 @@ class ResultFolder:
                 found[target.file_name] = ImageSummary.of(record)
             else:
                 path.unlink()
+                num_changed += 1
+        if num_changed:
+            logger.warning("%s changed since labeled: labeled again.", counted(num_changed, "image"))
         return found
+
+    def forget_overlays(self, done: Iterable[ImageSummary], before: MinScores, now: MinScores) -> None:
+        """Remove the overlays that show something else with other lowest scores.
+
+        A category shows its best objects: the same ones where they are as many.
+        """
+        for image in done:
+            if image.counts(before) != image.counts(now):
+                (self.path / "overlays" / overlay_name(image.file_name)).unlink(missing_ok=True)
 
     def write_detections(self, target: TargetImage, image: np.ndarray, detections: Detections) -> None:
         """Write what was found in an image. Overlay first: it counts as labeled once its record is there."""
@@ -134,14 +148,14 @@ def recorded_names(folder: Path) -> list[str]:
     return sorted(path.relative_to(records).as_posix().removesuffix(".json") for path in records.rglob("*.json"))
 
 
-def overlay_name(target: TargetImage) -> str:
+def overlay_name(file_name: str) -> str:
     """Return the name of an image's overlay below ``overlays``, which no two images share.
 
     That of ``a.png`` is ``a.png.jpg``, that of an image called ``a.png.jpg`` is ``a.png.jpg.jpg``.
     """
-    name = Path(target.file_name)
+    name = Path(file_name)
     keeps_name = name.suffix.lower() in _JPEG_SUFFIXES and Path(name.stem).suffix.lower() not in IMAGE_SUFFIXES
-    return target.file_name + ("" if keeps_name else ".jpg")
+    return file_name + ("" if keeps_name else ".jpg")
 
 
 def _is_up_to_date(record: ImageRecord, record_path: Path, image: Path) -> bool:

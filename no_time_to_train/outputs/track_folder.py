@@ -18,6 +18,7 @@ import torch
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
+from no_time_to_train.outputs.image_record import check_entries
 from no_time_to_train.structures import Category, Detections
 from no_time_to_train.tracking.state_file import read_tracker_state, write_tracker_state
 from no_time_to_train.tracking.tracks import TrackedDetections, TrackerState
@@ -150,11 +151,22 @@ class TrackFolder:
         if last.is_end or (max_frames is not None and max_frames <= last.end):
             return None
         first = last.first if last.next_key_frame is None else last.next_key_frame
-        return first if self._state_path(first).is_file() else 0
+        return first if self._has_state_before(first) else 0
 
     def state_before(self, frame_index: int, device: torch.device) -> TrackerState | None:
         """Read the tracker's state before a key frame; None before the first."""
         return read_tracker_state(self._state_path(frame_index), device) if frame_index else None
+
+    def _has_state_before(self, frame_index: int) -> bool:
+        path = self._state_path(frame_index)
+        if not path.is_file():
+            return frame_index == 0
+        try:
+            read_tracker_state(path, torch.device("cpu"))
+        except InputError:
+            logger.warning("%s is damaged. All frames are tracked again.", path)
+            return False
+        return True
 
     def _chunk_path(self, first: int) -> Path:
         return self.path / "chunks" / f"{first:08d}.json"
@@ -182,9 +194,11 @@ def _read_chunk_file(path: Path) -> Chunk:
         size_hw = (int(content["height"]), int(content["width"]))
         frames = tuple(FrameRecord.from_json(frame, size_hw) for frame in content["frames"])
         for frame in frames:
-            frame.to_detections(())
+            check_entries(frame.entries, size_hw)
+            if len(frame.track_ids) != len(frame.entries) or not all(type(number) is int for number in frame.track_ids):
+                raise ValueError("its objects are not those of its numbers")
         chunk = Chunk(int(content["first"]), frames, content["next_key_frame"], bool(content["is_end"]))
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError, RecursionError) as error:
         raise DamagedChunkError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
     if not frames or path.stem != f"{chunk.first:08d}" or chunk.next_key_frame not in (None, chunk.end):
         raise DamagedChunkError(f"{path} is damaged (its frames are not those of its name).")

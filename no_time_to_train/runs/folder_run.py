@@ -19,11 +19,13 @@ from no_time_to_train.data.images import UnreadableImageError, read_image
 from no_time_to_train.errors import Parameter
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
+from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.runs.image_labeling import BatchReader, LoadedBatch
 from no_time_to_train.runs.image_loop import go_through
 from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
 from no_time_to_train.runs.progress import Counter
 from no_time_to_train.runs.run import Run, describe_models, hashing_weights
+from no_time_to_train.runs.run_state import DrawnFrom
 from no_time_to_train.runs.shards import open_batches, split_batches
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Detections, TargetImage
@@ -46,6 +48,7 @@ class FolderJob:
             finds the detections.
         strict: stop at the first image that cannot be read.
         is_class_free: nothing is matched, so that the encoder may be left out.
+        is_prepared: what ``prepare`` leaves in the folder is there; else it is called also where no image is left.
         left_out: (file name, why) of further files that are listed as not read.
     """
 
@@ -55,6 +58,7 @@ class FolderJob:
     prepare: Callable[[Run, Segmenter], Process]
     strict: bool = False
     is_class_free: bool = False
+    is_prepared: bool = True
     left_out: tuple[tuple[str, str], ...] = ()
 
 
@@ -123,11 +127,12 @@ class _Work:
         if run.earlier is not None:
             self._done = self._folder.forget_unusable(job.targets)
             total = len(job.targets)
+            run.forget_drawings = self._forget_drawings
             run.say(f"{run.path} holds {len(self._done)} of {total} images from the same settings: continuing.")
 
     def do(self) -> None:
         """Label the images, and draw the overlays that are missing."""
-        if len(self._done) < len(self._job.targets):
+        if len(self._done) < len(self._job.targets) or not self._job.is_prepared:
             self._label()
         else:
             self._run.begin()
@@ -181,6 +186,16 @@ class _Work:
         logger.warning(
             "%s Skipped and listed in errors.csv; %d others go on. %s stops instead.", problem, others, instead
         )
+
+    def _forget_drawings(self, before: DrawnFrom, now: DrawnFrom) -> None:
+        """Remove the overlays that the present lowest scores change."""
+        names = {category.name: category.id for category in self._folder.categories}
+
+        def by_id(drawn: DrawnFrom) -> MinScores:
+            default, by_name = drawn
+            return MinScores(default, {names[name]: value for name, value in by_name.items() if name in names})
+
+        self._folder.forget_overlays(self._done.values(), by_id(before), by_id(now))
 
     def _draw_missing_overlays(self) -> None:
         """Of a run with another threshold, or killed at the wrong moment."""

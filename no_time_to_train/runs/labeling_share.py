@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import torch
 
+from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.proposals.cache import ProposalCache
 from no_time_to_train.proposals.pooled import PooledProposals
@@ -26,7 +27,7 @@ from no_time_to_train.runs.progress import Counter, RunProgress, tell_nobody
 from no_time_to_train.runs.prototype_cache import PrototypeCache
 from no_time_to_train.runs.reference_encoding import EncodedImages, encode_share, in_reference_order, share_size
 from no_time_to_train.runs.run import describe_models
-from no_time_to_train.runs.shards import ImageId, ShardWriter, labeled_ids, open_batches, split_batches
+from no_time_to_train.runs.shards import ImageId, ShardWriter, drop_unusable, labeled_ids, open_batches, split_batches
 from no_time_to_train.structures import Detections, TargetImage
 
 
@@ -105,6 +106,9 @@ class _Share:
         self._segmenter.proposals.check(plan.targets)
         size = 1 if self._segmenter.device.type == "cpu" else plan.config.encoder.batch_size
         batches = split_batches(plan.targets, size)
+        if group.rank == 0:
+            self._drop_what_cannot_be_used()
+        group.wait()
         self._labeled = labeled_ids(plan.shards)
         self._batches = open_batches(batches, self._labeled, group.rank, group.world_size)
         self._timings: dict[str, Any] = {"images": sum(map(len, open_batches(batches, self._labeled)))}
@@ -149,6 +153,18 @@ class _Share:
         self._timings["seconds_per_image"] = round(seconds / images, 4) if images else None
         if self._group.rank == 0:
             write_json(plan.report_file, self._report)
+
+    def _drop_what_cannot_be_used(self) -> None:
+        """Remove damaged results, those of changed images, and a damaged memory bank."""
+        messages = drop_unusable(self._plan.shards, self._plan.targets).messages()
+        if self._plan.memory_file.is_file():
+            try:
+                MemoryBank.load(self._plan.memory_file)
+            except InputError:
+                messages.append(f"{self._plan.memory_file} is damaged. It is made again.")
+                self._plan.memory_file.unlink()
+        for message in messages:
+            self._on_progress(RunProgress("", 0, 0, message))
 
     def _say_what_is_left(self) -> None:
         models = " + ".join(self._report["models"].values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
@@ -84,7 +85,7 @@ def _label_in_processes(plan: RunPlan) -> None:
     trainer = build_trainer(plan.config)
     interrupt_handler = signal.getsignal(signal.SIGINT)
     try:
-        with _heard_here(plan, trainer) as own:
+        with _heard_here(plan, trainer) as own, _stopped_from_here():
             trainer.predict(LabelingModule(own), return_predictions=False)
     except SystemExit as error:  # what Lightning makes of Ctrl-C
         signal.signal(signal.SIGINT, interrupt_handler)
@@ -106,6 +107,30 @@ def _heard_here(plan: RunPlan, trainer: lightning.Trainer) -> Iterator[RunPlan]:
         return
     with relayed(plan.on_progress, launcher._start_method) as tell:
         yield replace(plan, on_progress=tell)
+
+
+@contextmanager
+def _stopped_from_here() -> Iterator[None]:
+    """Let Ctrl-C, which a terminal sends to all processes, reach this one only, and none outlive the block."""
+    earlier = set(multiprocessing.active_children())
+    start_processes = torch.multiprocessing.start_processes
+
+    def start(*arguments: Any, **options: Any) -> Any:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # which the processes inherit
+        try:
+            return start_processes(*arguments, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    if hasattr(signal, "pthread_sigmask"):
+        torch.multiprocessing.start_processes = start  # Lightning's launcher calls it
+    try:
+        yield
+    finally:
+        torch.multiprocessing.start_processes = start_processes
+        for process in set(multiprocessing.active_children()) - earlier:
+            process.kill()  # a shard may lose its last line
+            process.join()
 
 
 def _stop_behind(error: BaseException) -> KeyboardInterrupt:

@@ -23,7 +23,17 @@ from no_time_to_train.config import Config
 from no_time_to_train.errors import InputError, Parameter, RunInterrupted
 from no_time_to_train.runs.progress import OnProgress, RunProgress, tell_nobody
 from no_time_to_train.runs.provenance import versions, weight_hashes
-from no_time_to_train.runs.run_state import FINISHED, LOCK_FILE, RunSettings, clear, continued, read_run, write_run
+from no_time_to_train.runs.run_state import (
+    FINISHED,
+    LOCK_FILE,
+    DrawnFrom,
+    RunSettings,
+    clear,
+    continued,
+    drawn_from,
+    read_run,
+    write_run,
+)
 from no_time_to_train.segmenter import Segmenter
 
 Result = TypeVar("Result")
@@ -47,6 +57,8 @@ class Run:
     Attributes:
         earlier: ``run.json`` of the run that is continued, None where there is nothing to continue.
         details: further entries of ``run.json``.
+        forget_drawings: removes what was drawn of earlier lowest scores and looks different with the present ones; all
+            of it where nothing better is known.
 
     Raises:
         InputError: the folder holds other results or foreign files, or another process is writing it.
@@ -67,6 +79,7 @@ class Run:
         self._settings = settings
         self._lock: FileLock | None = None
         self._has_begun = False
+        self.forget_drawings: Callable[[DrawnFrom, DrawnFrom], object] = self._forget_all_drawings
         if read_run(path) is not None:
             self._keep_out_others()
         try:
@@ -129,7 +142,9 @@ class Run:
         if self.earlier is None:
             clear(self.path)
         elif not self._settings.draws_like(self.earlier["settings"]):
-            shutil.rmtree(self.path / "overlays", ignore_errors=True)
+            self.forget_drawings(
+                drawn_from(self.earlier["settings"]), (self._settings.min_score, self._settings.min_scores)
+            )
         self._has_begun = True
         self.write_state("running")
 
@@ -161,6 +176,9 @@ class Run:
     def write_state(self, status: str) -> None:
         """Write ``run.json``."""
         write_run(self.path, self._settings, {**self.details, "status": status})
+
+    def _forget_all_drawings(self, before: DrawnFrom, now: DrawnFrom) -> None:
+        shutil.rmtree(self.path / "overlays", ignore_errors=True)
 
     def _keep_out_others(self) -> None:
         """Lock the folder, which exists. A dead process keeps no lock."""

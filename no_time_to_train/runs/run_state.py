@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from no_time_to_train.config import SETTINGS_FORMAT
@@ -47,6 +48,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "images": str,
     "min_score": (int, float),
     "config": dict,
+    "min_scores": (dict, NoneType),
 }
 """What ``settings`` of ``run.json`` must hold."""
 
@@ -94,7 +96,16 @@ class RunSettings:
 
     def draws_like(self, earlier: dict[str, Any]) -> bool:
         """Return whether the same scores are drawn as by the settings in an earlier ``run.json``."""
-        return (earlier["min_score"], earlier.get("min_scores", {})) == (self.min_score, dict(self.min_scores))
+        return drawn_from(earlier) == (self.min_score, dict(self.min_scores))
+
+
+DrawnFrom = tuple[float, Mapping[str, float]]
+"""Lowest score that is drawn, and those of categories that have one of their own, by name."""
+
+
+def drawn_from(settings: Mapping[str, Any]) -> DrawnFrom:
+    """Return which scores were drawn, from the settings in ``run.json``."""
+    return settings["min_score"], settings.get("min_scores", {})
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -130,6 +141,8 @@ def _checked(content: Any) -> dict[str, Any]:
     for key, kind in _KINDS.items():
         if not isinstance(settings.get(key), kind):
             raise ValueError(f"its settings.{key} is {settings.get(key)!r}")
+    if not all(isinstance(value, int | float) for value in (settings.get("min_scores") or {}).values()):
+        raise ValueError(f"its settings.min_scores is {settings['min_scores']!r}")
     return content
 
 

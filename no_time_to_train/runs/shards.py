@@ -9,12 +9,17 @@ any moment loses one image at most, and a later run of any number of processes d
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.errors import InputError
+from no_time_to_train.data.coco_results import checked_results
+from no_time_to_train.errors import InputError, counted
+from no_time_to_train.files.atomic import replacing
+from no_time_to_train.files.hashes import is_unchanged, sha256_of_file
+from no_time_to_train.files.json_files import is_id
 from no_time_to_train.structures import Detections, TargetImage
 
 ImageId = int | str
@@ -76,9 +81,91 @@ class ShardWriter:
     def write(self, target: TargetImage, detections: Detections) -> None:
         """Append the result of one image."""
         kept = detections.scoring_at_least(self._min_score)
-        line = {"image_id": target.id, "results": kept.to_coco_results(target.id)}
+        line = {
+            "image_id": target.id,
+            "bytes": target.path.stat().st_size,
+            "sha256": sha256_of_file(target.path),
+            "results": kept.to_coco_results(target.id),
+        }
         self._file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
         self._file.flush()
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Results that cannot be used, as :func:`drop_unusable` found them.
+
+    Attributes:
+        damaged: where they stood and what is wrong, for people.
+        num_changed: images that are other ones than when they were labeled.
+    """
+
+    damaged: tuple[str, ...]
+    num_changed: int
+
+    def messages(self) -> list[str]:
+        """Say what is labeled again."""
+        said = [f"{damage}. Its image is labeled again." for damage in self.damaged]
+        if self.num_changed:
+            changed = counted(self.num_changed, "image")
+            said.append(f"{changed} changed since labeled: labeled again.")
+        return said
+
+
+def drop_unusable(folder: Path, targets: Sequence[TargetImage]) -> Dropped:
+    """Remove results that cannot be used, so that their images are labeled again.
+
+    These are damaged ones, two of one image, those of images that are none of ``targets``, and those of images whose
+    files have changed. Only one process may do it, before any other looks at the folder.
+    """
+    by_id = {target.id: target for target in targets}
+    found: dict[ImageId, list[tuple[Path, int]]] = defaultdict(list)
+    damaged: list[str] = []
+    unusable: dict[Path, set[int]] = defaultdict(set)
+    for path in sorted(folder.glob("rank=*.jsonl")):
+        for number, (offset, line) in enumerate(_whole_lines(path), start=1):
+            try:
+                found[_checked_line(line, by_id)["image_id"]].append((path, offset))
+            except (ValueError, RecursionError):
+                damaged.append(f"{path} is damaged in line {number}")
+                unusable[path].add(offset)
+    for image_id, places in found.items():
+        if len(places) > 1:
+            damaged.append(f"{folder} holds {len(places)} results of image {image_id}")
+            for path, offset in places:
+                unusable[path].add(offset)
+    num_changed = 0
+    for image_id, [(path, offset), *others] in found.items():
+        if not others and not _is_of(path, offset, by_id[image_id].path):
+            num_changed += 1
+            unusable[path].add(offset)
+    for path, offsets in unusable.items():
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            file.writelines(line for offset, line in _whole_lines(path) if offset not in offsets)
+    return Dropped(tuple(damaged), num_changed)
+
+
+def _checked_line(line: bytes, targets: Mapping[ImageId, TargetImage]) -> dict[str, Any]:
+    """Return the content of a line; raise ValueError where it is no result of an image of the run."""
+    content = json.loads(line)
+    image_id: Any = content.get("image_id") if isinstance(content, dict) else None
+    if not is_id(image_id) or image_id not in targets:
+        raise ValueError("it is no result of an image of the run")
+    size_hw = targets[image_id].size_hw
+    for entry in checked_results(content.get("results"), "the line"):
+        if entry["image_id"] != image_id or not entry.get("bbox") or not entry.get("segmentation"):
+            raise ValueError("it is no result of its image")
+        if size_hw is not None and tuple(entry["segmentation"]["size"]) != tuple(size_hw):
+            raise ValueError("a mask has another size than its image")
+    return content
+
+
+def _is_of(path: Path, offset: int, image: Path) -> bool:
+    """Return whether the line at an offset was made from an image file with the present contents."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        content = json.loads(file.readline())
+    return is_unchanged(image, content.get("bytes"), content.get("sha256"))
 
 
 def labeled_ids(folder: Path) -> set[ImageId]:

@@ -95,5 +95,5 @@ def _unmeasured(config: Config) -> ThresholdChoice:
 
 
 def _write_sheet(out: Path, targets: Sequence[TargetImage]) -> None:
-    overlays = [out / "overlays" / overlay_name(target) for target in targets[:_SHEET_IMAGES]]
+    overlays = [out / "overlays" / overlay_name(target.file_name) for target in targets[:_SHEET_IMAGES]]
     write_jpeg(out / "sheet.jpg", image_sheet([np.array(Image.open(path)) for path in overlays], _SHEET_COLUMNS))

@@ -175,4 +175,5 @@ def label_targets(
         memory, folder.min_scores = begin_with_memory(run, source, segmenter, thresholds, chosen)
         return partial(label_batch, segmenter=segmenter, memory=memory)
 
-    return carry_out(FolderJob(targets, folder, config, prepare, strict, left_out=left_out), run)
+    job = FolderJob(targets, folder, config, prepare, strict, left_out=left_out, is_prepared=known is not None)
+    return carry_out(job, run)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 from no_time_to_train.tasks.memory_building import build_memory
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
+
+logger = logging.getLogger(__name__)
 
 MEMORY_FILE = "memory.safetensors"
 """In a results folder: the bank that its images are labeled with."""
@@ -140,6 +143,8 @@ def begin_with_memory(
     is_continued = kept is not None
     if kept is not None:
         kept.check_encoder(segmenter.encoder)
+    elif run.earlier is not None and path.is_file():
+        logger.warning("%s is damaged. It is made again.", path)
     encoded: list[EncodedReference] = []
     memory = kept or source.memory(
         segmenter, run.on_progress, measures_thresholds=thresholds.needs_measuring, on_encoded=encoded.append
@@ -155,9 +160,14 @@ def begin_with_memory(
 
 
 def memory_of_folder(run: Run) -> MemoryBank | None:
-    """Return the bank in a continued run's folder, if any."""
+    """Return the bank in a continued run's folder; None where there is none that can be read."""
     path = run.path / MEMORY_FILE
-    return MemoryBank.load(path) if run.earlier is not None and path.is_file() else None
+    if run.earlier is None or not path.is_file():
+        return None
+    try:
+        return MemoryBank.load(path)
+    except InputError:
+        return None
 
 
 def _with_made_masks(references: ReferenceSet, encoded: Sequence[EncodedReference]) -> ReferenceSet:

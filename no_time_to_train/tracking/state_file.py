@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -56,12 +57,17 @@ def read_tracker_state(path: Path, device: torch.device) -> TrackerState:
         with safe_open(path, framework="pt") as file:
             content = json.loads(file.metadata()[_METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        return _state_from(content, tensors, device)
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         anew = Parameter("overwrite", True)
         raise InputError(
             f"{path} is damaged ({error}), so that the run cannot be continued. Begin anew with {anew}.",
             parameters=[anew],
         ) from error
+
+
+def _state_from(content: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> TrackerState:
+    """Put the state together; KeyError, TypeError or ValueError where parts do not belong together."""
     by_track: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         track_id, rest = name.split(".", 1)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
+from no_time_to_train.outputs import drawing
 from no_time_to_train.outputs.drawing import category_color, draw_detections, draw_masks, draw_reference, image_sheet
 from no_time_to_train.structures import Category, Detections
 
@@ -50,6 +52,24 @@ def test_a_small_mask_of_a_large_photo_stays_visible() -> None:
     image = np.full((2000, 3200, 3), 100, np.uint8)
     drawn = draw_detections(image, one_detection((2000, 3200), (2000, 1200, 2010, 1210)))
     assert (drawn[598:607, 998:1007] != 100).any()
+
+
+@pytest.mark.parametrize("size_hw", [(90, 120), (700, 500), (2000, 3200)])
+def test_a_mask_is_painted_as_on_the_whole_canvas(size_hw: tuple[int, int]) -> None:
+    rows, columns = np.ogrid[: size_hw[0], : size_hw[1]]
+    disc = ((rows / size_hw[0] - 0.3) ** 2 + (columns / size_hw[1] - 0.95) ** 2) < 0.02  # cut off by the border
+    canvas, _ = drawing._canvas(np.full((*size_hw, 3), 100, np.uint8))
+    whole = np.asarray(
+        Image.fromarray(disc.view(np.uint8) * np.uint8(255)).resize(canvas.shape[1::-1], Image.Resampling.BILINEAR)
+    )
+    mask_rows, mask_columns = drawing._surroundings(np.asfortranarray(disc), canvas.shape, line=2)
+    part = drawing._resized(np.asfortranarray(disc), canvas.shape, mask_rows, mask_columns)
+    assert np.abs(part - whole[mask_rows, mask_columns]).max() <= 1  # rounding
+    outside = whole.copy()
+    outside[mask_rows, mask_columns] = 0
+    assert not outside.any()
+    drawing._paint(canvas, np.zeros(size_hw, bool), (255, 0, 0))
+    assert (canvas == 100).all()
 
 
 def test_labels_stay_inside_and_apart() -> None:

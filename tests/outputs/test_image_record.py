@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+from hypothesis import given
 
-from no_time_to_train.ops.rle import encode_mask
+from no_time_to_train.ops.rle import decode_rle, encode_mask
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category, Detections
+from tests.mutations import mutated
 
 CATEGORIES = (Category(9, "boat"), Category(16, "bird"))
 
@@ -52,3 +55,16 @@ def test_the_score_is_compared_as_it_was_computed() -> None:
     record = ImageRecord.from_detections("a", 1, at_threshold, min_score=0.05)
     kept = [entry for entry in record.entries if entry["score"] >= 0.4]
     assert len(kept) == len(record.to_detections(CATEGORIES, MinScores(0.4)))
+
+
+VALID = json.loads(json.dumps(ImageRecord.from_detections("a.jpg", 123, detections(), min_score=0.05).to_json()))
+
+
+@given(content=mutated(VALID))
+def test_a_record_is_read_as_a_whole_or_refused(content: object) -> None:
+    try:
+        record = ImageRecord.from_json(content)  # type: ignore[arg-type]
+    except ValueError:
+        return
+    assert all(decode_rle(rle).shape == record.image_size_hw for rle in record.to_detections((), MinScores(0.0)).rles)
+    assert json.loads(json.dumps(record.to_json(), allow_nan=False)) == json.loads(json.dumps(content))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from no_time_to_train.errors import InputError
-from no_time_to_train.ops.rle import encode_mask
+from no_time_to_train.ops.rle import decode_rle, encode_mask
 from no_time_to_train.runs.shards import (
+    Dropped,
     ShardWriter,
+    drop_unusable,
     labeled_ids,
     merged_results,
     open_batches,
     split_batches,
 )
 from no_time_to_train.structures import Detections, TargetImage
+from tests.mutations import mutated
+
+IMAGE = Path(__file__)
+"""Stands for every image: what is in the file does not matter."""
 
 
 def make_targets(count: int) -> list[TargetImage]:
-    return [TargetImage(Path(f"{i}.jpg"), f"{i}.jpg", i) for i in range(count)]
+    return [TargetImage(IMAGE, f"{i}.jpg", i) for i in range(count)]
 
 
 def make_detections(*scores: float) -> Detections:
@@ -41,7 +48,7 @@ def make_detections(*scores: float) -> Detections:
 def write(folder: Path, rank: int, *image_ids: int | str) -> None:
     writer = ShardWriter(folder, rank, min_score=0.1)
     for image_id in image_ids:
-        writer.write(TargetImage(Path("a.jpg"), "a.jpg", image_id), make_detections(0.5))
+        writer.write(TargetImage(IMAGE, "a.jpg", image_id), make_detections(0.5))
     writer.close()
 
 
@@ -82,7 +89,7 @@ def test_shards_are_merged_in_the_order_of_the_images(tmp_path: Path) -> None:
     write(tmp_path, 1, 3, "3")
     write(tmp_path, 0, 0)
     write(tmp_path, 0, 2)
-    targets = [TargetImage(Path("a.jpg"), "a.jpg", i) for i in (2, "3", 0, 3)]
+    targets = [TargetImage(IMAGE, "a.jpg", i) for i in (2, "3", 0, 3)]
     results = list(merged_results(tmp_path, targets))
     assert [result["image_id"] for result in results] == [2, "3", 0, 3]
     assert results[0] == make_detections(0.5).to_coco_results(2)[0]
@@ -135,3 +142,48 @@ def test_damage_elsewhere_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(json.dumps([1]).encode() + b"\n")
     with pytest.raises(InputError, match="damaged"):
         labeled_ids(tmp_path)
+
+
+def test_results_that_cannot_be_used_are_dropped(tmp_path: Path) -> None:
+    images = [tmp_path / f"{number}.png" for number in range(6)]
+    for image in images:
+        image.write_bytes(b"one")
+    targets = [TargetImage(image, image.name, number, (2, 3)) for number, image in enumerate(images)]
+    for rank, part in enumerate((targets[:4], targets[4:])):
+        writer = ShardWriter(tmp_path / "shards", rank, min_score=0.1)
+        for target in part:
+            writer.write(target, make_detections(0.5))
+        writer.close()
+    assert drop_unusable(tmp_path / "shards", targets) == Dropped((), 0)
+    first, second = (tmp_path / f"shards/rank={rank}.jsonl" for rank in (0, 1))
+    lines = first.read_bytes().splitlines(keepends=True)
+    first.write_bytes(lines[0] + lines[1][:40] + b"\n" + lines[2] + lines[3])  # image 1 is damaged
+    second.write_bytes(second.read_bytes() + lines[0])  # image 0 is there twice
+    images[2].write_bytes(b"two")  # of the same size
+    images[4].unlink()
+    dropped = drop_unusable(tmp_path / "shards", targets)
+    assert dropped.messages() == [
+        f"{first} is damaged in line 2. Its image is labeled again.",
+        f"{tmp_path / 'shards'} holds 2 results of image 0. Its image is labeled again.",
+        "2 images changed since labeled: labeled again.",
+    ]
+    assert labeled_ids(tmp_path / "shards") == {3, 5}
+    assert drop_unusable(tmp_path / "shards", targets) == Dropped((), 0)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    write(Path(folder), 0, 0)
+    VALID_LINE = json.loads((Path(folder) / "rank=0.jsonl").read_bytes())
+
+
+@given(line=mutated(VALID_LINE))
+def test_a_line_is_used_or_dropped_and_never_breaks_a_run(line: object) -> None:
+    targets = [TargetImage(IMAGE, "0.jpg", 0, (2, 3))]
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Path(folder) / "rank=0.jsonl"
+        shard.write_bytes(json.dumps(line).encode() + b"\n")
+        drop_unusable(Path(folder), targets)
+        if labeled_ids(Path(folder)):
+            for result in merged_results(Path(folder), targets):
+                assert decode_rle(result["segmentation"]).shape == (2, 3)
+        assert drop_unusable(Path(folder), targets) == Dropped((), 0)

@@ -212,6 +212,39 @@ def test_an_image_of_another_size_is_found_at_once_and_can_be_repaired(tmp_path:
     assert json.loads((run_benchmark(config) / "metrics.json").read_text())["num_images"] == 11
 
 
+def test_damaged_results_and_changed_images_of_a_stopped_run_are_made_again(tmp_path: Path, monkeypatch) -> None:
+    config = small_config(tmp_path / "data")
+    label, count = Segmenter.label, iter(range(100))
+
+    def interrupted(self: Segmenter, *arguments: Any) -> Any:
+        if next(count) == 6:
+            raise KeyboardInterrupt
+        return label(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmenter, "label", interrupted)
+        with pytest.raises(RunInterrupted):
+            run_benchmark(config)
+    [unfinished] = (tmp_path / "data/runs").glob(f"{RUN}/unfinished")
+    shard = unfinished / "shards/rank=0.jsonl"
+    lines = shard.read_bytes().splitlines(keepends=True)
+    shard.write_bytes(b"".join([lines[0], b"[1, 2]\n", *lines[2:5], lines[5][:50]]))
+    (unfinished / "memory.safetensors").write_bytes(b"")
+    images = sorted((tmp_path / "data/targets").iterdir())
+    swapped = [image.read_bytes() for image in images[:2]]
+    images[0].write_bytes(swapped[1] + b"\0" * max(len(swapped[0]) - len(swapped[1]), 0))
+    messages: list[str] = []
+    folder = run_benchmark(config, messages=messages)
+    assert messages[1:4] == [
+        f"{shard} is damaged in line 2. Its image is labeled again.",
+        "1 image changed since labeled: labeled again.",
+        f"{unfinished / 'memory.safetensors'} is damaged. It is made again.",
+    ]
+    assert "8 of 11 images to label" in messages[4]
+    config.runs = str(tmp_path / "whole")
+    assert (folder / "predictions.json").read_bytes() == (run_benchmark(config) / "predictions.json").read_bytes()
+
+
 def test_a_run_that_failed_before_any_work_does_not_block_the_next(tmp_path: Path, monkeypatch) -> None:
     config = small_config(tmp_path / "data")
 

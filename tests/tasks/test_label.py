@@ -140,15 +140,34 @@ def test_another_threshold_draws_again_without_the_model(nttt, workplace: Path, 
     assert nttt("label photos/ --refs refs/ --min-score 0.3") == 0
     assert len(segmenters) == 1
     assert (out / "overlays/c.png.jpg").read_bytes() != before
+    written = {path.name: path.stat().st_mtime_ns for path in (out / "overlays").iterdir()}
+    assert nttt("label photos/ --refs refs/ --min-score 0.5") == 0
+    changed = {name for name, at in written.items() if (out / "overlays" / name).stat().st_mtime_ns != at}
+    assert changed == {"c.png.jpg"}  # the only image with an object between the two
+    assert (out / "overlays/c.png.jpg").read_bytes() == before
+    assert nttt("label photos/ --refs refs/ --min-score 0.3") == 0
     assert len(json.loads((out / "annotations.json").read_text())["annotations"]) == 5
 
 
-def test_a_changed_or_new_image_is_labeled_again(nttt, workplace: Path, segmenters) -> None:
+@pytest.mark.parametrize("content", [None, b"", b"{}"])
+def test_a_memory_that_is_lost_or_damaged_is_made_again(nttt, workplace: Path, read_folder, content, capsys) -> None:
+    memory = workplace / "photos_labeled/memory.safetensors"
+    assert nttt("label photos/ --refs refs/") == 0
+    before = read_folder(workplace / "photos_labeled")
+    memory.unlink() if content is None else memory.write_bytes(content)
+    capsys.readouterr()
+    assert nttt("label photos/ --refs refs/") == 0
+    assert ("is damaged. It is made again." in capsys.readouterr().err) == (content is not None)
+    assert read_folder(workplace / "photos_labeled") == before
+
+
+def test_a_changed_or_new_image_is_labeled_again(nttt, workplace: Path, segmenters, capsys) -> None:
     assert nttt("label photos/ --refs refs/") == 0
     Image.open(workplace / "refs/r.png").save(workplace / "photos/a.png")
     Image.open(workplace / "refs/r.png").save(workplace / "photos/new.png")
     assert nttt("label photos/ --refs refs/") == 0
     assert segmenters[-1].num_segmented == 2
+    assert "1 image changed since labeled: labeled again." in capsys.readouterr().err
     rows = {row["image"]: row["objects"] for row in read_csv(workplace / "photos_labeled/summary.csv")}
     assert rows["a.png"] == rows["new.png"] == "2"
 
