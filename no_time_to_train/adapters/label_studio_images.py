@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 
 from no_time_to_train.data.images import read_image
-from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.errors import InputError
 
 _LOCAL_FILES = "/data/local-files/"
 _TIMEOUT_SECONDS = 30
@@ -85,14 +85,11 @@ class TaskImages:
     def _fetch(self, location: str) -> bytes:
         if location.startswith("/") and self._url:
             location = f"{self._url}/{location.lstrip('/')}"
-        is_address = location.startswith(("http://", "https://"))
-        origin = _origin(location) if is_address else None
+        origin = _origin(location) if location.startswith(("http://", "https://")) else None
         if origin is None or origin not in {self._own_origin, *self._origins}:
-            given = [Parameter("label_studio_url", "http://localhost:8080"), Parameter("image_host", origin)]
             raise InputError(
-                f"{location} is not read: it is neither on Label Studio's server ({given[0]}) nor on a host that is "
-                f"permitted ({given[1] if is_address else 'http and https only'}).",
-                parameters=given,
+                f"{location} is not read: it is neither on Label Studio's server ({self._url or 'none is given'}) nor "
+                "on another host that is permitted."
             )
         return _download(quote(location, safe=_KEPT), self._authorization() if origin == self._own_origin else {})
 
