@@ -164,7 +164,7 @@ def create_app(
         Route("/versions", _answering(backend.versions)),
         Route("/setup", _answering(backend.setup), methods=["POST"]),
         Route("/predict", _answering(backend.predict), methods=["POST"]),
-        Route("/webhook", _answering(backend.event), methods=["POST"]),
+        *(Route(path, _answering(backend.event), methods=["POST"]) for path in ("/webhook", "/train")),
     ]
     hosts = _NAMES_OF_THIS_MACHINE if is_local else ("*",)
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)]

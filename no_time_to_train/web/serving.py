@@ -36,8 +36,8 @@ def listen(port: int | None, host: str = THIS_MACHINE) -> socket.socket:
         listener.close()
         given = Parameter("port", port)
         raise InputError(
-            f"{given} cannot be used ({error.strerror}): another program may be listening to it. Give another one, or "
-            "none for a free one.",
+            f"{given} cannot be used at {host} ({error.strerror}): another program may be listening to it. "
+            "Give another one.",
             parameters=[given],
         ) from error
     return listener

@@ -56,7 +56,8 @@ def test_it_is_up_and_has_a_version(client: TestClient) -> None:
     assert client.get("/health").json()["status"] == "UP"
     assert client.post("/setup", json={"schema": config(), "hostname": "x"}).json() == {"model_version": "boats-1234"}
     assert client.get("/versions").json() == {"versions": ["boats-1234"]}
-    assert client.post("/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 200
+    for path in ("/webhook", "/train"):
+        assert client.post(path, json={"action": "ANNOTATION_CREATED"}).json() == {}
 
 
 def test_masks_go_to_the_tags_of_the_project(client: TestClient) -> None:
