@@ -7,7 +7,8 @@
 
 Full-size networks get random weights (nothing is downloaded); ``--models demo`` takes the bundled ones. Timings are
 medians of alternating runs; "spread" is (slowest - fastest) / median of the fast runs. "floor" is the time the fast
-way's multiplications would take at this machine's measured rate of large matrix products. Tables are Markdown.
+way's multiplications would take at this machine's measured rate of large matrix products, and "share of peak" the share
+of that rate which is reached. Operations and bytes are counted as ``expected_speed`` does. Tables are Markdown.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torch
 
 from no_time_to_train.models.allocator import keep_freed_memory
 from no_time_to_train.models.precision import resolve_device, resolve_precision
+from tools.benchmarks.expected_speed import CARDS
+from tools.benchmarks.operations import count
 from tools.benchmarks.scaling import SCALING_TABLES
 from tools.benchmarks.stages import (
     MODEL_NAMES,
@@ -29,7 +32,7 @@ from tools.benchmarks.stages import (
     mask_stages,
 )
 from tools.benchmarks.tables import print_row
-from tools.benchmarks.timing import count_operations, matrix_rate, measure_pair
+from tools.benchmarks.timing import matrix_rate, measure_pair
 
 
 def main() -> None:
@@ -60,12 +63,15 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
         "fast s",
         "spread",
         "times faster",
+        "GFLOP",
+        "GB moved",
         "floor s",
         "over floor",
+        "share of peak",
         "peak MB plain / fast",
         "difference",
     )
-    print_row(*["---"] * 9)
+    print_row(*["---"] * 12)
     plain_seconds, fast_seconds = 0.0, 0.0
     for stage in stages:
         (fast, plain), firsts = measure_pair(stage, device, repeats)
@@ -74,7 +80,8 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
         del firsts
         fast_seconds += fast.median
         plain_seconds += (plain or fast).median
-        floor = count_operations(stage.fast) / rate
+        work = count(stage.fast)
+        floor = work.flops / rate
         if floor < fast.median / 100:  # the stage is no matter of matrix products
             floor = 0
         print_row(
@@ -83,18 +90,27 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
             f"{fast.median:.4g}",
             f"{fast.spread:.0%}",
             f"{plain.median / fast.median:.1f}" if plain else "",
+            f"{work.flops / 1e9:.3g}",
+            f"{work.num_bytes / 1e9:.3g}",
             f"{floor:.3g}" if floor else "",
             f"{fast.median / floor:.1f}" if floor else "",
+            f"{floor / fast.median:.0%}" if floor else "",
             f"{plain_peak} / {fast_peak}" if plain_peak else fast_peak,
             difference,
         )
     total = f"{plain_seconds:.4g}", f"{fast_seconds:.4g}", "", f"{plain_seconds / fast_seconds:.1f}"
-    print_row("whole image (sum)", *total, *[""] * 4)
+    print_row("whole image (sum)", *total, *[""] * 7)
 
 
 def _machine(device: torch.device) -> str:
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        name = torch.cuda.get_device_name(device)
+        known = [card for card in CARDS if name.startswith(card.name)]
+        peaks = [
+            f"{card.half / 1e12:g} TFLOP/s half, {card.single / 1e12:g} float32, {card.bandwidth / 1e12} TB/s"
+            for card in known
+        ]
+        return f"{name} (data sheet: {peaks[0]})" if peaks else name
     capabilities = torch.cpu.get_capabilities()
     names = [name for name in ("avx512_f", "avx512_bf16", "amx_bf16") if capabilities.get(name)]
     return f"{capabilities.get('cpu_name', 'CPU')} ({', '.join(names)}), {torch.get_num_threads()} threads"

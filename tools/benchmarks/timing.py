@@ -1,10 +1,9 @@
-"""Time runs in turns, with their peak memory and their number of operations."""
+"""Time runs in turns, with their peak memory."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import math
 import statistics
 import time
 from collections.abc import Callable
@@ -13,26 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from no_time_to_train.models.cpu_linear import use_onednn_linear
 from tools.benchmarks.stages import Stage
-
-
-def _count_in_place_product(added: list[int], left: list[int], right: list[int], **_: Any) -> int:
-    """Operations of ``added.baddbmm_(left, right)`` by shapes, which torch's counter does not know by itself."""
-    return 2 * left[0] * left[1] * left[2] * right[2]
-
-
-def _count_onednn_linear(inputs: list[int], weight: list[int], *_: Any, **__: Any) -> int:
-    """The same for a linear layer that ``models/cpu_linear.py`` has replaced."""
-    return 2 * math.prod(inputs) * weight[0]
-
-
-_UNCOUNTED = {
-    torch.ops.aten.baddbmm_: _count_in_place_product,
-    torch.ops.mkldnn._linear_pointwise: _count_onednn_linear,
-}
 
 
 @dataclass(frozen=True)
@@ -90,13 +72,6 @@ def run_seconds(run: Callable[[], Any], device: torch.device) -> float:
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def count_operations(run: Callable[[], Any]) -> int:
-    """Floating-point operations of matrix products, convolutions and attention."""
-    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
-        run()
-    return counter.get_total_flops()
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
