@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from no_time_to_train import build
-from no_time_to_train.config import Config
+from no_time_to_train.config import Config, method_settings
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.outputs.reference_sheets import write_reference_sheets
 from no_time_to_train.references.encoding import EncodedReference
@@ -150,6 +150,8 @@ def begin_with_memory(
         segmenter, run.on_progress, measures_thresholds=thresholds.needs_measuring, on_encoded=encoded.append
     )
     min_scores = chosen or thresholds.choose(run, source.bank or memory)
+    if source.bank is not None and thresholds.needs_measuring:
+        _say_other_settings(run, source.bank, segmenter.config)
     run.begin()
     if source.references is not None:
         shown = _with_made_masks(source.references, encoded)
@@ -157,6 +159,24 @@ def begin_with_memory(
     if not is_continued:
         memory.save(path)
     return memory, min_scores
+
+
+def _say_other_settings(run: Run, bank: MemoryBank, config: Config) -> None:
+    """Say where the thresholds of a finished bank were measured with settings that give other scores."""
+    if bank.min_scores is None:
+        return
+    now = method_settings(config)
+    changed = [
+        f"{key}={earlier} (now {now[key]})"
+        for key, earlier in bank.settings.items()
+        if key in now and now[key] != earlier and not key.startswith(("output.", "tracking."))
+    ]
+    if changed:
+        given = Parameter("min_score", 0.5)
+        run.say(
+            f"the thresholds of the memory were measured with {', '.join(changed)}: make the memory anew with these "
+            f"settings, or give {given}, where they do not fit."
+        )
 
 
 def memory_of_folder(run: Run) -> MemoryBank | None:

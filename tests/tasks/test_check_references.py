@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_time_to_train import build, commands
+from no_time_to_train import build, commands, segmenter
+from no_time_to_train.tasks.check_references import check_references
+from no_time_to_train.tasks.label import label_folder
 from tests.tasks.conftest import annotation, picture
 from tests.test_segmenter import make_segmenter
 
@@ -92,6 +94,21 @@ def test_what_cannot_be_used_is_counted(tmp_path: Path, capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert "1 of 3 references cannot be used" in captured.out and "2.png" in captured.err
     assert "No usable reference: bird. These categories will never be found." in captured.out
+
+
+def test_thresholds_are_measured_on_tiles_as_labels_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference image of 80 x 60 pixels in tiles of 64: whoever measures and whoever labels cuts it alike."""
+    tiled: list[tuple[int, int]] = []
+    instances = [(RED, BOAT, BOX), (DARK_RED, BOAT, BOX), (BLUE, BIRD, BOX), (BLUE, BIRD, BOX)]
+    refs = write_references(tmp_path / "refs", *instances)
+    monkeypatch.setattr(build, "build_segmenter", lambda config: make_segmenter(f"tiles={config.tiles}"))
+    monkeypatch.setattr(
+        segmenter, "with_tiles", lambda whole, pixels, side_px, *_: tiled.append((len(pixels), side_px)) or whole
+    )
+    check_references(refs / "annotations.json", overrides=["tiles=64"])
+    assert tiled == [(60, 64)] * 4
+    label_folder(refs, references=refs / "annotations.json", overrides=["tiles=64"], out=tmp_path / "labeled")
+    assert tiled == [(60, 64)] * (4 + 4 + 4)  # measured again, then labeled
 
 
 def test_references_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:

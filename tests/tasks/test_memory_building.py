@@ -107,6 +107,17 @@ def test_auto_is_measured_kept_and_used(nttt, workplace, references, segmenters,
     assert (run["settings"]["min_score"], run["min_score_source"]) == (0.7, "given")
 
 
+def test_thresholds_measured_with_other_settings_are_said(nttt, workplace, references, monkeypatch, capsys) -> None:
+    measured = MinScores(0.3, {9: 0.95})
+    monkeypatch.setattr("no_time_to_train.tasks.memory_building.measure_thresholds", lambda *_: measured)
+    assert nttt("fit refs/three.json -o m.safetensors") == 0
+    capsys.readouterr()
+    said = "the thresholds of the memory were measured with tiles=none (now auto): make"
+    for flags, is_said in (("", False), ("tiles=auto", True), ("tiles=auto --min-score 0.4", False)):
+        assert nttt(f"label photos/ --memory m.safetensors --overwrite {flags}") == 0
+        assert (said in capsys.readouterr().out) == is_said
+
+
 def test_a_memory_file_is_enough(nttt, workplace, references, capsys) -> None:
     assert nttt("fit refs/three.json -o m.safetensors --preset demo merging.exponent=0.3") == 0
     printed = capsys.readouterr().out.splitlines()[-1].strip()
