@@ -1,4 +1,8 @@
-"""The loop in a real browser: draw references, label, correct, use as references, label again, export."""
+"""The loop in a real browser: draw references, label, correct, use as references, label again, export.
+
+The images are rendered for it: three categories that share their colors, two of them an outline or a texture too, so
+that one reference of each leaves many wrong names.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +24,22 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from no_time_to_train.commands import main
+from no_time_to_train.data.coco import CocoDataset, CocoImage
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.evaluation.instance_ap import evaluate_instances
-from no_time_to_train.files.paths import demo_data_folder
-from no_time_to_train.ops.rle import decode_rle, segmentation_to_rle
+from no_time_to_train.ops.rle import Rle, decode_rle, rle_area, segmentation_to_rle
 from no_time_to_train.review.session import ReviewSession
+from tools.demo.make_benchmark import choosing_categories, write_split
+from tools.demo.scenes import SceneCategory, render_scene
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),
 ]
-DEMO = demo_data_folder() / "benchmark"
 SETTINGS = ["preset=demo", "device=cpu", "proposals.point_grid.points_per_side=16"]
-NUM_IMAGES, NUM_DONE = 12, 8
+NUM_IMAGES = 12
+SCENES = 3
 LIMITS = {"corrected": 5, "added": 2, "dropped": 3}
 
 
@@ -78,8 +84,10 @@ class Clicker:
         self.press("Enter")
         self.status("Saved")
 
-    def status(self, text: str) -> None:
-        self.page.locator("#status", has_text=text).wait_for(timeout=180_000)
+    def status(self, text: str) -> str:
+        line = self.page.locator("#status", has_text=text)
+        line.wait_for(timeout=180_000)
+        return str(line.inner_text())
 
 
 class Command:
@@ -132,9 +140,8 @@ def mask_of(annotation: Any, image: Any) -> Any:
     return segmentation_to_rle(annotation.segmentation, image.size_hw)
 
 
-def inner_point(rle: Any) -> tuple[float, float]:
+def inner_point(mask: np.ndarray) -> tuple[float, float]:
     """A pixel of the mask, as far inside as erosion finds one."""
-    mask = decode_rle(rle)
     while True:
         padded = np.pad(mask, 1)
         smaller = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
@@ -144,154 +151,201 @@ def inner_point(rle: Any) -> tuple[float, float]:
         mask = smaller
 
 
-def test_the_loop(tmp_path: Path) -> None:
-    truth = read_coco(DEMO / "annotations/test.json")
-    train = read_coco(DEMO / "annotations/train.json")
-    names = {category.id: category.name for category in truth.categories}
-    chosen = truth.images[:NUM_IMAGES]
-    photos, drawn = tmp_path / "photos", tmp_path / "drawn"
-    photos.mkdir()
-    drawn.mkdir()
-    for image in chosen:
-        shutil.copy(DEMO / "test" / image.file_name, photos)
-    wanted = [a for a in truth.annotations if a.image_id in {image.id for image in chosen}]
-    by_frequency = sorted(set(a.category_id for a in wanted), key=lambda c: -sum(a.category_id == c for a in wanted))[
-        :3
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Twelve images in ``photos/`` and one of each category in ``drawn/``, with their ``annotations/``."""
+    first, second, third = choosing_categories(SCENES)[:3]
+    categories: list[SceneCategory] = [
+        first,
+        replace(first, name="second", shape=second.shape, shape_params=second.shape_params),
+        replace(first, name="third", texture=third.texture, frequency=third.frequency),
     ]
+    rng = np.random.default_rng([SCENES, 13])
+    alone = (render_scene(rng, [category], (288, 288), (1, 1), (0.3, 0.45)) for category in categories)
+    write_split(alone, categories, "drawn", tmp_path)
+    crowded = (render_scene(rng, categories, (288, 320), (4, 6), (0.2, 0.4)) for _ in range(NUM_IMAGES))
+    write_split(crowded, categories, "photos", tmp_path)
+    return tmp_path
+
+
+def test_the_loop(scenes: Path) -> None:
+    truth = read_coco(scenes / "annotations/photos.json")
     with browser() as chromium:
-        draw_references(chromium, train, by_frequency, names, drawn)
-        references = tmp_path / "drawn_references" / "references.json"
-        arguments = ["label", str(photos), "--refs", str(references), "--ref-images", str(drawn), *SETTINGS]
-        assert main(arguments) == 0
-        labeled = tmp_path / "photos_labeled"
-        before = open_score(labeled, truth, by_frequency, names)
-        clicker, corrected = correct(chromium, labeled, truth, chosen, names)
-    after = open_score(labeled, truth, by_frequency, names)
+        draw_references(chromium, scenes)
+        arguments = ["label", "photos", "--refs", "drawn_references/references.json", "--ref-images", "drawn"]
+        with chdir(scenes):
+            assert main([*arguments, *SETTINGS]) == 0
+        labeled = scenes / "photos_labeled"
+        loop = Loop(chromium, labeled, truth)
+        loop.correct()
+        before = open_score(labeled, truth, loop.num_opened)
+        loop.label_again_and_export()
+    after = open_score(labeled, truth, loop.num_opened)
+    num_objects = sum(a.image_id > loop.num_opened for a in truth.annotations)
     print(
-        f"{corrected}, {clicker.clicks} clicks, {clicker.keys} keys; mask nAP of the rest {before:.1f} -> {after:.1f}"
+        f"{loop.counts} on {loop.num_opened} images, {loop.num_done} of them done: {loop.clicker.clicks} clicks and "
+        f"{loop.clicker.keys} keys; {loop.said} Mask nAP of the {NUM_IMAGES - loop.num_opened} images never opened "
+        f"({num_objects} objects): {before:.1f} -> {after:.1f}"
     )
-    assert after >= before
-    data = tmp_path / "photos_labeled_yolo"
+    assert loop.counts == LIMITS and after > before
+    data = scenes / "photos_labeled_yolo"
     assert (data / "data.yaml").is_file() and len(list((data / "labels").rglob("*.txt"))) > 0
 
 
-def draw_references(chromium: Any, train: Any, category_ids: list[int], names: dict[int, str], drawn: Path) -> None:
+def draw_references(chromium: Any, scenes: Path) -> None:
     """Three references by one click each."""
-    first = {c: next(a for a in train.annotations if a.category_id == c) for c in category_ids}
-    for annotation in first.values():
-        shutil.copy(DEMO / "train" / train.images_by_id[annotation.image_id].file_name, drawn)
-    command = Command("refs", "draw", str(drawn))
+    truth = read_coco(scenes / "annotations/drawn.json")
+    command = Command("refs", "draw", str(scenes / "drawn"))
     clicker = open_page(chromium, command.address)
-    for category_id, annotation in first.items():
-        image = train.images_by_id[annotation.image_id]
+    for image, category in zip(truth.images, truth.categories, strict=True):
+        [annotation] = [a for a in truth.annotations if a.image_id == image.id]
         clicker.open_image(image.file_name)
-        clicker.press("/")
-        clicker.page.keyboard.type(names[category_id])
-        clicker.press("Enter")
+        clicker.choose_category(category.name)
         clicker.press("Escape")
         clicker.press("a")
-        clicker.click(*inner_point(mask_of(annotation, image)), image.size_hw)
+        clicker.click(*inner_point(decode_rle(mask_of(annotation, image))), image.size_hw)
         clicker.take()
     out = command.end()
     assert "Label with them: nttt label" in out
-    content = json.loads((drawn.with_name("drawn_references") / "references.json").read_text())
+    content = json.loads((scenes / "drawn_references" / "references.json").read_text())
     assert len(content["annotations"]) == 3 and len(content["categories"]) == 3
 
 
-def needed(
-    session: ReviewSession, number: int, image: Any, truth: Any, names: dict[int, str], ids: dict[str, int]
-) -> dict[str, list[tuple[Any, str]]]:
-    """What makes an image right: masks to give another category, objects to add, masks to drop."""
-    state = session.image(number)
-    shown = [o for o in state["objects"] if o["status"] == "undecided" and o["score"] >= session.min_score]
-    found = [{"size": o["segmentation"]["size"], "counts": o["segmentation"]["counts"].encode()} for o in shown]
-    objects = [a for a in truth.annotations if a.image_id == image.id and names[a.category_id] in ids]
-    masks = [mask_of(a, image) for a in objects]
-    plan: dict[str, list[tuple[Any, str]]] = {kind: [] for kind in LIMITS}
-    covered = set()
-    ious = coco_mask.iou(found, masks, [0] * len(masks)) if found and masks else np.zeros((len(found), len(masks)))
-    for entry, mask, row in zip(shown, found, ious, strict=True):
-        best = int(row.argmax()) if len(row) and row.max() >= 0.5 else None
-        if best is None or best in covered:
-            plan["dropped"].append((mask, ""))
-        elif ids[names[objects[best].category_id]] != entry["category_id"]:
-            plan["corrected"].append((mask, names[objects[best].category_id]))
-        if best is not None:
+class Loop:
+    """A person who goes through the images until the corrections of ``LIMITS`` are made."""
+
+    def __init__(self, chromium: Any, labeled: Path, truth: CocoDataset) -> None:
+        self.chromium = chromium
+        self.labeled = labeled
+        self.truth = truth
+        self.names = {category.id: category.name for category in truth.categories}
+        self.session = ReviewSession.of_results(labeled)
+        self.counts = dict.fromkeys(LIMITS, 0)
+        self.num_opened = 0
+        self.num_done = 0
+        self.said = ""
+        self.command = Command("review", str(labeled))
+        self.clicker = open_page(chromium, self.command.address)
+
+    def correct(self) -> None:
+        while self.counts != LIMITS and self.num_opened < NUM_IMAGES:
+            if self.num_opened == 1:
+                self.kill_the_server()
+            image = self.truth.images[self.num_opened]
+            self.clicker.open_image(image.file_name)
+            is_right = all([self.make(kind, edit, image) for kind, edit in self.needed(self.num_opened, image)])
+            self.num_opened += 1
+            if is_right:  # an image is done when all of it is right
+                self.num_done += 1
+                self.clicker.press("Escape")
+                self.clicker.press("Enter")
+                done = f"{self.num_done} of {NUM_IMAGES} done"
+                self.clicker.page.locator("#done-count", has_text=done).wait_for()
+        self.clicker.page.screenshot(path=str(self.labeled / "review.png"))
+
+    def kill_the_server(self) -> None:
+        """Nothing decided is lost."""
+        decided = [self.session.review(number) for number in range(NUM_IMAGES)]
+        assert any(review.objects for review in decided)
+        self.command.process.kill()
+        self.command.process.wait()
+        self.command = Command("review", str(self.labeled))
+        fresh = open_page(self.chromium, self.command.address)
+        fresh.clicks, fresh.keys, self.clicker = self.clicker.clicks, self.clicker.keys, fresh
+        assert [self.session.review(number) for number in range(NUM_IMAGES)] == decided
+
+    def needed(self, number: int, image: CocoImage) -> list[tuple[str, Edit]]:
+        """What makes an image right: objects to rename, to mend, to drop, to add."""
+        ids = {category.name: category.id for category in self.session.categories}
+        now = self.session.thresholds.now
+        shown = [o for o in self.session.image(number)["objects"] if o["score"] >= now.of(o["category_id"])]
+        rles = [segmentation_to_rle(o["segmentation"], image.size_hw) for o in shown]
+        objects = [a for a in self.truth.annotations if a.image_id == image.id]
+        masks = [mask_of(a, image) for a in objects]
+        edits: list[tuple[str, Edit]] = []
+        covered = set()
+        ious = coco_mask.iou(rles, masks, [0] * len(masks)) if rles else np.zeros((0, len(masks)))
+        for entry, rle, row in zip(shown, rles, ious, strict=True):
+            best, place = int(row.argmax()), uncovered(rle, rles)
+            if row[best] < 0.5 or best in covered:
+                edits.append(("dropped", Edit(place)))
+                continue
             covered.add(best)
-    missed = [n for n in range(len(objects)) if n not in covered]
-    plan["added"] = [(masks[n], names[objects[n].category_id]) for n in missed]
-    return plan
+            name = self.names[objects[best].category_id]
+            if ids[name] != entry["category_id"]:
+                edits.append(("corrected", Edit(place, name)))
+            elif row[best] < 0.75:
+                edits.append(("corrected", Edit(place, target=decode_rle(masks[best]))))
+        missed = (n for n in range(len(objects)) if n not in covered)
+        added = [Edit(None, self.names[objects[n].category_id], decode_rle(masks[n])) for n in missed]
+        return edits + [("added", edit) for edit in added]
 
-
-def correct(
-    chromium: Any, labeled: Path, truth: Any, chosen: Any, names: dict[int, str]
-) -> tuple[Clicker, dict[str, int]]:
-    """Correct what few clicks can; images that are right are done; label the rest again; export."""
-    session = ReviewSession.of_results(labeled)
-    ids = {category.name: category.id for category in session.categories}
-    command = Command("review", str(labeled))
-    clicker = open_page(chromium, command.address)
-    counts = dict.fromkeys(LIMITS, 0)
-    num_done = 0
-    for number, image in enumerate(chosen[:NUM_DONE]):
-        if number == 3:
-            # Killed in the middle of it: nothing decided is lost.
-            decided = [session.review(n) for n in range(NUM_DONE)]
-            command.process.kill()
-            command.process.wait()
-            command = Command("review", str(labeled))
-            fresh = open_page(chromium, command.address)
-            fresh.clicks, fresh.keys, clicker = clicker.clicks, clicker.keys, fresh
-            assert [session.review(n) for n in range(NUM_DONE)] == decided
-        plan = needed(session, number, image, truth, names, ids)
-        if any(len(plan[kind]) > LIMITS[kind] - counts[kind] for kind in LIMITS):
-            continue  # the person has had enough: an image is done when all of it is right
-        clicker.open_image(image.file_name)
-        for mask, name in plan["corrected"]:
-            clicker.click(*inner_point(mask), image.size_hw)
-            clicker.choose_category(name)
-        for mask, _ in plan["dropped"]:
-            clicker.click(*inner_point(mask), image.size_hw)
+    def make(self, kind: str, edit: Edit, image: CocoImage) -> bool:
+        """Make a correction; False where the person has had enough of its kind, or cannot get at the object."""
+        is_hidden = edit.place is not None and not edit.place.any()
+        if self.counts[kind] == LIMITS[kind] or is_hidden:
+            return False
+        self.counts[kind] += 1
+        clicker = self.clicker
+        if edit.place is not None:
+            clicker.click(*inner_point(edit.place), image.size_hw)
+        if kind == "dropped":
             clicker.press("x")
-        for mask, name in plan["added"]:
-            clicker.press("Escape")
-            clicker.press("Escape")
-            clicker.choose_category(name)
-            clicker.press("a")
-            clicker.click(*inner_point(mask), image.size_hw)
+        elif edit.target is None:
+            clicker.choose_category(edit.name)
+        else:
+            if kind == "added":
+                clicker.choose_category(edit.name)
+            clicker.press("a" if kind == "added" else "m")
+            clicker.click(*inner_point(edit.target), image.size_hw)
             clicker.take()
-        for kind in LIMITS:
-            counts[kind] += len(plan[kind])
-        num_done += 1
         clicker.press("Escape")
-        clicker.press("Enter")
-        clicker.page.locator("#done-count", has_text=f"{num_done} of {NUM_IMAGES} done").wait_for()
-    assert num_done >= 2
-    clicker.page.screenshot(path=str(labeled / "review.png"))
-    clicker.page.locator("#references").click()
-    clicker.status("labeled again")
-    clicker.page.locator("#format").select_option("yolo")
-    clicker.page.locator("#export").click()
-    clicker.status("photos_labeled_yolo")
-    clicker.clicks += 3
-    command.end()
-    return clicker, counts
+        clicker.press("Escape")
+        clicker.page.wait_for_timeout(150)
+        return True
+
+    def label_again_and_export(self) -> None:
+        self.clicker.page.locator("#references").click()
+        self.said = self.clicker.status("labeled again")
+        self.clicker.page.locator("#format").select_option("yolo")
+        self.clicker.page.locator("#export").click()
+        self.clicker.status("photos_labeled_yolo")
+        self.clicker.clicks += 3
+        self.command.end()
 
 
-def open_score(labeled: Path, truth: Any, category_ids: list[int], names: dict[int, str]) -> float:
-    """Mask nAP on the images that nobody corrects, over the drawn categories."""
+@dataclass(frozen=True)
+class Edit:
+    """Where to click to select an object, its right name, and the mask to click at; what is not needed is empty."""
+
+    place: np.ndarray | None
+    name: str = ""
+    target: np.ndarray | None = None
+
+
+def uncovered(rle: Rle, others: Sequence[Rle]) -> np.ndarray:
+    """The part of a mask where a click selects it: no smaller one is there."""
+    mask = decode_rle(rle)
+    for other in others:
+        if other is not rle and rle_area(other) <= rle_area(rle):
+            mask = mask & ~decode_rle(other)
+    return mask
+
+
+def open_score(labeled: Path, truth: CocoDataset, num_opened: int) -> float:
+    """Mask nAP on the images that nobody opened."""
     session = ReviewSession.of_results(labeled)
-    own = {category.name: category.id for category in session.categories}
+    names = {category.id: category.name for category in session.categories}
+    ids = {category.name: category.id for category in truth.categories}
     results = []
-    for number, image in list(enumerate(truth.images[:NUM_IMAGES]))[NUM_DONE:]:
+    for number in range(num_opened, NUM_IMAGES):
         record = session.record(number)
-        assert record is not None and record.file_name == image.file_name
-        for entry in record.entries:
-            for category_id in category_ids:
-                if own[names[category_id]] == entry["category_id"]:
-                    results.append({**entry, "image_id": image.id, "category_id": category_id})
-    images = truth.images[NUM_DONE:NUM_IMAGES]
-    ids = {image.id for image in images}
-    annotations = tuple(a for a in truth.annotations if a.image_id in ids and a.category_id in category_ids)
+        assert record is not None and record.file_name == truth.images[number].file_name
+        results += [
+            {**entry, "image_id": truth.images[number].id, "category_id": ids[names[entry["category_id"]]]}
+            for entry in record.entries
+        ]
+    images = truth.images[num_opened:]
+    annotations = tuple(a for a in truth.annotations if a.image_id in {image.id for image in images})
     metrics = evaluate_instances(replace(truth, images=images, annotations=annotations), results)
     return float(metrics.to_json()["mask"]["nAP"])
