@@ -153,7 +153,8 @@ def objects_under_review(record: ImageRecord | None, review: ImageReview) -> lis
 
     A detection is hidden where the decision has been taken already: it is the very one that was decided, or covers a
     kept object, or covers a dropped object of its category (mask IoU of 0.5 and more). So decisions hold when the
-    images are labeled again.
+    images are labeled again. What was dropped hides no other detection of the same labeling: of two that overlap, the
+    wrong one goes and the right one stays.
     """
     if record is None or review.is_done:
         return list(review.objects)
@@ -163,7 +164,9 @@ def objects_under_review(record: ImageRecord | None, review: ImageReview) -> lis
     ]
     known = {item.id for item in review.objects}
     undecided = [item for item in detected if item.id not in known]
-    return [*review.objects, *_not_covered(undecided, review.objects)]
+    of_now = {item.id for item in detected}
+    hiding = [item for item in review.objects if item.status == "kept" or item.id not in of_now]
+    return [*review.objects, *_not_covered(undecided, hiding)]
 
 
 def reviewed_objects(record: ImageRecord | None, review: ImageReview, min_scores: MinScores) -> list[ReviewObject]:

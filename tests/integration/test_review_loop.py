@@ -242,6 +242,11 @@ class Loop:
                 done = f"{self.num_done} of {NUM_IMAGES} done"
                 self.clicker.page.locator("#done-count", has_text=done).wait_for()
         self.clicker.page.screenshot(path=str(self.labeled / "review.png"))
+        decided = [item for n in range(NUM_IMAGES) for item in self.session.review(n).objects]
+        assert sum(item.status == "dropped" for item in decided) == self.counts["dropped"]
+        assert sum(item.score is None for item in decided) == self.counts["added"]
+        changed = [item for item in decided if item.original_mask or item.category_id != item.original_category_id]
+        assert sum(item.score is not None for item in changed) == self.counts["corrected"]
 
     def kill_the_server(self) -> None:
         """Nothing decided is lost."""
@@ -278,6 +283,8 @@ class Loop:
                 edits.append(("corrected", Edit(place, target=decode_rle(masks[best]))))
         missed = (n for n in range(len(objects)) if n not in covered)
         added = [Edit(None, self.names[objects[n].category_id], decode_rle(masks[n])) for n in missed]
+        # What is dropped hides nothing, but what is kept hides what overlaps it.
+        edits.sort(key=lambda edit: edit[0] != "dropped")
         return edits + [("added", edit) for edit in added]
 
     def make(self, kind: str, edit: Edit, image: CocoImage) -> bool:

@@ -75,6 +75,15 @@ def test_decisions_hold_when_images_are_labeled_again(
     assert (len(objects) == 1) == is_hidden
 
 
+def test_dropping_one_of_two_that_overlap_leaves_the_other() -> None:
+    found = record((1, square(0), 0.9), (1, square(1), 0.7))
+    right, wrong = objects_under_review(found, ImageReview("a.jpg"))
+    for status, shown in (("dropped", 2), ("kept", 1)):
+        review = ImageReview("a.jpg", (replace(wrong, status=status),))  # type: ignore[arg-type]
+        assert len(objects_under_review(found, review)) == shown
+    assert objects_under_review(found, ImageReview("a.jpg", (replace(wrong, status="dropped"),)))[1] == right
+
+
 def test_undecided_detections_of_an_image_that_is_done_count_for_nothing() -> None:
     kept = ReviewObject.added(1, square(0))
     review = ImageReview("a.jpg", (kept,), is_done=True)
