@@ -34,7 +34,7 @@ def load_mask_model(
     weights: str | Path | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    decoder: str = "folded",
+    decoder: str = "auto",
     prompts_per_batch: int | None = None,
     add_no_memory_embedding: bool | None = None,
     compile: bool = False,

@@ -35,10 +35,12 @@ class MaskModelConfig:
     )
     weights: str | None = setting(None, "Hub id, local folder or local file in place of the model's own weights.")
     decoder: str = setting(
-        "folded",
-        "`folded` shares the image's side between prompts; `plain` is the sam2 package's own. The numbers are the same "
-        "up to rounding. Networks of transformers (`hf/`) have their own.",
-        choices=("folded", "plain"),
+        "auto",
+        "`folded` shares the image's side between prompts; `compiled` is the same in C++ that is compiled on this "
+        "machine, for float32 on a CPU; `plain` is the sam2 package's own. The numbers are the same up to rounding. "
+        "`auto`: `compiled` for full-size networks where it can be, else `folded`. Networks of transformers (`hf/`) "
+        "have their own.",
+        choices=("auto", "compiled", "folded", "plain"),
         affects_results=False,
     )
     prompts_per_batch: int | None = setting(

@@ -31,7 +31,7 @@ class FactoredTokens:
 
     Attributes:
         scale: (N, L) float32; None before the first layer, where it is 1 and there are no rows.
-        basis: (N, R, L).
+        basis: (N, R, L); or (N, L / 32, at least R, 32) for ``compiled_passes``.
         vectors: (N, R, C) float32.
         values: (N, R / T, T, d) float32 token values of every layer's heads, which ``vectors`` come from.
         row_sums: (N, layers, L) float32, a layer's rows of ``basis`` added up.
@@ -42,6 +42,11 @@ class FactoredTokens:
     vectors: Tensor
     values: Tensor
     row_sums: Tensor
+
+    @property
+    def in_panels(self) -> bool:
+        """Whether the basis is laid out for ``compiled_passes``."""
+        return self.basis.dim() == 4
 
     def __getitem__(self, prompts: Tensor) -> FactoredTokens:
         return FactoredTokens(
@@ -69,8 +74,7 @@ class Scores:
     ) -> None:
         self._tokens = tokens.to(image.dtype)
         self._image, self._position, self._factored = image, position[None], factored
-        by_channel = (tokens @ weight).flatten(1, 2)
-        self._mixing = torch.bmm(by_channel, factored.vectors.transpose(1, 2)).to(image.dtype)
+        self._mixing = mix(tokens, weight, factored).to(image.dtype)
 
     def of(self, prompts: slice) -> Tensor:
         """Return new (n, H * T, L) scores of a part of the prompts."""
@@ -81,6 +85,11 @@ class Scores:
         scores.baddbmm_(self._mixing[prompts], factored.basis[prompts])
         placed = per_head(tokens, self._position)
         return torch.addcmul(placed, scores, factored.scale[prompts, None].to(scores.dtype), out=placed)
+
+
+def mix(tokens: Tensor, weight: Tensor, factored: FactoredTokens) -> Tensor:
+    """Return (N, H * T, R) float32 scores of the tokens against the rows of the basis."""
+    return torch.bmm((tokens @ weight).flatten(1, 2), factored.vectors.transpose(1, 2))
 
 
 def parts(length: int, elements: int, like: Tensor) -> Iterator[slice]:

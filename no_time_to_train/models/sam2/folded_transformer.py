@@ -23,27 +23,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from no_time_to_train.models.sam2.compiled_passes import PANEL, CompiledPasses, panels
 from no_time_to_train.models.sam2.factored_tokens import (
     FactoredTokens,
     Scores,
+    mix,
     of_prompts,
     parts,
     per_head,
-    per_head_sum,
 )
-from no_time_to_train.models.sam2.modules import Attention, AttentionBlock, TrainedNorm, Transformer
-
-
-@dataclass(frozen=True, eq=False)
-class ReadTerms:
-    """What the prompt tokens read of the image; B is 1 (shared by all prompts) or the number of prompts.
-
-    Attributes:
-        keys, values: (B, H, d, L).
-    """
-
-    keys: Tensor
-    values: Tensor
+from no_time_to_train.models.sam2.modules import AttentionBlock, TrainedNorm, Transformer
+from no_time_to_train.models.sam2.token_to_image import (
+    ReadTerms,
+    TokenToImage,
+    project,
+    split_heads,
+    tokens_by_head,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +47,10 @@ class LayerTerms(ReadTerms):
     """Projections of the image for one layer.
 
     Attributes:
-        queries: (B, H, d, L).
+        queries: (B, H, d, L), or ``panels`` of it.
         power: (B, L) mean square of the centered base over channels.
         cross: (B, layers * H, d, L) the centered base projected on the output weights of this layer and of every
-            earlier one, times 2 / C.
+            earlier one, times 2 / C; or ``panels`` of it.
         cross_shift: (B, layers, L) the centered base projected on the output constants, times 2 / C.
     """
 
@@ -86,21 +82,25 @@ class FoldedTransformer:
         transformer: the trained ``TwoWayTransformer``.
         position: (C, L) position code of the image tokens.
         dtype: arithmetic of the image side; tokens and statistics are float32.
+        passes: what works off the image side where it is shared by all prompts; None: torch.
     """
 
-    def __init__(self, transformer: nn.Module, position: Tensor, dtype: torch.dtype) -> None:
+    def __init__(
+        self, transformer: nn.Module, position: Tensor, dtype: torch.dtype, passes: CompiledPasses | None = None
+    ) -> None:
         self.dtype = dtype
+        self._passes = passes
         frozen = cast(Transformer, copy.deepcopy(transformer).float().eval().requires_grad_(False))
         position = position.float()
         constant = torch.zeros_like(position[:, 0])
         outputs: list[tuple[Tensor, Tensor]] = []  # per layer so far: weights (H, d, C) and constant (C,)
         self._layers: list[_FoldedLayer] = []
         for block in frozen.layers:
-            layer = _FoldedLayer(block, position, constant, outputs, dtype)
+            layer = _FoldedLayer(block, position, constant, outputs, dtype, passes)
             self._layers.append(layer)
             constant = block.norm4.bias
             outputs = [(weight * block.norm4.weight, shift * block.norm4.weight) for weight, shift in layer.outputs]
-        self._final = _TokenToImage(frozen.final_attn_token_to_image, position, constant, dtype)
+        self._final = TokenToImage(frozen.final_attn_token_to_image, position, constant, dtype, passes)
         self._final_norm = frozen.norm_final_attn
         self.final_constant = constant
 
@@ -115,8 +115,7 @@ class FoldedTransformer:
         for layer in self._layers:
             terms, base = layer.project_image(base)
             layers.append(terms)
-        keys, values = self._final.project_image(base)
-        return ImageTerms(tuple(layers), ReadTerms(keys, values), base)
+        return ImageTerms(tuple(layers), self._final.project_image(base), base)
 
     def __call__(self, image: ImageTerms, tokens: Tensor, outputs: slice) -> tuple[Tensor, FactoredTokens]:
         """Process N prompts.
@@ -129,14 +128,7 @@ class FoldedTransformer:
         Returns:
             The wanted tokens (N, T', C) and the image tokens.
         """
-        (prompts, count, channels), (_, _, depth, length) = tokens.shape, image.layers[0].keys.shape
-        factored = FactoredTokens(
-            scale=None,
-            basis=tokens.new_empty(prompts, 0, length, dtype=self.dtype),
-            vectors=tokens.new_empty(prompts, 0, channels),
-            values=tokens.new_empty(prompts, 0, count, depth),
-            row_sums=tokens.new_empty(prompts, 0, length),
-        )
+        factored = self._no_rows(image, tokens)
         queries = tokens
         for layer, terms in zip(self._layers, image.layers, strict=True):
             queries = layer.update_tokens(terms, factored, queries, tokens)
@@ -144,6 +136,22 @@ class FoldedTransformer:
         queries = queries[:, outputs]
         read = self._final(image.final, factored, queries + tokens[:, outputs])
         return self._final_norm(queries + read), factored
+
+    def _no_rows(self, image: ImageTerms, tokens: Tensor) -> FactoredTokens:
+        """Begin with what all prompts share."""
+        (prompts, count, channels), length = tokens.shape, image.final_base.shape[2]
+        heads, depth = self._layers[0].outputs[0][0].shape[:2]
+        if self._passes is not None and len(image.final_base) == 1:
+            basis = tokens.new_empty(prompts, length // PANEL, len(self._layers) * heads * count, PANEL)
+        else:
+            basis = tokens.new_empty(prompts, 0, length, dtype=self.dtype)
+        return FactoredTokens(
+            scale=None,
+            basis=basis,
+            vectors=tokens.new_empty(prompts, 0, channels),
+            values=tokens.new_empty(prompts, 0, count, depth),
+            row_sums=tokens.new_empty(prompts, 0, length),
+        )
 
 
 class _FoldedLayer:
@@ -156,17 +164,20 @@ class _FoldedLayer:
         constant: Tensor,
         earlier_outputs: list[tuple[Tensor, Tensor]],
         dtype: torch.dtype,
+        passes: CompiledPasses | None,
     ) -> None:
         self._block = block
         self._dtype = dtype
-        self._token_to_image = _TokenToImage(block.cross_attn_token_to_image, position, constant, dtype)
+        self._passes = passes
+        self._token_to_image = TokenToImage(block.cross_attn_token_to_image, position, constant, dtype, passes)
         attention = block.cross_attn_image_to_token
         heads = attention.num_heads
         self._image_to_token = attention
-        self._query_weight = _split_heads(attention.q_proj.weight, heads)
+        self._query_weight = split_heads(attention.q_proj.weight, heads)
         shifted = position + constant[:, None]
         self._query_position = (self._query_weight @ shifted + attention.q_proj.bias.view(heads, -1, 1)).to(dtype)
-        output_weight = _split_heads(attention.out_proj.weight.T, heads)
+        self._position_panels = None if passes is None else panels(self._query_position.flatten(0, 1))
+        output_weight = split_heads(attention.out_proj.weight.T, heads)
         output_shift = (constant + attention.out_proj.bias) / heads
         # Layer norm removes the channel mean, so it is removed from the weights once.
         self.outputs = [
@@ -175,18 +186,21 @@ class _FoldedLayer:
 
     def project_image(self, base: Tensor) -> tuple[LayerTerms, Tensor]:
         """Compute the shared terms of a (B, C, L) base, and the next layer's base."""
-        keys, values = self._token_to_image.project_image(base)
-        queries = _project(self._query_weight, base)
+        read = self._token_to_image.project_image(base, is_first=self._is_first)
+        queries = project(self._query_weight, base)
         if self._is_first:
             queries += self._query_position
         centered = base - base.mean(1, keepdim=True)
         weights, shifts = (torch.stack(each) * (2 / base.shape[1]) for each in zip(*self.outputs, strict=True))
+        queries, cross = queries.to(self._dtype), project(weights.flatten(0, 1), centered).to(self._dtype)
+        if self._passes is not None and len(base) == 1:
+            queries, cross = panels(queries.flatten(1, 2)), panels(cross.flatten(1, 2))
         terms = LayerTerms(
-            keys=keys,
-            values=values,
-            queries=queries.to(self._dtype),
+            keys=read.keys,
+            values=read.values,
+            queries=queries,
             power=centered.square().mean(1),
-            cross=_project(weights.flatten(0, 1), centered).to(self._dtype),
+            cross=cross,
             cross_shift=shifts @ centered,
         )
         return terms, centered * self._block.norm4.weight[:, None]
@@ -215,31 +229,51 @@ class _FoldedLayer:
         """Let the image attend to the prompt tokens, then apply the layer norm."""
         attention = self._image_to_token
         heads = attention.num_heads
-        keys = _tokens_by_head(attention.k_proj(queries + query_position), heads)
+        keys = tokens_by_head(attention.k_proj(queries + query_position), heads)
         keys = keys * keys.shape[-1] ** -0.5
-        values = _tokens_by_head(attention.v_proj(queries), heads)
+        values = tokens_by_head(attention.v_proj(queries), heads)
         weight, shift = self.outputs[-1]
         vectors = torch.cat([_centered(factored.vectors), (values @ weight + shift).flatten(1, 2)], dim=1)
-        scores = Scores(keys, self._query_weight, terms.queries, self._query_position, factored)
-        (prompts, rows, _), (_, earlier, length) = vectors.shape, factored.basis.shape
-        basis = factored.basis.new_empty(prompts, rows, length)
         # Attention adds to K itself, and so, over the scale so far, to what that scale multiplies.
-        unscaled = vectors.new_ones(prompts, length) if factored.scale is None else 1 / factored.scale
-        updated = FactoredTokens(
-            scale=factored.scale,
-            basis=basis,
+        scale = factored.scale
+        unscaled = vectors.new_ones(len(vectors), terms.power.shape[1]) if scale is None else 1 / scale
+        updated = replace(
+            factored,
             vectors=vectors,
             values=torch.cat([factored.values, values], dim=1),
             row_sums=torch.cat([factored.row_sums, heads * unscaled[:, None]], dim=1),
         )
-        updated_scale = _FactoredLayerNorm(terms, updated, self._block.norm4)
+        norm = _FactoredLayerNorm(terms, updated, self._block.norm4)
+        if factored.in_panels:
+            basis, scale = self._add_rows_compiled(terms, factored, keys, norm, updated.values)
+        else:
+            basis, scale = self._add_rows(terms, factored, keys, norm, unscaled)
+        return replace(updated, basis=basis, scale=scale, vectors=vectors * self._block.norm4.weight)
+
+    def _add_rows(
+        self, terms: LayerTerms, factored: FactoredTokens, keys: Tensor, norm: _FactoredLayerNorm, unscaled: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the basis with rows of the image's attention, and the scale after the norm."""
+        scores = Scores(keys, self._query_weight, terms.queries, self._query_position, factored)
+        (prompts, heads, count, _), (_, earlier, length) = keys.shape, factored.basis.shape
+        basis = factored.basis.new_empty(prompts, earlier + heads * count, length)
         scale = torch.empty_like(unscaled)
-        for part in parts(prompts, rows * length, basis):
+        for part in parts(prompts, basis.shape[1] * length, basis):
             weights = F.softmax(scores.of(part).unflatten(1, (heads, -1)), dim=2).flatten(1, 2)
             basis[part, :earlier] = factored.basis[part]
             torch.mul(weights, unscaled[part, None].to(self._dtype), out=basis[part, earlier:])
-            scale[part] = updated_scale(part)
-        return replace(updated, scale=scale, vectors=vectors * self._block.norm4.weight)
+            scale[part] = norm(basis, part)
+        return basis, scale
+
+    def _add_rows_compiled(
+        self, terms: LayerTerms, factored: FactoredTokens, keys: Tensor, norm: _FactoredLayerNorm, values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Do the same in panels, in the place that the basis keeps for it."""
+        assert self._passes is not None and self._position_panels is not None
+        mixing = mix(keys, self._query_weight, factored)
+        form = values, terms.cross, norm.gram, norm.power, self._block.norm4.eps
+        basis, scale = factored.basis, factored.scale
+        return basis, self._passes.update(keys, mixing, terms.queries, self._position_panels, *form, basis, scale)
 
 
 class _FactoredLayerNorm:
@@ -247,78 +281,31 @@ class _FactoredLayerNorm:
 
     mean(x^2) = scale^2 (power + sum_r basis_r (2 base.vectors_r + sum_s vectors_r.vectors_s basis_s) / C).
     The constant in a layer's vectors meets the sum of its rows, which is known.
+
+    Attributes:
+        gram: (N, R, R) products of the vectors, over C.
+        power: (N, L) mean square of all that needs no row.
     """
 
     def __init__(self, terms: LayerTerms, tokens: FactoredTokens, norm: TrainedNorm) -> None:
-        self._cross, self._tokens, self._eps = terms.cross, tokens, norm.eps
+        self._cross, self._scale, self._eps = terms.cross, tokens.scale, norm.eps
         vectors, dtype = tokens.vectors, tokens.basis.dtype
         self._values = tokens.values.to(dtype)
-        self._gram = (torch.bmm(vectors, vectors.transpose(1, 2)) / vectors.shape[2]).to(dtype)
-        self._power = terms.power + (terms.cross_shift * tokens.row_sums).sum(1)
+        self.gram = (torch.bmm(vectors, vectors.transpose(1, 2)) / vectors.shape[2]).to(dtype)
+        self.power = terms.power + (terms.cross_shift * tokens.row_sums).sum(1)
 
-    def __call__(self, prompts: slice) -> Tensor:
+    def __call__(self, all_basis: Tensor, prompts: slice) -> Tensor:
         """Return the (n, L) float32 scale after the norm, of a part of the prompts."""
-        basis = self._tokens.basis[prompts]
+        basis = all_basis[prompts]
         mixed = per_head(self._values[prompts], of_prompts(self._cross, prompts))
-        mixed.baddbmm_(self._gram[prompts], basis)
+        mixed.baddbmm_(self.gram[prompts], basis)
         # A CPU adds bfloat16 up in float32 by itself; asked for float32, it copies the whole map first.
         dtype = None if mixed.device.type == "cpu" else torch.float32
-        mean_square = self._power[prompts] + mixed.mul_(basis).sum(1, dtype=dtype)
-        if self._tokens.scale is None:
+        mean_square = self.power[prompts] + mixed.mul_(basis).sum(1, dtype=dtype)
+        if self._scale is None:
             return torch.rsqrt(mean_square + self._eps)
-        scale = self._tokens.scale[prompts]
+        scale = self._scale[prompts]
         return scale * torch.rsqrt(scale.square() * mean_square + self._eps)
-
-
-class _TokenToImage:
-    """Cross attention from the prompt tokens to the factored image tokens."""
-
-    def __init__(self, attention: Attention, position: Tensor, constant: Tensor, dtype: torch.dtype) -> None:
-        self._attention = attention
-        self._dtype = dtype
-        self._key_weight = _split_heads(attention.k_proj.weight, attention.num_heads)
-        self._value_weight = _split_heads(attention.v_proj.weight, attention.num_heads)
-        self._value_shift = self._value_weight @ constant + attention.v_proj.bias.view(attention.num_heads, -1)
-        self._key_position = (self._key_weight @ position).to(dtype)
-
-    def project_image(self, base: Tensor) -> tuple[Tensor, Tensor]:
-        """Project (B, C, L) to keys and values without constants, (B, H, d, L) each."""
-        keys, values = _project(self._key_weight, base), _project(self._value_weight, base)
-        return keys.to(self._dtype), values.to(self._dtype)
-
-    def __call__(self, terms: ReadTerms, factored: FactoredTokens, tokens: Tensor) -> Tensor:
-        """Return the (N, T, C) that (N, T, C) tokens read from the image."""
-        heads = self._attention.num_heads
-        queries = _tokens_by_head(self._attention.q_proj(tokens), heads)
-        queries = queries * queries.shape[-1] ** -0.5
-        keys = terms.keys + self._key_position if factored.scale is None else terms.keys
-        scores = Scores(queries, self._key_weight, keys, self._key_position, factored)
-        (prompts, _, count, _), (_, rows, length) = queries.shape, factored.basis.shape
-        read, by_row = tokens.new_empty(queries.shape), tokens.new_empty(prompts, heads * count, rows)
-        for part in parts(prompts, heads * count * length, keys):
-            weights = F.softmax(scores.of(part), dim=2)
-            if factored.scale is not None:
-                weights *= factored.scale[part, None].to(self._dtype)
-                by_row[part] = torch.bmm(weights, factored.basis[part].transpose(1, 2))
-            read[part] = per_head_sum(weights, of_prompts(terms.values, part))
-        by_channel = torch.bmm(by_row, factored.vectors).unflatten(1, (heads, count))
-        read += by_channel @ self._value_weight.transpose(1, 2) + self._value_shift[:, None]
-        return self._attention.out_proj(read.transpose(1, 2).flatten(2))
-
-
-def _project(weight: Tensor, base: Tensor) -> Tensor:
-    """(H, d, C) weights on (B, C, L) -> (B, H, d, L)."""
-    return torch.matmul(weight.flatten(0, 1), base).unflatten(1, weight.shape[:2])
-
-
-def _split_heads(weight: Tensor, heads: int) -> Tensor:
-    """(H * d, C) -> (H, d, C)."""
-    return weight.detach().unflatten(0, (heads, -1)).contiguous()
-
-
-def _tokens_by_head(tokens: Tensor, heads: int) -> Tensor:
-    """(N, T, H * d) -> (N, H, T, d)."""
-    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def _centered(vectors: Tensor) -> Tensor:

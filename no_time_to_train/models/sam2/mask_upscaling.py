@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from no_time_to_train.models.sam2.compiled_passes import CompiledPasses, panels
 from no_time_to_train.models.sam2.factored_tokens import FactoredTokens, of_prompts, parts
 from no_time_to_train.models.sam2.modules import TrainedLayer, UpscalingLayers
 
@@ -27,6 +28,8 @@ class UpscalingTerms:
         stride_8: (L, 4 * C/4) stride-8 features, and what the first convolution makes of constants.
         stride_4: (L, 4, 4 * C/8) stride-4 features plus the second convolution's bias.
         size_hw: (h, w).
+
+    For ``compiled_passes`` the three are ``panels`` of (B, 4 * C/4, L), (4 * C/4, L) and (16 * C/8, L).
     """
 
     base: Tensor
@@ -48,11 +51,15 @@ class MaskUpscaling:
         layers: transposed convolution, LayerNorm2d, activation, transposed convolution, activation.
         constant: (C,) constant of the image tokens after the transformer.
         dtype: arithmetic of the image side.
+        passes: what works off the image side where it is shared by all prompts; None: torch.
     """
 
-    def __init__(self, layers: nn.Sequential, constant: Tensor, dtype: torch.dtype) -> None:
+    def __init__(
+        self, layers: nn.Sequential, constant: Tensor, dtype: torch.dtype, passes: CompiledPasses | None = None
+    ) -> None:
         first, norm, self._first_activation, second, self._second_activation = cast(UpscalingLayers, tuple(layers))
         self._dtype = dtype
+        self._passes = passes
         self._norm_weight, self._norm_bias = norm.weight.detach().to(dtype), norm.bias.detach().to(dtype)
         self._norm_eps = norm.eps
         weight = _weight_per_pixel(first)
@@ -75,6 +82,9 @@ class MaskUpscaling:
         stride_8 = _without_channel_mean(by_pixel + self._first_shift).flatten(0, 1)
         by_pixel = stride_4.reshape(-1, height, 2, 2, width, 2, 2).permute(2, 5, 3, 6, 0, 1, 4)
         stride_4 = by_pixel.reshape(4, -1, height * width) + self._second_shift
+        if self._passes is not None and len(base) == 1:
+            by_token = panels(self._first @ base), panels(stride_8), panels(stride_4.flatten(0, 1))
+            return UpscalingTerms(*by_token, size_hw=(height, width))
         return UpscalingTerms(
             base=(self._first @ base).transpose(1, 2).to(self._dtype).contiguous(),
             stride_8=stride_8.T.to(self._dtype).contiguous(),
@@ -94,6 +104,8 @@ class MaskUpscaling:
             (N, M, 4h, 4w) float32.
         """
         (height, width), (prompts, masks, _) = terms.size_hw, hyper_vectors.shape
+        if self._passes is not None and tokens.in_panels:
+            return self._upscale_compiled(self._passes, terms, tokens, hyper_vectors)
         logits = hyper_vectors.new_empty(prompts, masks, height * width, 16)
         first = (tokens.vectors @ self._first.T).to(self._dtype)
         hyper_vectors = hyper_vectors.to(self._dtype).transpose(1, 2)
@@ -104,6 +116,16 @@ class MaskUpscaling:
                 stride_4 = self._upscale_second(terms, stride_8, block)
                 logits[part, :, block] = (stride_4 @ hyper_vectors[part]).unflatten(1, (-1, 16)).permute(0, 3, 1, 2)
         return _by_row(logits, height, width)
+
+    def _upscale_compiled(
+        self, passes: CompiledPasses, terms: UpscalingTerms, tokens: FactoredTokens, hyper_vectors: Tensor
+    ) -> Tensor:
+        assert tokens.scale is not None, "the transformer has layers"
+        first = self._first @ tokens.vectors.transpose(1, 2)
+        image = terms.base, terms.stride_8, terms.stride_4
+        norm = self._norm_weight, self._norm_bias, self._norm_eps
+        width = terms.size_hw[1]
+        return passes.upscale(first, tokens.basis, tokens.scale, *image, norm, self._second, hyper_vectors, width)
 
     def _upscale_first(
         self, terms: UpscalingTerms, tokens: FactoredTokens, first: Tensor, part: slice, block: slice

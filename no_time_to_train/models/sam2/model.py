@@ -16,9 +16,9 @@ from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD, ModelSp
 from no_time_to_train.models.checkpoints import check_names_and_shapes, read_state_dict
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import ImageEmbedding
-from no_time_to_train.models.mask_decoding import BatchedMaskModel, PromptDecoder, split_embeddings
+from no_time_to_train.models.mask_decoding import BatchedMaskModel, split_embeddings
 from no_time_to_train.models.precision import forward_precision
-from no_time_to_train.models.sam2.plain_decoder import PlainDecoder
+from no_time_to_train.models.sam2.decoder_choice import build_decoder
 from no_time_to_train.models.weight_headers import check_finite
 from no_time_to_train.models.weights import find_weights
 
@@ -45,7 +45,7 @@ class Sam2MaskModel(BatchedMaskModel):
         model_id: str,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        decoder: str = "folded",
+        decoder: str = "auto",
         prompts_per_batch: int | None = None,
         add_no_memory_embedding: bool | None = None,
     ) -> None:
@@ -56,20 +56,21 @@ class Sam2MaskModel(BatchedMaskModel):
             model_id: identity of the weights.
             device: where the network runs.
             dtype: ``torch.float32``, or the format of autocast.
-            decoder: ``plain`` calls the package's own; ``folded`` gives the same numbers faster.
+            decoder: ``auto``, ``compiled``, ``folded`` or ``plain``: see ``build_decoder``.
             prompts_per_batch: prompts decoded at once; None: chosen for the device.
             add_no_memory_embedding: add the learned "no memory" embedding to image embeddings; None: as the network's
                 ``directly_add_no_mem_embed`` says.
 
         Raises:
-            InputError: no decoder of that name.
+            InputError: no decoder of that name, or not for this network.
+            EnvironmentProblemError: ``compiled``, and there is no C++ compiler.
         """
         self.module = module.to(device).eval().requires_grad_(False)
         if add_no_memory_embedding is None:
             add_no_memory_embedding = bool(module.directly_add_no_mem_embed)
         self.adds_no_memory_embedding = add_no_memory_embedding
         super().__init__(
-            _build_decoder(self.module, decoder, dtype),
+            build_decoder(self.module, decoder, dtype),
             model_id=model_id,
             image_size=int(module.image_size),
             mask_size=int(module.image_size) // _MASK_STRIDE,
@@ -104,7 +105,7 @@ def load_sam2(
     weights: str | Path | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    decoder: str = "folded",
+    decoder: str = "auto",
     prompts_per_batch: int | None = None,
     add_no_memory_embedding: bool | None = None,
     compile: bool = False,
@@ -184,13 +185,3 @@ def _config_path(spec: ModelSpec) -> Path:
     import sam2
 
     return Path(sam2.__path__[0]) / spec.config_file  # an absolute config_file stands for itself
-
-
-def _build_decoder(module: SAM2Base, decoder: str, dtype: torch.dtype) -> PromptDecoder:
-    if decoder == "plain":
-        return PlainDecoder(module)
-    if decoder == "folded":
-        from no_time_to_train.models.sam2.shared_decoder import PointDecoder, arithmetic_dtype
-
-        return PointDecoder(module, arithmetic_dtype(dtype, module.no_mem_embed.device))
-    raise InputError(f"mask_model.decoder={decoder} is not a choice. Use one of: folded, plain.")

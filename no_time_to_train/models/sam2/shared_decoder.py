@@ -19,6 +19,7 @@ from no_time_to_train.models.cpu_linear import is_amd_processor
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.models.mask_decoding import points_with_boxes
 from no_time_to_train.models.precision import forward_precision
+from no_time_to_train.models.sam2.compiled_passes import CompiledPasses
 from no_time_to_train.models.sam2.factored_tokens import FactoredTokens
 from no_time_to_train.models.sam2.folded_transformer import FoldedTransformer, ImageTerms
 from no_time_to_train.models.sam2.mask_upscaling import MaskUpscaling, UpscalingTerms
@@ -75,13 +76,16 @@ class PointDecoder:
     The weights are copied and rearranged at construction: later changes of the model are not seen.
     """
 
-    def __init__(self, model: SAM2Base, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, model: SAM2Base, dtype: torch.dtype = torch.float32, passes: CompiledPasses | None = None
+    ) -> None:
         """Fold the decoder's weights.
 
         Args:
             model: a trained SAM 2 network with high-resolution features, on the device where prompts will be decoded.
             dtype: arithmetic of the image side (float32, bfloat16 or float16). Prompt tokens and variances stay in
                 float32.
+            passes: what works off the image side of prompts without masks, in float32 on a CPU; None: torch.
 
         Raises:
             InputError: the network has no high-resolution features.
@@ -95,8 +99,9 @@ class PointDecoder:
         self._prompt_encoder = copy.deepcopy(model.sam_prompt_encoder).float().eval().requires_grad_(False)
         self._heads = copy.deepcopy(decoder).float().eval().requires_grad_(False)
         position = self._prompt_encoder.get_dense_pe()[0].flatten(1)
-        self._transformer = FoldedTransformer(self._heads.transformer, position, dtype)
-        self._upscaling = MaskUpscaling(self._heads.output_upscaling, self._transformer.final_constant, dtype)
+        self._transformer = FoldedTransformer(self._heads.transformer, position, dtype, passes)
+        constant = self._transformer.final_constant
+        self._upscaling = MaskUpscaling(self._heads.output_upscaling, constant, dtype, passes)
         special = [self._heads.iou_token.weight, self._heads.mask_tokens.weight]
         if decoder.pred_obj_scores:
             special.insert(0, self._heads.obj_score_token.weight)

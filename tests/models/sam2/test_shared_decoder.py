@@ -13,6 +13,9 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.batching import PromptBatcher
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.interfaces import ImageEmbedding, PromptBatch
+from no_time_to_train.models.native_code import find_compiler
+from no_time_to_train.models.sam2 import compiled_passes
+from no_time_to_train.models.sam2.compiled_passes import CompiledPasses
 from no_time_to_train.models.sam2.factored_tokens import per_head, prompts_apart, prompts_together
 from no_time_to_train.models.sam2.model import build_sam2
 from no_time_to_train.models.sam2.plain_decoder import PlainDecoder
@@ -84,12 +87,28 @@ def embedding() -> ImageEmbedding:
     return random_embedding()
 
 
+# Of the session, and named by the tests themselves: compiled before a test gets a home folder of its own.
+@pytest.fixture(scope="session")
+def compiled() -> CompiledPasses | None:
+    return None if find_compiler() is None else CompiledPasses()
+
+
+@pytest.fixture(params=["torch", "compiled"])
+def passes(request: pytest.FixtureRequest, compiled: CompiledPasses | None) -> CompiledPasses | None:
+    """What works off the image side."""
+    if request.param == "compiled" and compiled is None:
+        pytest.skip("no C++ compiler")
+    return compiled if request.param == "compiled" else None
+
+
 @pytest.mark.parametrize("kind", ["point", "points", "box", "box+point", "mask", "box+points+mask"])
 @pytest.mark.parametrize("multimask", [True, False])
-def test_same_numbers_as_the_package(network: Network, embedding: ImageEmbedding, kind: str, multimask: bool) -> None:
+def test_same_numbers_as_the_package(
+    network: Network, embedding: ImageEmbedding, kind: str, multimask: bool, passes: CompiledPasses | None
+) -> None:
     prompts = random_prompts(kind, count=5)
 
-    folded = PointDecoder(network).predict(embedding, prompts, multimask)
+    folded = PointDecoder(network, passes=passes).predict(embedding, prompts, multimask)
 
     plain = PlainDecoder(network).predict(embedding, prompts, multimask)
     assert plain.logits.std() > 0.1, "a constant would be easy to match"
@@ -100,12 +119,12 @@ def test_same_numbers_as_the_package(network: Network, embedding: ImageEmbedding
 @pytest.mark.parametrize("pred_obj_scores", [True, False])
 @pytest.mark.parametrize("dynamic_multimask", [True, False])
 def test_every_configuration_of_the_decoder(
-    embedding: ImageEmbedding, pred_obj_scores: bool, dynamic_multimask: bool
+    embedding: ImageEmbedding, pred_obj_scores: bool, dynamic_multimask: bool, passes: CompiledPasses | None
 ) -> None:
     network = randomise(Network(pred_obj_scores=pred_obj_scores, dynamic_multimask=dynamic_multimask))
     prompts = random_prompts("point", count=4)
 
-    folded = PointDecoder(network).predict(embedding, prompts, False)
+    folded = PointDecoder(network, passes=passes).predict(embedding, prompts, False)
 
     plain = PlainDecoder(network).predict(embedding, prompts, False)
     torch.testing.assert_close(folded.logits, plain.logits, atol=5e-5, rtol=1e-5)
@@ -129,8 +148,10 @@ def test_unstable_single_masks_give_way(embedding: ImageEmbedding, threshold: fl
 
 @pytest.mark.parametrize("kind", ["point", "box+mask"])
 @pytest.mark.parametrize("kept", ["all", "some", "none"])
-def test_best_masks_are_those_of_predict(network: Network, embedding: ImageEmbedding, kind: str, kept: str) -> None:
-    decoder, prompts = PointDecoder(network), random_prompts(kind, count=9)
+def test_best_masks_are_those_of_predict(
+    network: Network, embedding: ImageEmbedding, kind: str, kept: str, passes: CompiledPasses | None
+) -> None:
+    decoder, prompts = PointDecoder(network, passes=passes), random_prompts(kind, count=9)
     three = decoder.predict(embedding, prompts, True)
     best_ious, best = three.predicted_ious.max(dim=1)
     threshold = {"all": -1.0, "some": best_ious.median().item(), "none": 1.0}[kept]
@@ -165,8 +186,10 @@ def test_masks_above_are_those_of_the_plain_decoder(
 
 @pytest.mark.parametrize("kind", ["point", "mask"])
 @pytest.mark.parametrize("count", [0, 1])
-def test_few_prompts(network: Network, embedding: ImageEmbedding, kind: str, count: int) -> None:
-    decoder, prompts = PointDecoder(network), random_prompts(kind, count=count)
+def test_few_prompts(
+    network: Network, embedding: ImageEmbedding, kind: str, count: int, passes: CompiledPasses | None
+) -> None:
+    decoder, prompts = PointDecoder(network, passes=passes), random_prompts(kind, count=count)
     side = 4 * GRID
 
     assert decoder.predict(embedding, prompts, True).logits.shape == (count, 3, side, side)
@@ -182,6 +205,41 @@ def test_batches_do_not_change_the_result(network: Network, embedding: ImageEmbe
     parts = PromptBatcher(3).run(lambda batch: decoder.predict_best(embedding, batch, -1.0), prompts)
 
     torch.testing.assert_close(torch.cat([part.logits for _, part in parts]), whole.logits, atol=5e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_who_decodes_a_prompt_changes_no_bit(
+    network: Network,
+    embedding: ImageEmbedding,
+    compiled: CompiledPasses | None,
+    at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoder, prompts = PointDecoder(network, passes=compiled), random_prompts("points", count=7)
+    expected = decoder.predict(embedding, prompts, True)
+
+    monkeypatch.setattr(compiled_passes, "_PROMPTS_AT_ONCE", at_once)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+    several = decoder.predict(embedding, prompts, True)
+
+    assert torch.equal(several.logits, expected.logits)
+    assert torch.equal(several.predicted_ious, expected.predicted_ious)
+
+
+def test_large_scores_and_activations_overflow_nowhere(compiled: CompiledPasses | None) -> None:
+    network = randomise(Network())
+    with torch.no_grad():
+        for name, parameter in network.sam_mask_decoder.named_parameters():
+            if "q_proj.weight" in name or "output_upscaling.0" in name:
+                parameter.mul_(30)
+    prompts = random_prompts("point", count=3)
+    embedding = random_embedding()
+
+    logits = PointDecoder(network, passes=compiled).predict(embedding, prompts, True).logits
+
+    expected = PointDecoder(network).predict(embedding, prompts, True).logits
+    assert torch.isfinite(logits).all()
+    torch.testing.assert_close(logits, expected, atol=2e-3, rtol=1e-3)
 
 
 def test_each_image_has_its_own_shared_terms(network: Network, embedding: ImageEmbedding) -> None:
@@ -274,7 +332,10 @@ def test_full_size_network() -> None:
 
     exact = PointDecoder(network).predict_best(embedding, prompts, -1.0)
     half = PointDecoder(network, torch.bfloat16).predict_best(embedding, prompts, -1.0)
+    compiled = PointDecoder(network, passes=CompiledPasses()).predict_best(embedding, prompts, -1.0)
 
+    assert torch.equal(compiled.prompt_indices, plain.prompt_indices)
+    torch.testing.assert_close(compiled.logits, plain.logits, atol=1e-4, rtol=0)
     assert torch.equal(exact.prompt_indices, plain.prompt_indices)
     torch.testing.assert_close(exact.logits, plain.logits, atol=1e-4, rtol=0)
     assert ((half.logits > 0) == (plain.logits > 0)).float().mean() >= 0.998

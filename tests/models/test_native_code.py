@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from no_time_to_train.errors import EnvironmentProblemError
+from no_time_to_train.models import native_code
+from no_time_to_train.models.native_code import find_compiler
+
+needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
+
+
+@pytest.fixture(autouse=True)
+def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    # What other tests have loaded stays loaded.
+    monkeypatch.setattr(native_code, "load_native", native_code.load_native.__wrapped__)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "number.h").write_text("constexpr int NUMBER = 7;")
+    (folder / "code.cpp").write_text('#include "number.h"\nextern "C" int number() { return NUMBER; }')
+    return folder / "code.cpp"
+
+
+def libraries(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "home/.cache/nttt/compiled").iterdir())
+
+
+@needs_compiler
+def test_compiled_once_and_again_when_a_header_changes(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert native_code.load_native(source).number() == 7
+    (kept,) = libraries(tmp_path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(native_code, "_compile", lambda *_: pytest.fail("it is there already"))
+        assert native_code.load_native(source).number() == 7
+
+    (source.parent / "number.h").write_text("constexpr int NUMBER = 8;")
+    assert native_code.load_native(source).number() == 8
+    assert kept in libraries(tmp_path) and len(libraries(tmp_path)) == 2
+
+
+@needs_compiler
+def test_a_home_that_cannot_be_written_to(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    assert native_code.load_native(source).number() == 7
+
+
+@needs_compiler
+def test_what_the_compiler_says(source: Path, tmp_path: Path) -> None:
+    source.write_text("no C++")
+    with pytest.raises(EnvironmentProblemError, match=r"cannot compile code\.cpp: .*"):
+        native_code.load_native(source)
+    assert libraries(tmp_path) == []
+
+
+def test_no_compiler(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(EnvironmentProblemError, match="no C.. compiler.*apt install"):
+        native_code.load_native(source)
+
+
+def test_other_processors_get_libraries_of_their_own(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = native_code._key(source, "c++")
+    monkeypatch.setattr(native_code.torch.cpu, "get_capabilities", lambda: {"cpu_name": "another"})
+    assert native_code._key(source, "c++") != here
