@@ -243,7 +243,7 @@ def load_segmenter(
         raise InputError("encoder and features are one setting: give encoder alone.")
     named = {
         "preset": preset,
-        "encoder": encoder or features,
+        "encoder": features if encoder is None else encoder,
         "mask_model": mask_model,
         "device": device,
         "precision": precision,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from no_time_to_train.errors import counted, missing_package
+from no_time_to_train.errors import InputError, counted, missing_package
 from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Detections:
         expected = {"boxes_xyxy": (count, 4), "scores": (count,), "category_ids": (count,), "predicted_ious": (count,)}
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
-                raise ValueError(f"{name} must have shape {shape}, got {getattr(self, name).shape}")
+                raise InputError(f"{name} must have shape {shape}, got {getattr(self, name).shape}")
 
     @classmethod
     def empty(cls, image_size_hw: tuple[int, int], categories: tuple[Category, ...] = ()) -> Detections:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.structures import BACKGROUND_CATEGORY_NAME, Category
 
 
@@ -15,6 +16,9 @@ def select_categories(categories: Sequence[Category], names: Sequence[str]) -> t
     Raises:
         InputError: a name is unknown; the message lists the known ones and the likeliest meant.
     """
+    names = as_texts(names, "categories", "boat")
+    if not names:
+        raise InputError("categories must name at least one, got an empty list. Leave them out for all.")
     known = [category.name for category in categories]
     unknown = [name for name in names if name not in known]
     if unknown:

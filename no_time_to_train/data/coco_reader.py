@@ -127,13 +127,13 @@ def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | No
     names: dict[int | str, str] = {}
     sizes: dict[int | str, tuple[int, int] | None] = {}
     shortened: dict[str, str] = {}
-    conflicts, no_id, nameless, too_large = [], [], [], []
+    conflicts, no_id, nameless, too_large, no_size = [], [], [], [], []
     for position, raw in enumerate(raw_images):
         image_id = as_id(raw.get("id"))
         # LVIS has no file names but the URL that ends in one.
-        given = str(raw.get("file_name") or str(raw.get("coco_url", "")).rsplit("/")[-1])
+        given = raw.get("file_name") or str(raw.get("coco_url", "")).rsplit("/")[-1]
         try:
-            file_name = file_name_below(given)
+            file_name = file_name_below(given if isinstance(given, str) else "")
         except InputError:
             nameless.append(ascii(raw.get("file_name")))
             continue
@@ -146,12 +146,15 @@ def _read_images(raw_images: list[dict[str, Any]], path: Path, images: Path | No
         if is_shortened(given) and shortened.setdefault(file_name, given) != given:
             conflicts.append(f"{ascii(shortened[file_name])} and {ascii(given)} both end in {file_name}")
         sizes[image_id] = size_hw_of(raw)
+        if sizes[image_id] is None and (raw.get("height") or raw.get("width")):
+            no_size.append(f"{file_name}: {ascii(raw.get('height'))[:30]}, {ascii(raw.get('width'))[:30]}")
         if (size := sizes[image_id]) is not None and size[0] * size[1] > MAX_PIXELS:
             too_large.append(f"{file_name}: {size[1]}x{size[0]}")
     _refuse(path, no_id, "images must have an id, a whole number or text")
     _refuse(path, nameless, "images must have a file_name, text that names a file below the images folder")
     _refuse(path, conflicts, "images share an id or a file with another one; give each its own")
     _refuse(path, too_large, f"images have more than {MAX_PIXELS} pixels; correct their height and width")
+    _warn(path, no_size, "images have a height and width that are no numbers above 0; those of their files are used")
     if len(names) < len(raw_images):
         logger.warning("%s lists %d images twice; each is used once.", path, len(raw_images) - len(names))
     return _with_sizes(names, sizes, path, images, upright)

@@ -104,6 +104,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     try:
         with _open_archive(archive) as members:
+            if not members:
+                raise InputError(f"{archive} holds nothing. Remove it and run the same command again.")
             for member in members:
                 _check(member, archive)
             for member in members:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from no_time_to_train.data.images import IMAGE_SUFFIXES, missing_decoder
 from no_time_to_train.errors import InputError, InputFileNotFoundError, counted
+
+logger = logging.getLogger(__name__)
 
 _NOT_READ = frozenset(
     {".svg", ".psd", ".jxl", ".jp2", ".ico", ".tga", ".exr", ".hdr"}
@@ -44,6 +47,12 @@ class FoundImages:
             folders = counted(len(self.result_folders), "folder")
             remarks.append(f"{folders} with results of runs (run.json) left out: {', '.join(self.result_folders[:3])}")
         return ". ".join(remarks) + "." if remarks else None
+
+    def say_what_is_left_out(self, root: Path) -> None:
+        """Warn of it in one line; of nothing where nothing is."""
+        remark = self.remark()
+        if remark is not None:
+            logger.warning("%s: %s", root, remark)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -81,8 +90,13 @@ def search_images(folder: Path, own: Path | None = None) -> FoundImages:
 def look_through(folder: Path, own: Path | None = None) -> tuple[FoundImages, list[Path]]:
     """Return the images of a folder, which may be none, and all files; arguments as of :func:`search_images`."""
     result_folders: list[str] = []
-    images, left_out, files = [], [], []
-    for path in _walk(folder, own, result_folders):
+    images, left_out, files = [], list[tuple[str, str]](), []
+
+    def note(error: OSError) -> None:
+        name = printable(os.path.relpath(error.filename, folder))
+        left_out.append((name, f"in folders that cannot be opened ({error.strerror})"))
+
+    for path in _walk(folder, own, result_folders, note):
         files.append(path)
         if not is_like_an_image(path):
             continue
@@ -104,8 +118,10 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _walk(folder: Path, own: Path | None, result_folders: list[str]) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+def _walk(
+    folder: Path, own: Path | None, result_folders: list[str], on_error: Callable[[OSError], None]
+) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder, onerror=on_error):
         inner = Path(parent)
         if own is not None and inner.resolve() == own.resolve():
             folders.clear()
@@ -115,12 +131,15 @@ def _walk(folder: Path, own: Path | None, result_folders: list[str]) -> Iterator
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (inner / name for name in names if not name.startswith(".") and (inner / name).is_file())
+        shown = (inner / name for name in names if not name.startswith("."))
+        yield from (path for path in shown if path.is_file() or path.is_symlink())
 
 
 def reason_left_out(path: Path, folder: Path) -> str | None:
     """Return why a file that is like an image is not read; None where it is."""
     suffix = path.suffix.lower()
+    if not path.is_file():
+        return "links to nothing"
     if not _is_utf8(str(path.relative_to(folder))):
         return "with a name that is not UTF-8 (rename them)"
     if suffix in _NOT_READ:

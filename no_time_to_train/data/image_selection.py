@@ -19,6 +19,7 @@ from no_time_to_train.data.image_search import (
     search_images,
 )
 from no_time_to_train.errors import InputError, InputFileNotFoundError, counted
+from no_time_to_train.files.arguments import as_path
 
 ImageNames = str | Path | Sequence[str | Path]
 """A folder (sub-folders included), an image file, a pattern such as ``"photos/**/*.jpg"``, or several of these."""
@@ -49,7 +50,9 @@ class ImageSelection:
             InputError: nothing was, or it lies on several drives.
         """
         given = [images] if isinstance(images, str | Path) else images
-        names = tuple(Path(name).expanduser() for name in given)
+        if not isinstance(given, Sequence):
+            raise InputError(f"images must be a path or a list of paths, got {type(given).__name__}.")
+        names = tuple(as_path(name, "images").expanduser() for name in given)
         if not names:
             raise InputError("name the images: folders, files, or patterns such as 'photos/*.jpg'.")
         if len(names) == 1 and names[0].is_dir():
@@ -60,7 +63,7 @@ class ImageSelection:
             raise InputError(f"the images lie on several drives ({error}). Label those of each drive alone.") from error
 
     def find(self, own: Path | None = None) -> FoundImages:
-        """Look for the images.
+        """Look for the images; a warning counts what is not read.
 
         Args:
             own: a folder whose contents are left out without a word: the results of this run.
@@ -70,11 +73,14 @@ class ImageSelection:
             InputError: something that was named holds or matches no image that can be read.
         """
         if self.is_folder:
-            return search_images(self.root, own)
-        search = _Search(self.root, own)
-        for name in self.names:
-            search.add(name)
-        return search.found(len(self.names))
+            found = search_images(self.root, own)
+        else:
+            search = _Search(self.root, own)
+            for name in self.names:
+                search.add(name)
+            found = search.found(len(self.names))
+        found.say_what_is_left_out(self.root)
+        return found
 
 
 @dataclass

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, features
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter, install_command
+from no_time_to_train.files.arguments import as_path
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +228,7 @@ def resize_for_model(image: np.ndarray, side: int) -> np.ndarray:
 @contextmanager
 def open_image(path: Path) -> Iterator[Image.Image]:
     """Open an image file with Pillow; whatever goes wrong with it inside the block is one clear error."""
-    path = Path(path)
+    path = as_path(path, "image")
     if not path.is_file():
         raise InputFileNotFoundError(f"{path}: no such image file.")
     missing = missing_decoder(path.suffix)

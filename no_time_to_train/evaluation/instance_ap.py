@@ -22,6 +22,7 @@ from no_time_to_train.data.coco_results import CocoResults, checked_results, rea
 from no_time_to_train.data.images import describe_size_mismatch
 from no_time_to_train.errors import InputError, missing_package
 from no_time_to_train.evaluation.name_matching import MATCH_BY_NAME
+from no_time_to_train.files.arguments import as_path, as_texts
 
 IouType = Literal["bbox", "segm"]
 Engine = Literal["pycocotools", "faster-coco-eval"]
@@ -122,7 +123,12 @@ def evaluate_instances(
         >>> round(metrics.overall["box"].nAP50)
         100
     """
-    dataset = gt if isinstance(gt, CocoDataset) else read_coco(Path(gt))
+    dataset = gt if isinstance(gt, CocoDataset) else read_coco(as_path(gt, "gt"))
+    unknown = [name for name in as_texts(iou_types, "iou_types", "segm") if name not in METRIC_KINDS]
+    if unknown or not iou_types:
+        raise InputError(f"iou_types must be of {', '.join(METRIC_KINDS)}, got {list(iou_types)}.")
+    if category_ids is not None and not isinstance(category_ids, Iterable):
+        raise InputError(f"category_ids must be a list of ids, got {type(category_ids).__name__}.")
     if category_ids is not None:
         dataset = _only_categories(dataset, set(category_ids))
     results: list[dict[str, Any]] = _checked(predictions)
@@ -178,7 +184,7 @@ def collect_metrics(
 def _checked(predictions: list[dict[str, Any]] | str | Path) -> CocoResults:
     if isinstance(predictions, list):
         return checked_results(predictions, "predictions")
-    return read_results(Path(predictions))
+    return read_results(as_path(predictions, "predictions"))
 
 
 def _only_categories(dataset: CocoDataset, category_ids: set[int]) -> CocoDataset:

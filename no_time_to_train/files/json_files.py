@@ -1,4 +1,4 @@
-"""JSON files that others wrote: whatever is wrong with one is one clear error."""
+"""JSON and text files that others wrote: whatever is wrong with one is one clear error."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not valid JSON ({error}). Export it again.") from error
     except RecursionError as error:
         raise InputError(f"{path} is not what it should be: its JSON is nested too deeply. Export it again.") from error
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file that others wrote, with or without a byte order mark.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error}). Export it again.") from error
 
 
 def is_number(value: object) -> bool:

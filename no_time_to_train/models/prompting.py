@@ -220,6 +220,8 @@ def _check_mask(mask: Numbers, mask_size: int) -> Tensor:
     """Return (N, m, m) logits."""
     logits = _as_tensor(mask, "mask", "(N, m, m) or (m, m)")
     logits = logits[None] if logits.ndim == 2 else logits
+    if not logits.isfinite().all():
+        raise InputError("mask must be logits of an earlier result, got NaN or infinite values.")
     if logits.shape[1:] != (mask_size, mask_size):
         raise InputError(
             f"mask must be low-resolution logits of an earlier result, (N, {mask_size}, {mask_size}), got "

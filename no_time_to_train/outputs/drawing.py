@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from no_time_to_train.data.images import ImageSource, as_pixels
+from no_time_to_train.errors import InputError
 from no_time_to_train.ops.rle import Rle, decode_rle, rle_area, rles_to_boxes_xyxy
 from no_time_to_train.outputs.fonts import drawable
 from no_time_to_train.structures import Detections
@@ -39,11 +41,11 @@ def category_color(category_id: int) -> Color:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequence[int] | None = None) -> np.ndarray:
+def draw_detections(image: ImageSource, detections: Detections, track_ids: Sequence[int] | None = None) -> np.ndarray:
     """Draw masks with contours, and a label with name and score.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB, or as of ``Segmenter.segment``.
         detections: of this image; all are drawn, so select the confident ones first.
         track_ids: of a video's objects: they choose the colors in place of the categories, and stand in the labels.
 
@@ -51,15 +53,18 @@ def draw_detections(image: np.ndarray, detections: Detections, track_ids: Sequen
         A new (h, w, 3) uint8 image of the same shape of frame, its longer side within ``LONGEST_SIDE_PX``.
 
     Raises:
-        ValueError: the detections are of an image of another size.
+        InputError: the detections are of an image of another size, or there are none.
 
     Example:
         >>> image = ntt.read_image("photo.jpg")
         >>> ntt.draw_detections(image, ntt.Detections.empty(image.shape[:2])).shape[2]
         3
     """
+    image = as_pixels(image)
+    if not isinstance(detections, Detections):
+        raise InputError(f"detections must be what Segmenter.segment returns, got {type(detections).__name__}.")
     if detections.image_size_hw != image.shape[:2]:
-        raise ValueError(f"detections are of a {detections.image_size_hw} image, but this one is {image.shape[:2]}")
+        raise InputError(f"detections are of a {detections.image_size_hw} image, but this one is {image.shape[:2]}")
     canvas, scale = _canvas(image)
     names = detections.category_names
     if track_ids is None:

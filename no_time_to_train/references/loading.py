@@ -17,6 +17,7 @@ from no_time_to_train.data.coco_reader import first_few, read_coco
 from no_time_to_train.data.image_roots import locate_images
 from no_time_to_train.data.images import describe_size_mismatch, image_size_hw
 from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.files.arguments import as_path, as_texts
 from no_time_to_train.ops.rle import Rle, segmentation_to_rle
 from no_time_to_train.references.folders import LabeledObject, read_category_folders
 from no_time_to_train.references.formats.detect import detect
@@ -64,7 +65,7 @@ def load_references(
         >>> references.counts()
         {'striped_star': 2, 'dotted_mushroom': 2}
     """
-    source = detect(Path(annotations))
+    source = detect(as_path(annotations, "references"))
     path = source.path
     if source.reader is not None or path.is_dir():
         labels, objects = (
@@ -192,7 +193,7 @@ def join_references(first: ReferenceSet, second: ReferenceSet) -> ReferenceSet:
 
 
 def _optional_path(path: str | Path | None) -> Path | None:
-    return None if path is None else Path(path)
+    return as_path(path, "images", optional=True)
 
 
 def _usable_annotations(dataset: CocoDataset, categories: Sequence[str] | None) -> list[CocoAnnotation]:
@@ -204,7 +205,8 @@ def _usable_annotations(dataset: CocoDataset, categories: Sequence[str] | None) 
 def _selected(categories: tuple[Category, ...], names: Sequence[str] | None) -> tuple[Category, ...]:
     if names is None:
         return categories
-    chosen = select_categories(categories, [category_name_of(name) for name in names])
+    wanted = [category_name_of(name) for name in as_texts(names, "categories", "boat")]
+    chosen = select_categories(categories, wanted)
     return tuple(category for category in categories if category in chosen or category.is_background)
 
 

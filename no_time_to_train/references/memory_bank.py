@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.files.arguments import as_path
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.files.json_files import is_text, is_whole_number
 from no_time_to_train.models.interfaces import FeatureEncoder
@@ -153,7 +154,7 @@ class MemoryBank:
             InputFileNotFoundError: there is no such file.
             InputError: the file is damaged, no memory bank, or written by a newer version.
         """
-        path = Path(path)
+        path = as_path(path, "memory")
         if not path.is_file():
             raise InputFileNotFoundError(f"{path}: no such memory bank. Make one with nttt fit refs/ -o {path}.")
         try:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.settings.suggestions import did_you_mean
 from no_time_to_train.structures import Category, Detections
 
@@ -90,6 +91,7 @@ def read_min_score(request: MinScoreRequest) -> float | Mapping[str, float] | No
     if request is None or request == "auto":
         return None
     if isinstance(request, Mapping):
+        as_texts([*request], "min_score", "boat")
         return {name: _number(value, f"{name}={value}") for name, value in request.items()}
     if isinstance(request, str) and "=" in request:
         pairs = (item.rpartition("=") for item in request.split(","))

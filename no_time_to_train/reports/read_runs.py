@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import yaml
 
 from no_time_to_train.config import present_names
 from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.files.json_files import is_number, is_text, read_json
 
 _NOT_METRICS = frozenset({"per_category", "num_images", "num_objects", "num_episodes", "seconds_per_image"})
 
@@ -92,7 +92,7 @@ def read_run_result(folder: Path) -> RunResult:
         raise InputError("unfinished (no metrics.json); run its command again")
     settings = _read_settings(config_path)
     try:
-        content = json.loads(metrics_path.read_text(encoding="utf-8"))
+        content = read_json(metrics_path)
         per_category = content.get("per_category") or {}
         shots, seed = _number(folder.parent, "shots"), _number(folder, "seed")
         assert shots is not None and seed is not None
@@ -104,9 +104,9 @@ def read_run_result(folder: Path) -> RunResult:
             settings=settings,
             metrics=_numbers(content),
             per_category={name: _numbers(values) for name, values in per_category.items()},
-            seconds_per_image=content.get("seconds_per_image"),
+            seconds_per_image=_optional_number(content.get("seconds_per_image"), "seconds_per_image"),
         )
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:  # also an InputError
         raise InputError(f"metrics.json cannot be read ({error}); delete it and run the command again") from error
 
 
@@ -123,10 +123,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("config.yaml is missing, so what was run is not known") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"config.yaml cannot be read ({error})") from error
     settings = present_names(flatten(content)) if isinstance(content, Mapping) else {}
-    if "benchmark.name" not in settings:
+    if not is_text(settings.get("benchmark.name")):
         raise InputError("config.yaml does not name a benchmark")
     return settings
 
@@ -151,9 +151,23 @@ def _numbers(content: Mapping[str, Any]) -> dict[str, float]:
     for key, value in content.items():
         if key not in _NOT_METRICS:
             named = {f"{key} {n}": v for n, v in value.items()} if isinstance(value, Mapping) else {key: value}
-            numbers |= {name: float(number) for name, number in named.items() if _is_number(number)}
+            may_be_text = not isinstance(value, Mapping)  # the evaluator's name
+            read = {
+                name: _optional_number(number, name)
+                for name, number in named.items()
+                if _may_be_number(number) and not (may_be_text and isinstance(number, str))
+            }
+            numbers |= {name: number for name, number in read.items() if number is not None}
     return numbers
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _may_be_number(value: Any) -> bool:
+    """Return whether a value stands where a number does: lists and switches are something else."""
+    return not isinstance(value, bool | list | Mapping)
+
+
+def _optional_number(value: Any, name: str) -> float | None:
+    """Return a finite number or None; raise ValueError for anything else."""
+    if value is None or is_number(value):
+        return None if value is None else float(value)
+    raise ValueError(f"{name} must be a number, got {str(value)[:30]!r}")

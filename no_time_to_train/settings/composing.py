@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.settings.overrides import Grammar
 from no_time_to_train.settings.validation import validate
 
@@ -57,7 +58,8 @@ class Composer:
             InputError: an unknown setting or option, a value of the wrong type or out of range, or a setting without
                 effect; the message names it.
         """
-        return copy.deepcopy(_composed(self, tuple(overrides), tuple(shared)))
+        given = tuple(as_texts(overrides, "settings", "merging=hard"))
+        return copy.deepcopy(_composed(self, given, tuple(shared)))
 
     def sweep(self, overrides: Sequence[str], folder: Path, run: Callable[[Any, SweepJob], None]) -> None:
         """Call ``run`` with the config of every combination of values, by Hydra's sweeper and launcher.

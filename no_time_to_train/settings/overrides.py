@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.settings.suggestions import did_you_mean
 from no_time_to_train.settings.walk import Setting, settings_of
 
@@ -84,7 +85,7 @@ class Grammar:
             InputError: no such setting or option, or something that is no setting at all.
         """
         found: list[str] = []
-        for override in (self._parse(text) for text in texts):
+        for override in map(self._parse, as_texts(texts, "settings", "merging=hard")):
             if sweep and override.key.startswith(self.sweeper_keys):
                 found.append(override.typed)
                 continue
@@ -108,7 +109,11 @@ class Grammar:
 
     def keys(self, texts: Sequence[str]) -> set[str]:
         """Return the settings and groups that overrides name, under their present names."""
-        return {target for override in map(self._parse, texts) for target in self.targets(override)}
+        return {
+            target
+            for override in map(self._parse, as_texts(texts, "settings", "merging=hard"))
+            for target in self.targets(override)
+        }
 
     def _parse(self, text: str) -> Override:
         return parse(self.old_overrides.get(text, text))

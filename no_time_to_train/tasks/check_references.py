@@ -11,6 +11,7 @@ import torch
 
 from no_time_to_train import build
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.arguments import as_path
 from no_time_to_train.files.formats import write_csv
 from no_time_to_train.outputs.reference_sheets import write_reference_sheets
 from no_time_to_train.references.encoding import EncodedReference, encode_references
@@ -186,7 +187,7 @@ def check_references(
     min_scores = measure_thresholds(segmenter, reference_set.categories, encoded, on_progress)
     report = ReferenceReport(tuple(checked), reference_set.categories, len(reference_set), min_scores)
     if out is not None:
-        report.write(Path(out))
+        report.write(as_path(out, "out"))
     return report
 
 

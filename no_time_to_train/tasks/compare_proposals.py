@@ -27,6 +27,7 @@ from no_time_to_train.evaluation.proposal_recall import (
     cover_objects,
     summarize_coverage,
 )
+from no_time_to_train.files.arguments import as_count, as_path
 from no_time_to_train.files.formats import write_csv, write_json
 from no_time_to_train.ops.rle import Rle, segmentation_to_rle
 from no_time_to_train.proposals.interfaces import EncodedImage
@@ -208,8 +209,9 @@ def compare_proposals(
     written = parse_sources(sources)
     overrides = _with_preset(overrides, is_benchmark=annotations is None)
     config = build.compose_bench_config(shared=overrides)
-    settings = replace(config.benchmark, limit=limit or config.benchmark.limit)
-    paths = [None if path is None else Path(path) for path in (annotations, images, references, reference_images)]
+    settings = replace(config.benchmark, limit=as_count(limit, "limit") or config.benchmark.limit)
+    given = {"annotations": annotations, "images": images, "refs": references, "ref_images": reference_images}
+    paths = [as_path(path, name, optional=True) for name, path in given.items()]
     data = load_comparison_data(replace(config, benchmark=settings), *paths)
     candidates = _load_candidates(config, written, overrides, data.targets)
     segmenter = candidates[0].segmenter
@@ -227,7 +229,7 @@ def compare_proposals(
     results = tuple(candidate.result(data) for candidate in candidates)
     comparison = ProposalComparison(results, len(data.targets), data.num_objects, was_interrupted)
     if out is not None:
-        comparison.write(Path(out), config=config, command=command)
+        comparison.write(as_path(out, "out"), config=config, command=command)
     return comparison
 
 

@@ -5,7 +5,7 @@ They are a labeled folder, or any COCO results file.
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +18,12 @@ from no_time_to_train.data.coco_results import read_results
 from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter, counted
 from no_time_to_train.evaluation.instance_ap import Engine, InstanceMetrics, evaluate_instances
 from no_time_to_train.evaluation.name_matching import match_categories, match_images, translate
+from no_time_to_train.files.arguments import as_path
 from no_time_to_train.files.formats import write_json
+from no_time_to_train.files.json_files import is_number, read_json
 from no_time_to_train.tasks.evaluation_drawings import write_drawings
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -59,8 +63,9 @@ def evaluate(
         >>> round(metrics.overall["box"].nAP50)
         100
     """
-    path, folder = Path(predictions), None if images is None else Path(images)
-    truth = read_coco(Path(ground_truth), folder, crowds_are_objects=crowds_are_objects)
+    path, folder = as_path(predictions, "predictions"), as_path(images, "images", optional=True)
+    truth_path, file = as_path(ground_truth, "ground_truth"), as_path(out, "out", optional=True)
+    truth = read_coco(truth_path, folder, crowds_are_objects=crowds_are_objects)
     results, notes = _folder_results(path, truth, match_by_name) if path.is_dir() else (_file_results(path), [])
     category_ids = None
     if categories is not None:
@@ -68,12 +73,17 @@ def evaluate(
     metrics = evaluate_instances(truth, results, category_ids=category_ids, engine=engine)
     if drawings is not None:
         notes += write_drawings(
-            truth, results, Path(drawings), ground_truth=Path(ground_truth), images=folder, category_ids=category_ids
+            truth,
+            results,
+            as_path(drawings, "drawings"),
+            ground_truth=truth_path,
+            images=folder,
+            category_ids=category_ids,
         )
     metrics = replace(metrics, notes=(*notes, *_notes_on_crowds(truth), *metrics.notes))
-    if out is not None:
+    if file is not None:
         content = metrics.to_json(_seconds_per_image(path) if path.is_dir() else None)
-        write_json(Path(out), content | {"ground_truth": str(ground_truth)})
+        write_json(file, content | {"ground_truth": str(ground_truth)})
     return metrics
 
 
@@ -95,8 +105,16 @@ def metrics_file(predictions: Path) -> Path:
     if not predictions.is_dir():
         return predictions.with_name(f"{predictions.stem}_metrics.json")
     usual = predictions / "metrics.json"
-    is_of_a_run = usual.is_file() and "ground_truth" not in json.loads(usual.read_text(encoding="utf-8"))
-    return predictions / "evaluation_metrics.json" if is_of_a_run else usual
+    return usual if not usual.is_file() or _is_of_an_evaluation(usual) else predictions / "evaluation_metrics.json"
+
+
+def _is_of_an_evaluation(metrics: Path) -> bool:
+    """Return whether metrics were written by an evaluation; what cannot be read may be a run's."""
+    try:
+        content = read_json(metrics)
+    except InputError:
+        return False
+    return isinstance(content, dict) and "ground_truth" in content
 
 
 def _file_results(path: Path) -> list[dict[str, Any]]:
@@ -134,6 +152,11 @@ def _folder_results(folder: Path, truth: CocoDataset, match_by_name: bool) -> tu
 def _seconds_per_image(folder: Path) -> float | None:
     """Return the time that labeling took, where the folder's ``run.json`` has it."""
     file = folder / "run.json"
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    seconds: float | None = content.get("timings", {}).get("seconds_per_image")
-    return seconds
+    if not file.is_file():
+        return None
+    try:
+        seconds = read_json(file)["timings"].get("seconds_per_image")
+    except (InputError, KeyError, TypeError, AttributeError):
+        logger.warning("%s is damaged: the metrics do not say how long labeling took.", file)
+        return None
+    return float(seconds) if is_number(seconds) else None

@@ -16,6 +16,7 @@ from no_time_to_train.data.coco_reader import load_coco, parse_coco
 from no_time_to_train.data.image_roots import locate_images
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.evaluation.instance_ap import read_results
+from no_time_to_train.files.arguments import as_path
 from no_time_to_train.ops.rle import segmentation_to_rle
 from no_time_to_train.outputs.exports.dataset import ExportDataset, ExportImage, ExportObject
 from no_time_to_train.outputs.exports.formats import WRITERS
@@ -94,11 +95,11 @@ def export_dataset(
     if to not in WRITERS:
         raise InputError(f"{to!r} is no format. Known: {', '.join(WRITERS)}.")
     options = ExportOptions(image_files, val_share, shape, image_prefix)
-    path = Path(source)
-    folder = Path(out) if out is not None else _beside(path, to)
+    path = as_path(source, "source")
+    folder = as_path(out, "out") if out is not None else _beside(path, to)
     _check_free(folder)
     needs_images = to in _ALWAYS_NEED_IMAGES or (image_files != "none" and to not in _NEVER_NEED_IMAGES)
-    reader = _SourceReader(path, None if images is None else Path(images), needs_images, min_score)
+    reader = _SourceReader(path, as_path(images, "images", optional=True), needs_images, min_score)
     dataset = reader.read()
     with _new_folder(folder) as unfinished:
         left_out = WRITERS[to](dataset, unfinished, options) or Counter()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from no_time_to_train import build
 from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.files.arguments import as_path
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
@@ -47,7 +48,7 @@ def fit(
         >>> [category.name for category in memory.categories]
         ['striped_star', 'dotted_mushroom']
     """
-    file = None if out is None else Path(out)
+    file = as_path(out, "out", optional=True)
     if file is not None and file.suffix != ".safetensors":
         came = Parameter("out", file)
         raise InputError(

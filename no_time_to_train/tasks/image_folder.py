@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from no_time_to_train.data.image_selection import ImageNames, ImageSelection
+from no_time_to_train.files.arguments import as_count, as_path
 from no_time_to_train.outputs.result_folder import recorded_names
 from no_time_to_train.runs.run_state import read_run
 from no_time_to_train.structures import TargetImage
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,10 @@ def find_targets(
         InputError, InputFileNotFoundError: see ``ImageSelection``.
     """
     selection = ImageSelection.of(images)
-    folder = default_out(selection, suffix) if out is None else Path(out)
+    folder = default_out(selection, suffix) if out is None else as_path(out, "out")
     found = selection.find(own=folder)
-    remark = found.remark()
-    if remark is not None:
-        logger.warning("%s: %s", selection.root, remark)
     root = selection.root
-    names = {path.relative_to(root).as_posix() for path in found.paths[:limit]}
+    names = {path.relative_to(root).as_posix() for path in found.paths[: as_count(limit, "limit")]}
     if not selection.is_folder and not overwrite:
         names |= set(_earlier_names(root, folder))
     targets = [

@@ -18,7 +18,7 @@ from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.outputs.reference_sheets import write_reference_sheets
 from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.references.loading import as_references
-from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.memory_bank import MemoryBank, as_memory
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
@@ -69,7 +69,8 @@ class MemorySource:
             raise InputError(f"give what to look for once: {names[0]} or {names[1]}.", parameters=names)
         if references is not None:
             return cls.from_references(as_references(references, reference_images, categories, upright=upright))
-        bank = memory if isinstance(memory, MemoryBank) else MemoryBank.load(Path(str(memory)))
+        assert memory is not None  # else there are references
+        bank = as_memory(memory)
         return cls(bank.categories, f"memory {bank.fingerprint}", bank=bank)
 
     @classmethod
@@ -94,7 +95,7 @@ class MemorySource:
         if memory is None or references is not None:
             config = build.compose_config(overrides)
         else:
-            memory = memory if isinstance(memory, MemoryBank) else MemoryBank.load(Path(str(memory)))
+            memory = as_memory(memory)
             config = build.compose_config_for(memory, overrides)
         upright = config.images.upright
         return cls.of(references, memory, reference_images, categories, upright=upright), config

@@ -79,7 +79,9 @@ def _parse_part(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _split_outside_brackets(text: str, separator: str) -> list[str]:
-    """Parts between the separators that stand in no bracket, stripped, empty ones left out."""
+    """Return the parts between the separators that stand in no bracket, stripped, empty ones left out."""
+    if not isinstance(text, str):
+        raise InputError(f"sources of masks must be text such as 'point_grid,boxes', got {type(text).__name__}.")
     parts, depth = [""], 0
     for character in text:
         depth += (character == "[") - (character == "]")

@@ -16,6 +16,7 @@ from no_time_to_train import build
 from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.image_selection import ImageNames
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.outputs.drawing import draw_masks
@@ -89,7 +90,7 @@ def propose_folder(
         >>> report.num_masks  # doctest: +SKIP
         212
     """
-    if not any(override.startswith("proposals=") for override in overrides):
+    if not any(text.startswith("proposals=") for text in as_texts(overrides, "settings", "merging=hard")):
         overrides = ["proposals=semantic_clusters", *overrides]
     config = build.compose_config(overrides)
     upright = config.images.upright

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from no_time_to_train.errors import counted
+from no_time_to_train.files.arguments import as_path
 from no_time_to_train.files.formats import write_csv, write_text
 from no_time_to_train.reports import tables as report_tables
 from no_time_to_train.reports.read_runs import collect_runs
@@ -77,10 +78,10 @@ def report(runs: str | Path, *, out: str | Path | None = None) -> RunsReport:
         ...     print(error)
         runs: no such folder. ...
     """
-    folder = Path(runs)
+    folder = as_path(runs, "runs")
     results, problems = collect_runs(folder)
     rows = summarize(results)
-    target = folder / "report" if out is None else Path(out)
+    target = folder / "report" if out is None else as_path(out, "out")
     has_matplotlib = importlib.util.find_spec("matplotlib") is not None
     plots = _write_plots(rows, target / "plots") if has_matplotlib else []
     made = RunsReport(rows, target, len(results), problems, plots, has_matplotlib)

@@ -13,6 +13,7 @@ import numpy as np
 from no_time_to_train import build
 from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.video_reader import TruncatedVideoError, Video, VideoFile, open_video
+from no_time_to_train.files.arguments import as_count, as_path
 from no_time_to_train.outputs.drawing import draw_detections
 from no_time_to_train.outputs.track_files import ClipRecords, write_mot, write_video_annotations
 from no_time_to_train.outputs.track_folder import Chunk, FrameRecord, TrackFolder
@@ -111,8 +112,9 @@ def track_video(
     source, config = MemorySource.opened(references, memory, reference_images, categories, overrides)
     thresholds = ThresholdChoice.of(asked, config, overrides, "tracking.min_score")
     thresholds.check(source.categories)
-    clip = open_video(Path(video), upright=config.images.upright)
-    folder = _default_folder(Path(video)) if out is None else Path(out)
+    path = as_path(video, "video")
+    clip = open_video(path, upright=config.images.upright)
+    folder = _default_folder(path) if out is None else as_path(out, "out")
     settings = RunSettings(
         config=to_dict(config),
         config_hash=config_hash(config, "track"),
@@ -149,7 +151,7 @@ class _Work:
         self._video = video
         self._source = source
         self._thresholds = thresholds
-        self._limit = max_frames
+        self._limit = as_count(max_frames, "max_frames")
         self._folder = TrackFolder(run.path)
         self._records: ClipRecords
         self._num_recorded = 0

@@ -24,3 +24,11 @@ def test_all_backgrounds_are_one_category():
     by_id = merge_background(CATEGORIES)
     assert by_id[9] == by_id[11] == Category(9, "_background") and by_id[9].is_background
     assert by_id[3] == Category(3, "boat")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [("boat", "must be a list of text"), ([3], "list of text"), ([], "at least one")]
+)
+def test_names_are_a_list_of_text(names, message):
+    with pytest.raises(InputError, match=message):
+        select_categories([Category(1, "boat")], names)

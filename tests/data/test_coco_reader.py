@@ -158,6 +158,18 @@ def test_sizes_come_from_the_files_where_the_json_has_none(read, tmp_path):
         read(images=[image(height=None)])
 
 
+def test_a_size_that_is_no_size_is_said(read, tmp_path, warnings):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg")
+    assert read(images=[image(height=float("nan"))]).images[0].size_hw == (20, 30)
+    assert "1 images have a height and width that are no numbers above 0" in warnings.text
+
+
+@pytest.mark.parametrize("name", [{"a": 1}, ["1.jpg"], 3, float("nan"), True])
+def test_a_file_name_must_be_text(read, name):
+    with pytest.raises(InputError, match="1 images must have a file_name, text"):
+        read(images=[image(file_name=name)])
+
+
 def test_names_come_from_the_url_where_there_is_no_other(read):
     assert read(images=[image(file_name=None, coco_url="http://x/train2017/7.jpg")]).images[0].file_name == "7.jpg"
     with pytest.raises(InputError, match="names a file below the images folder"):

@@ -188,3 +188,9 @@ def test_a_member_that_breaks_off_is_not_taken_for_a_whole_one(tmp_path) -> None
         with pytest.raises(InputError, match="Bad CRC"):
             unpack(archive, tmp_path / "out")
     assert not (tmp_path / "out/a").exists()
+
+
+def test_an_archive_that_holds_nothing_is_refused(tmp_path):
+    (tmp_path / "a.tar").write_bytes(bytes(10240))
+    with pytest.raises(InputError, match=r"a.tar holds nothing. Remove it"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")

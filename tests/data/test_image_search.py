@@ -59,3 +59,24 @@ def test_names_that_are_no_utf8_are_left_out(tmp_path):
     assert [path.name for path in found.paths] == ["a.jpg", "ж.jpg"]
     assert found.left_out == (("b\\xff.jpg", "with a name that is not UTF-8 (rename them)"),)
     found.remark().encode()
+
+
+def test_links_to_nothing_and_closed_folders_are_said(tmp_path, monkeypatch, caplog):
+    for name in ("a.jpg", "closed/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "c.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "notes").symlink_to("nowhere")
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = search_images(tmp_path)
+    assert [path.name for path in found.paths] == ["a.jpg"]
+    found.say_what_is_left_out(tmp_path)
+    assert "1 in folders that cannot be opened (Permission denied)" in caplog.text
+    assert "1 links to nothing" in caplog.text

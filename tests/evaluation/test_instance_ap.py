@@ -217,3 +217,9 @@ def test_boxes_are_compared_as_the_file_has_them(evaluate_instances) -> None:
     gt = dataset([annotation(1, 1, 9, (-20, 0, 40, 40))])
     metrics = evaluate_instances(gt, [result(1, 9, (-20, 0, 40, 40), 0.9)], iou_types=("bbox",))
     assert metrics.overall["box"].nAP == pytest.approx(100)
+
+
+@pytest.mark.parametrize("iou_types", [["mask"], "segm", [], 3])
+def test_kinds_that_are_none(evaluate_instances, two_boats, iou_types) -> None:
+    with pytest.raises(InputError, match="iou_types must be"):
+        evaluate_instances(two_boats, [], iou_types=iou_types)

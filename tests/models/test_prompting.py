@@ -216,3 +216,8 @@ def test_segmenter_passes_prompts_on() -> None:
     assert result.predicted_ious.shape == (1, 1)
     segmenter.segment_prompts(result.image, boxes_xyxy=BOXES[0], mask=result.logits[:, 0])
     assert segmenter.mask_model.num_encoded == 1
+
+
+def test_a_mask_of_nan_is_refused() -> None:
+    with pytest.raises(InputError, match="mask must be logits of an earlier result, got NaN"):
+        segment_prompts(FlatModel(), PICTURE, mask=np.full((4, 4), np.nan))

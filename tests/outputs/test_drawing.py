@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from no_time_to_train.errors import InputError
 from no_time_to_train.ops.rle import encode_mask, rle_to_box_xyxy
 from no_time_to_train.outputs import drawing
 from no_time_to_train.outputs.drawing import category_color, draw_detections, draw_masks, draw_reference, image_sheet
@@ -141,3 +142,14 @@ def test_tracks_have_colors_and_numbers_of_their_own() -> None:
     assert (by_category[300, 200] == category_color(3)).all()
     assert (seventh[300, 200] == category_color(7)).all() and (eighth[300, 200] == category_color(8)).all()
     assert (draw_detections(image, detection, [3]) != by_category).any()  # the number in the label
+
+
+def test_what_cannot_be_drawn_says_what_must_be() -> None:
+    gray = np.full((40, 50), 90, np.uint8)
+    assert draw_detections(gray, Detections.empty((40, 50))).shape[2] == 3
+    with pytest.raises(InputError, match="image must be .* got NoneType"):
+        draw_detections(None, Detections.empty((40, 50)))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="detections must be what Segmenter.segment returns, got list"):
+        draw_detections(gray, [])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"detections are of a \(4, 5\) image"):
+        draw_detections(gray, Detections.empty((4, 5)))

@@ -61,6 +61,11 @@ def test_requests_that_say_nothing(request_: object) -> None:
         read_min_score(request_)
 
 
+def test_requests_are_by_name() -> None:
+    with pytest.raises(InputError, match="min_score must be a list of text"):
+        read_min_score({3: 0.5})  # type: ignore[dict-item]
+
+
 def test_what_is_asked_for_goes_before_what_was_measured_and_that_before_the_setting() -> None:
     measured = MinScores(0.3, {16: 0.2})
     assert choose_min_scores(None, CATEGORIES, measured=measured, otherwise=0.4) == measured

@@ -11,7 +11,13 @@ from tests.run_folders import ap, write_run
 
 def test_a_run_is_read_with_its_part_and_numbers(tmp_path: Path) -> None:
     content = ap(30.5, None, per_category={"cat": {"box": {"nAP": 7}, "mask": None}}, seconds_per_image=0.25)
-    content |= {"semantic": {"mIoU": 40.5, "classes": ["a"]}, "fb": 3, "notes": ["n"], "exact": True}
+    content |= {
+        "semantic": {"mIoU": 40.5, "classes": ["a"]},
+        "fb": 3,
+        "notes": ["n"],
+        "exact": True,
+        "evaluator": "coco",
+    }
     folder = write_run(tmp_path, "pascal_voc/split=2", 3, 33, content, benchmark={"split": 2})
     [run], problems = collect_runs(tmp_path)
     assert not problems
@@ -45,6 +51,26 @@ def test_what_is_not_finished_is_listed_with_its_reason(tmp_path: Path) -> None:
     assert "unfinished" in reasons["seed=2"] and "metrics.json cannot be read" in reasons["seed=3"]
     assert "config.yaml is missing" in reasons["seed=4"] and "config.yaml cannot be read" in reasons["seed=5"]
     assert "does not name a benchmark" in reasons["seed=6"] and "metrics.json cannot be read" in reasons["seed=7"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("metrics.json", b'{"seconds_per_image": "fast"}', "seconds_per_image must be a number, got 'fast'"),
+        ("metrics.json", b'{"box": {"nAP": NaN}}', "box nAP must be a number, got 'nan'"),
+        ("metrics.json", b'{"per_category": {"a": {"box": {"nAP": "x"}}}}', "metrics.json cannot be read"),
+        ("metrics.json", b'{"per_category": [1]}', "metrics.json cannot be read"),
+        ("metrics.json", b"[" * 10**5, "metrics.json cannot be read"),
+        ("config.yaml", b"device: \xe9", "config.yaml cannot be read"),
+        ("config.yaml", b"[" * 10**4, "config.yaml cannot be read"),
+        ("config.yaml", b"benchmark: {name: [1]}", "does not name a benchmark"),
+    ],
+)
+def test_damaged_files_are_listed(tmp_path: Path, file: str, content: bytes, reason: str) -> None:
+    write_run(tmp_path, "coco_fsod", 10, 1, ap(36))
+    (write_run(tmp_path, "coco_fsod", 10, 2, ap(36)) / file).write_bytes(content)
+    runs, [(path, found)] = collect_runs(tmp_path)
+    assert len(runs) == 1 and path.name == "seed=2" and reason in found
 
 
 def test_no_run_at_all(tmp_path: Path) -> None:

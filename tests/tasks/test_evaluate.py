@@ -139,3 +139,11 @@ def test_without_matplotlib_or_images_the_rest_is_written(nttt, labeled: Path, w
     printed = capsys.readouterr().out
     assert "Note: no curves are drawn" in printed and "AP in per cent" in printed
     assert (labeled / "evaluation/thresholds.csv").is_file() and not (labeled / "evaluation/curves.png").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"timings": 3}', '{"timings": {"seconds_per_image": "x"}}', "\0"])
+def test_a_damaged_record_of_the_run_loses_no_metrics(nttt, labeled: Path, workplace: Path, content: str) -> None:
+    (labeled / "run.json").write_text(content)
+    (labeled / "metrics.json").write_text("[" * 5000)
+    assert nttt("eval photos_labeled --gt gt.json --no-drawings") == 0
+    assert json.loads((labeled / "evaluation_metrics.json").read_text())["seconds_per_image"] is None

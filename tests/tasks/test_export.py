@@ -119,7 +119,10 @@ def test_faults_are_one_clear_message(labeled: Path) -> None:
     fails("holds no annotations.json", InputFileNotFoundError, source=labeled.parent)
     fails("a lowest score is given for 'bot', which is no category here. Categories: boat, ", min_score={"bot": 0.5})
     fails("image_files must be one of copy, link, none", image_files="move")
-    fails("val_share must be at least 0 and below 1", val_share=1)
+    for value in (1, "x", float("nan")):
+        fails("val_share must be at least 0 and below 1", val_share=value)
+    for value in (2, float("nan"), "high", {"boat": "x"}):
+        fails("give auto, a number from 0 to 1", min_score=value)
     (labeled.parent / "photos").rename(labeled.parent / "moved")
     fails("the folder that was labeled, is no more", InputFileNotFoundError)
     assert ntt.export_dataset(labeled, "coco", images=labeled.parent / "moved").num_objects == 3

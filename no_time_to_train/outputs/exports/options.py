@@ -10,6 +10,7 @@ from PIL import Image
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.atomic import replacing
+from no_time_to_train.files.json_files import is_number
 
 IMAGE_CHOICES = ("copy", "link", "none")
 SHAPE_CHOICES = ("mask", "polygon")
@@ -38,8 +39,8 @@ class ExportOptions:
         for name, choices in (("image_files", IMAGE_CHOICES), ("shape", SHAPE_CHOICES)):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
-        if not 0 <= self.val_share < 1:
-            raise InputError(f"val_share must be at least 0 and below 1, got {self.val_share:g}.")
+        if not is_number(self.val_share) or not 0 <= self.val_share < 1:
+            raise InputError(f"val_share must be at least 0 and below 1, got {self.val_share!r}.")
 
     def place(self, source: Path, target: Path) -> None:
         """Put an image file into the export."""

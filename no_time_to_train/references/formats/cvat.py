@@ -55,7 +55,7 @@ def read_cvat_xml(path: Path, images: Path | None = None, *, upright: bool = Tru
             label = shape.get("label", "")
             try:
                 item = _xml_object(image, label, shape, given)
-            except (InputError, KeyError, ValueError) as error:
+            except (InputError, KeyError, ValueError, OverflowError) as error:
                 found.fault("damaged shapes", f"{image.name}, {shape.tag}: {error}")
                 continue
             if item is _NO_OBJECT:
@@ -133,7 +133,7 @@ def read_datumaro(path: Path, images: Path | None = None, *, upright: bool = Tru
                     found.add(_datumaro_object(image, label, annotation, size_hw), annotation.get("group") or None)
                 else:
                     found.leave_out(f"annotations of type {kind}")
-            except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
+            except (InputError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
                 found.fault("damaged annotations", f"{name}, annotation {number}: {error}")
     return labels, found.finish(DATUMARO_NAME)
 

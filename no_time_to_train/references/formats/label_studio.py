@@ -110,7 +110,7 @@ def _read_results(image: Path, results: list[dict[str, Any]], place: str, found:
             continue
         try:
             found.add(_object(image, str(labels[0]), value, size_hw))
-        except (InputError, KeyError, TypeError, ValueError) as error:
+        except (InputError, KeyError, TypeError, ValueError, OverflowError) as error:
             found.fault("damaged regions", f"{place}, region {result.get('id')}: {error}")
 
 

@@ -74,7 +74,7 @@ def _read_file(file: Path, content: dict[str, Any], images: Path | None, found: 
         try:
             kind = shape.get("shape_type") or "polygon"
             item = _object(image, kind, shape, size_hw)
-        except (InputError, KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+        except (InputError, KeyError, TypeError, ValueError, OverflowError, AttributeError, binascii.Error) as error:
             found.fault("damaged shapes", f"{file.name}, shape {number}: {error}")
             continue
         if isinstance(item, str):

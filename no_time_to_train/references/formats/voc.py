@@ -13,6 +13,7 @@ from PIL import Image
 from no_time_to_train.data.images import describe_size_mismatch, image_size_hw, open_image
 from no_time_to_train.data.voc import read_annotation, voc_palette
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.json_files import read_text
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.references.formats.objects import Found, ImageFinder, ObjectList, object_of_box, object_of_mask
 
@@ -102,6 +103,6 @@ def _palette_image() -> Image.Image:
 def _listed_labels(path: Path) -> list[str]:
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     names = [line.split(":")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
     return [name for name in names if name != "background"]

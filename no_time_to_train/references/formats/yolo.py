@@ -5,6 +5,7 @@ They have ``data.yaml`` or ``classes.txt``, and a text file of boxes or polygons
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import yaml
 
 from no_time_to_train.data.images import image_size_hw
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.json_files import read_text
 from no_time_to_train.references.folders import LabeledObject
 from no_time_to_train.references.formats.objects import (
     Found,
@@ -23,6 +25,7 @@ from no_time_to_train.references.formats.objects import (
 )
 
 NAME = "a YOLO data set"
+_MAX_CATEGORIES = 100_000
 
 
 def read_yolo(path: Path, images: Path | None = None, *, upright: bool = True) -> Found:
@@ -68,15 +71,15 @@ def find_names_file(folder: Path) -> Path | None:
 
 
 def _read_names(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     if path.suffix not in (".yaml", ".yml"):
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid YAML ({str(error).splitlines()[0]}). Export it again.") from error
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and names and all(isinstance(index, int) for index in names):
+    if isinstance(names, dict) and names and all(isinstance(i, int) and 0 <= i < _MAX_CATEGORIES for i in names):
         return [str(names.get(index, f"category {index}")) for index in range(max(names) + 1)]
     if isinstance(names, list) and names:
         return [str(name) for name in names]
@@ -107,6 +110,8 @@ def _read_labels(label_file: Path, image: Path, labels: list[str], found: Object
         place = f"{label_file.name} line {number}"
         try:
             values = [float(value) for value in line.split()]
+            if not all(map(math.isfinite, values)):
+                raise ValueError(line)
         except ValueError:
             found.fault("lines that are no numbers", place)
             continue

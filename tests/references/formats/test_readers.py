@@ -195,3 +195,32 @@ def test_brush_run_lengths() -> None:
     for mask in (rng.random((17, 23)) < 0.5, np.zeros((300, 200), bool), np.ones((5, 7), bool)):
         assert np.array_equal(decode_brush(encode_brush(mask), mask.shape), mask)
         assert np.array_equal(decode_rows(encode_rows(mask), mask.shape), mask)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("a.txt", b"nan 0.5 0.5 0.5 0.5", "1 lines that are no numbers"),
+        ("a.txt", b"0 0.5 inf 0.5 0.5", "1 lines that are no numbers"),
+        ("data.yaml", b"names: [caf\xe9]", "data.yaml is not UTF-8 text"),
+        ("data.yaml", b"names: {1000000000: boat}", "data.yaml was read as a YOLO data set, but has no names"),
+        ("data.yaml", b"names: " + b"[" * 5000, "data.yaml is not valid YAML"),
+    ],
+)
+def test_damaged_yolo_files(folder: Path, file: str, content: bytes, message: str) -> None:
+    write(folder / "data.yaml", "names: [boat]")
+    write(folder / "a.txt", "0 0.5 0.5 0.5 0.25")
+    (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        ntt.load_references(folder / "data.yaml")
+
+
+def test_numbers_too_large_for_any_image_are_damages(folder: Path) -> None:
+    shape = {"label": "boat", "shape_type": "rectangle", "points": [[10**400, 1], [30, 20]]}
+    write(folder / "a.json", labelme(shape))
+    with pytest.raises(InputError, match="1 damaged shapes"):
+        ntt.load_references(folder)
+    (folder / "a.json").unlink()
+    value = {"x": 10**400, "y": 1, "width": 3, "height": 4, "rectanglelabels": ["boat"]}
+    with pytest.raises(InputError, match="1 damaged regions"):
+        ntt.load_references(write(folder / "tasks.json", task({"type": "rectanglelabels", "value": value})))
