@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from no_time_to_train.config import BenchConfig
+from no_time_to_train.files.paths import configs_folder
 from no_time_to_train.models.catalog import CATALOG
 from no_time_to_train.reports.published import PublishedValue, published_curve, published_value
-from no_time_to_train.reports.read_runs import RunResult
+from no_time_to_train.reports.read_runs import RunResult, flatten
 from no_time_to_train.settings import settings_of
 from no_time_to_train.settings.walk import with_values
 
@@ -144,7 +148,7 @@ def curve_of_paper(rows: Sequence[ReportRow], metric: str) -> dict[int, Publishe
 
     Nothing where all rows are of the demo models: they were made for synthetic images.
     """
-    if all(str(row.runs[0].settings.get("features.name")).endswith("_demo") for row in rows):
+    if all(_is_of_demo_models(row.runs[0].settings) for row in rows):
         return {}
     return published_curve(metric, rows[0].runs[0].settings)
 
@@ -152,20 +156,51 @@ def curve_of_paper(rows: Sequence[ReportRow], metric: str) -> dict[int, Publishe
 def variant_of(settings: Mapping[str, Any]) -> str:
     """Return the settings that differ from the default, as ``merging=hard, points_per_side=16``.
 
-    Only those that can change results count.
+    Only those that can change results count. A setting is called by the end of its name that no other one has. The demo
+    models' default is their preset, without which they are of no use.
     """
     config = with_values(BenchConfig(), settings)
+    defaults = _demo_defaults() if _is_of_demo_models(settings) else {}
     changed = []
     for setting in settings_of(config):
         counts = setting.facts.affects_results and setting.unused is None and setting.key not in _NO_VARIANT
-        if counts and setting.facts.scope not in ("track", "propose") and setting.value != setting.default:
-            section, _, name = setting.key.rpartition(".")
-            changed.append(f"{section if name == 'name' else name}={setting.value}")
+        is_other = setting.value != defaults.get(setting.key, setting.default)
+        if counts and is_other and setting.facts.scope not in ("track", "propose"):
+            changed.append(f"{_short_names()[setting.key]}={setting.value}")
     size = settings.get("encoder.image_size")
     spec = CATALOG.get(str(settings.get("encoder.name")))
     if spec is not None and size not in (None, spec.image_size):
         changed.insert(0, f"image_size={size}")
     return ", ".join(changed)
+
+
+def _is_of_demo_models(settings: Mapping[str, Any]) -> bool:
+    return all(str(settings.get(f"{model}.name")).endswith("_demo") for model in ("encoder", "mask_model"))
+
+
+@cache
+def _demo_defaults() -> Mapping[str, Any]:
+    content = yaml.safe_load((configs_folder() / "preset" / "demo.yaml").read_text(encoding="utf-8"))
+    return flatten({key: value for key, value in content.items() if key != "defaults"})
+
+
+@cache
+def _short_names() -> Mapping[str, str]:
+    """Return the shortest end of every dotted name that no other setting has; ``merging`` for ``merging.name``."""
+    keys = {setting.key: setting.key.removesuffix(".name") for setting in settings_of(BenchConfig())}
+    ends = Counter(end for key in keys.values() for end in _ends(key))
+    return {key: next((end for end in _ends(shown) if ends[end] == 1), key) for key, shown in keys.items()}
+
+
+def _ends(key: str) -> list[str]:
+    """Return the ends of a dotted name, the shortest first.
+
+    Example:
+        >>> _ends("proposals.boxes.max_masks")
+        ['max_masks', 'boxes.max_masks', 'proposals.boxes.max_masks']
+    """
+    parts = key.split(".")
+    return [".".join(parts[start:]) for start in reversed(range(len(parts)))]
 
 
 def _labels(settings: Mapping[Path, Mapping[str, Any]]) -> dict[Path, tuple[str, str]]:

@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.build import compose_bench_config
-from no_time_to_train.config import to_dict
+from no_time_to_train.config import BenchConfig, to_dict
 from no_time_to_train.reports.read_runs import collect_runs, flatten
 from no_time_to_train.reports.summarize import (
     Statistic,
+    _short_names,
     average_over_parts,
+    curve_of_paper,
     headline_metric,
     shown_metrics,
     summarize,
     variant_of,
 )
+from no_time_to_train.settings import settings_of
 from tests.run_folders import ap, write_run
 
 
@@ -97,18 +100,42 @@ def test_metrics_shown(tmp_path: Path) -> None:
             ],
             "",
         ),
-        (["merging=hard", "proposals.points_per_side=16"], "points_per_side=16, merging=hard"),
+        (["merging=hard", "proposals.points_per_side=16"], "point_grid.points_per_side=16, merging=hard"),
         (
             ["preset=paper"],
             "add_no_memory_embedding=False, predicted_iou_exponent=0.0, stability_exponent=0.0, "
-            "rank_similarity_exponent=0.0, rank_stability_exponent=0.0, nms_iou_threshold=0.5, "
+            "rank_similarity_exponent=0.0, rank_stability_exponent=0.0, merging.nms_iou_threshold=0.5, "
             "box_convention=inclusive, precision=float32",
         ),
+        (["preset=demo"], ""),  # what these models need
+        (["preset=demo", "proposals.point_grid.points_per_side=16"], "point_grid.points_per_side=16"),
+        (["preset=best"], "second_look.max_masks=20"),
+        (["merging.max_masks=20"], "merging.max_masks=20"),
         (["encoder.image_size=448", "limit=5"], "image_size=448, limit=5"),
     ],
 )
 def test_variant_names_what_is_not_the_default(overrides: list[str], variant: str) -> None:
     assert variant_of(flatten(to_dict(compose_bench_config(overrides)))) == variant
+
+
+def test_no_two_settings_are_called_alike() -> None:
+    keys = [setting.key for setting in settings_of(BenchConfig())]
+    short = {key: _short_names()[key] for key in keys}
+    assert len(set(short.values())) == len(keys) > 60
+    assert short["merging.name"] == "merging" and short["precision"] == "precision"
+    for key, name in short.items():
+        shown = key.removesuffix(".name")
+        assert shown == name or shown.endswith(f".{name}")
+        shorter = name.partition(".")[2]  # is that of several settings
+        assert not shorter or sum(f".{other.removesuffix('.name')}".endswith(f".{shorter}") for other in keys) > 1
+
+
+def test_no_published_curve_beside_the_demo_models(tmp_path: Path) -> None:
+    demo = {"features": {"name": "dinov2_demo"}, "mask_model": {"name": "sam2_demo"}}
+    write_run(tmp_path / "real", "coco_fsod", 10, 1, ap(20))
+    write_run(tmp_path / "demo", "coco_fsod", 10, 1, ap(20), "dinov2_demo+sam2_demo", **demo)
+    assert curve_of_paper(summarized(tmp_path / "real"), "box nAP")
+    assert not curve_of_paper(summarized(tmp_path / "demo"), "box nAP")
 
 
 def test_equal_labels_are_told_apart(tmp_path: Path) -> None:
