@@ -63,7 +63,8 @@ def test_every_preset_is_listed(capsys) -> None:
 @pytest.mark.parametrize("given", ["shots=1,10", "seed=range(0,5)"])
 def test_a_forgotten_multirun_is_named(given: str, capsys) -> None:
     assert commands.main(["bench", "benchmark=demo", given]) == 2
-    assert f"{given} has several values, one run for each: add -m" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert f"{given} has several values, one run for each: add -m. One value with a comma needs quotes: " in shown
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,11 @@ def run(options: argparse.Namespace) -> None:
     """Run it, or every combination of values."""
     several = next((text for text in options.overrides if _has_several_values(text)), None)
     if several is not None and not options.multirun:
-        options.subparser.error(f"{several} has several values, one run for each: add -m")
+        name, _, value = several.partition("=")
+        quoted = shlex.quote(f"{name}='{value}'")
+        options.subparser.error(
+            f"{several} has several values, one run for each: add -m. One value with a comma needs quotes: {quoted}"
+        )
     console.say_loading()
     if options.multirun:
         _sweep(options.overrides)

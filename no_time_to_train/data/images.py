@@ -73,6 +73,10 @@ def _registers_heic() -> bool:
     return True
 
 
+_STRIP_PX = 2**22
+"""Pixels that are copied at a time."""
+
+
 def read_image(path: Path, *, upright: bool = True) -> np.ndarray:
     """Read an image file as (H, W, 3) uint8 RGB.
 
@@ -164,7 +168,17 @@ def _decode(image: Image.Image, upright: bool) -> np.ndarray:
     image.load()
     if orientation != 1:
         image = image.transpose(_TRANSPOSITIONS[orientation])
-    return np.array(_to_rgb(image))
+    return _pixels(image if image.mode == "RGB" and not image.has_transparency_data else _to_rgb(image))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """Copy the pixels of an RGB image, a strip at a time: at once, Pillow needs three times their size on the way."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(_STRIP_PX // image.width, 1)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def image_size_hw(path: Path, *, upright: bool = True) -> tuple[int, int]:

@@ -24,6 +24,10 @@ Color = tuple[int, int, int]
 LONGEST_SIDE_PX = (640, 1600)
 """Drawings are made with their longer side in this range."""
 
+_REDUCING_GAP = 2.0
+"""An image that is more than twice as large as can be seen is first made smaller by a whole factor."""
+_STRIP_PX = 2**22
+
 _FILL_OPACITY = 0.42
 _BACKDROP: Color = (255, 255, 255)
 _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -190,7 +194,18 @@ def _canvas(image: np.ndarray) -> tuple[np.ndarray, float]:
     if scale == 1:
         return image.copy(), 1.0
     size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
-    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)), scale
+    factor = max(int(1 / scale / _REDUCING_GAP), 1)
+    box = (0, 0, image.shape[1] / factor, image.shape[0] / factor)
+    if factor > 1:
+        image = _reduced(image, factor)
+    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, box=box)), scale
+
+
+def _reduced(image: np.ndarray, factor: int) -> np.ndarray:
+    """Return means of squares of pixels; made of strips, as Pillow's copy of a large image is larger than the image."""
+    rows = factor * max(_STRIP_PX // (factor * image.shape[1]), 1)
+    strips = range(0, image.shape[0], rows)
+    return np.concatenate([np.asarray(Image.fromarray(image[top : top + rows]).reduce(factor)) for top in strips])
 
 
 def _paint(canvas: np.ndarray, mask: np.ndarray, color: Color) -> None:

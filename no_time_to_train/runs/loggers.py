@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def log_metrics(name: str, folder: Path, runs: Path, settings: Mapping[str, Any]
     """
     if name == "none":
         return
+    if name == "csv":  # what an earlier scoring left would be warned about
+        shutil.rmtree(folder / "logs", ignore_errors=True)
     logger = _logger(name, folder, runs)
     logger.log_hyperparams(dict(settings))
     logger.log_metrics(numbers({key: value for key, value in metrics.items() if key != "per_category"}))

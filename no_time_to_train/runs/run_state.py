@@ -24,10 +24,11 @@ LOCK_FILE = ".lock"
 _OTHER_FOLDER, _ANEW = Parameter("out", "OTHER_FOLDER"), Parameter("overwrite", True)
 _RESULTS = ("per_image", "chunks", "unfinished/shards")
 """Folders of single results: what a run computes. All other files are made from it."""
-_OWN_FOLDERS = ("per_image", "chunks", "unfinished", "state", "overlays", "references")
+_OWN_FOLDERS = ("per_image", "chunks", "unfinished", "state", "overlays", "references", "evaluation")
 _OWN_FILES = (
     "annotations.json",
     "errors.csv",
+    "evaluation_metrics.json",
     "index.html",
     "memory.safetensors",
     "metrics.json",

@@ -231,3 +231,14 @@ def test_what_is_no_image_says_how_to_mend_it(given, message):
 def test_several_images_are_a_list(given):
     with pytest.raises(InputError, match=r"images must be a list of images.* A single one is \[image\]"):
         all_as_pixels(given)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK"])
+def test_strips_hold_every_pixel(tmp_path, monkeypatch, mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 23, 3), np.uint8)
+    path = tmp_path / "a.tiff"
+    Image.fromarray(pixels).convert(mode).save(path)
+    with Image.open(path) as image:
+        expected = np.array(image.convert("RGB"))
+    monkeypatch.setattr(images, "_STRIP_PX", 50)
+    np.testing.assert_array_equal(read_image(path), expected)

@@ -73,6 +73,17 @@ def test_a_mask_is_painted_as_on_the_whole_canvas(size_hw: tuple[int, int]) -> N
     assert (canvas == 100).all()
 
 
+@pytest.mark.parametrize("size_hw", [(7001, 3400), (13, 9000), (5000, 5003)])
+def test_a_very_large_image_is_made_smaller_in_strips(size_hw: tuple[int, int], monkeypatch) -> None:
+    rows, columns = np.ogrid[: size_hw[0], : size_hw[1]]
+    waves = np.sin(rows / 90) + np.cos(columns / 70)
+    image = np.repeat((waves * 60 + 128).astype(np.uint8)[..., None], 3, axis=2)
+    monkeypatch.setattr(drawing, "_STRIP_PX", 10**6)
+    canvas, _ = drawing._canvas(image)
+    at_once = np.asarray(Image.fromarray(image).resize(canvas.shape[1::-1], Image.Resampling.LANCZOS))
+    assert np.abs(canvas.astype(int) - at_once).max() <= 3
+
+
 def test_labels_stay_inside_and_apart() -> None:
     image = np.full((640, 640, 3), 100, np.uint8)
     pair = one_detection((640, 640), (0, 0, 640, 640))

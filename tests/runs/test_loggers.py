@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import warnings
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ def test_csv(tmp_path: Path) -> None:
     [row] = csv.DictReader((tmp_path / "logs" / "metrics.csv").open())
     assert float(row["box/nAP"]) == 36.5 and not any("gym" in key for key in row)
     assert "name: soft" in (tmp_path / "logs" / "hparams.yaml").read_text()
+    before = [path.read_bytes() for path in sorted((tmp_path / "logs").iterdir())]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a folder that holds an earlier scoring
+        log_metrics("csv", tmp_path, tmp_path, {"shots": 3, "merging": {"name": "soft"}}, METRICS | PER_CATEGORY)
+    assert [path.read_bytes() for path in sorted((tmp_path / "logs").iterdir())] == before
 
 
 def test_none_writes_nothing(tmp_path: Path) -> None:

@@ -57,8 +57,11 @@ def test_overwriting_costs_nothing_until_everything_is_loaded(tmp_path: Path) ->
     with Run(tmp_path / "out", OTHER, overwrite=True) as run, pytest.raises(InputError, match="no weights"):
         run.carry_out(fail_to_load, lambda: None, lambda: "nothing")
     assert (tmp_path / "out/per_image/a.json").read_text() == "a" and status(tmp_path / "out") == "finished"
+    (tmp_path / "out/evaluation").mkdir()  # of nttt eval
+    (tmp_path / "out/my notes").mkdir()
     finish(tmp_path / "out", OTHER, overwrite=True)
     assert (tmp_path / "out/per_image/a.json").read_text() == "b"
+    assert not (tmp_path / "out/evaluation").exists() and (tmp_path / "out/my notes").exists()
 
 
 def test_a_run_that_ended_before_its_first_result_does_not_block_others(tmp_path: Path) -> None:
