@@ -121,6 +121,25 @@ def test_heic_is_left_to_its_decoder(tmp_path):
     np.testing.assert_allclose(pixels[16::32, 16::32].astype(int), CORNERS, atol=40)
 
 
+@pytest.mark.parametrize("orientation", STORED)
+def test_heic_of_phones_is_turned_once(tmp_path, orientation):
+    """Phones turn and mirror by the container's ``irot`` and ``imir``, and repeat it in EXIF."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    file = pillow_heif.from_pillow(
+        Image.fromarray(np.ascontiguousarray(STORED[orientation].repeat(32, 0).repeat(32, 1)))
+    )
+    file.info["exif"] = turned(orientation).tobytes()
+    path = tmp_path / "a.heic"
+    file.save(path, quality=100)
+    content = path.read_bytes()
+    assert (b"irot" in content, b"imir" in content) == (orientation in (3, 5, 6, 7, 8), orientation in (2, 4, 5, 7))
+    for upright in (True, False):  # no decoder gives the stored pixels
+        pixels = read_image(path, upright=upright)
+        assert pixels.shape[:2] == image_size_hw(path) == (64, 96) and exif_orientation(path) == 1
+        np.testing.assert_allclose(pixels[16::32, 16::32].astype(int), CORNERS, atol=40)
+
+
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
 @pytest.mark.parametrize("orientation", STORED)
 def test_avif_is_turned_once(tmp_path, orientation):
