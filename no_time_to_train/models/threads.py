@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 _THREADS = "OMP_NUM_THREADS"
 _WAITING = "OMP_WAIT_POLICY"
 _SET_BY_USER = ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+_set_here: set[str] = set()
+"""Variables of this process that are ours, not the user's."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,49 @@ def prepare_threads(environment: MutableMapping[str, str] | None = None) -> Thre
         return settings
     if not any(name in environment for name in (_WAITING, *_SET_BY_USER)):
         environment[_WAITING] = "PASSIVE"
+        _remember(_WAITING, is_own)
     # Without a quota torch's own choice, the physical cores, is at least as good.
     if _THREADS not in environment and settings.num_threads < settings.num_cores:
         environment[_THREADS] = str(settings.num_threads)
+        _remember(_THREADS, is_own)
     return settings
 
 
-def thread_settings(environment: MutableMapping[str, str]) -> ThreadSettings:
+def _remember(name: str, is_own: bool) -> None:
+    if is_own:
+        _set_here.add(name)
+
+
+def describe_threads(num_threads: int | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """Say how many threads there are and how they wait, and where each number is from.
+
+    Args:
+        num_threads: those torch has, where it is loaded.
+        environment: to read; None: this process's own.
+
+    Example:
+        >>> from no_time_to_train.models.threads import describe_threads
+        >>> print(describe_threads(3, {"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "active"}).split("; ")[0])
+        3 threads (OMP_NUM_THREADS=3, set by you)
+    """
+    environment = os.environ if environment is None else environment
+    settings = thread_settings(environment)
+    waiting_from = next((name for name in (_WAITING, *_SET_BY_USER) if name in environment), None)
+    threads_from = _origin(_THREADS, environment) if _THREADS in environment else "torch's own choice"
+    quota = "no quota" if settings.quota is None else f"a quota of {settings.quota:g} (control groups)"
+    return (
+        f"{num_threads or settings.num_threads} threads ({threads_from}); "
+        f"waiting is {settings.waiting} ({_origin(waiting_from, environment) if waiting_from else 'not set'}); "
+        f"{settings.num_cores} of {os.cpu_count() or 1} cores may be used (affinity), {quota}"
+    )
+
+
+def _origin(name: str, environment: Mapping[str, str]) -> str:
+    by = "no_time_to_train" if environment is os.environ and name in _set_here else "you"
+    return f"{name}={environment[name]}, set by {by}"
+
+
+def thread_settings(environment: Mapping[str, str]) -> ThreadSettings:
     """Return what :func:`prepare_threads` would choose, and change nothing."""
     num_cores = available_cores()
     quota = cgroup_quota()

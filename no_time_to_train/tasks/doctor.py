@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from no_time_to_train.errors import EnvironmentProblemError, install_command
 from no_time_to_train.files.packages import installed_version, is_satisfied, requirements
+from no_time_to_train.models.threads import describe_threads
 
 _MIN_PYTHON = (3, 11)
 _USES = {
@@ -140,6 +141,28 @@ def check_cpu() -> Check:
     return Check("cpu", "ok", f"{os.cpu_count()} cores, {capability}")
 
 
+def check_threads() -> Check:
+    """Report how many threads compute, how they wait for each other, and why."""
+    torch = _torch_or_none()
+    return Check("threads", "ok", describe_threads(torch.get_num_threads() if torch is not None else None))
+
+
+def check_compiler() -> Check:
+    """Check that the decoder's passes can be compiled for the CPU."""
+    if _torch_or_none() is None:
+        return Check("compiler", "note", "unknown: torch cannot be imported.")
+    from no_time_to_train.models.native_code import find_compiler
+
+    compiler = find_compiler()
+    if compiler is None:
+        return Check(
+            "compiler",
+            "note",
+            "no C++ compiler: on a CPU masks are decoded at half the speed. Fix: apt install g++, or set CXX",
+        )
+    return Check("compiler", "ok", compiler)
+
+
 def check_memory() -> Check:
     """Check how much memory the machine has."""
     try:
@@ -199,6 +222,8 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_torchvision,
     check_gpu,
     check_cpu,
+    check_threads,
+    check_compiler,
     check_memory,
     check_weights,
     check_demo,

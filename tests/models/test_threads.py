@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.models import threads
-from no_time_to_train.models.threads import cgroup_quota, prepare_threads, thread_settings
+from no_time_to_train.models.threads import cgroup_quota, describe_threads, prepare_threads, thread_settings
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -89,11 +89,49 @@ def test_odd_numbers_of_threads_are_left_to_openmp(monkeypatch: pytest.MonkeyPat
     assert thread_settings({"OMP_NUM_THREADS": "many"}).num_threads == 4
 
 
+def test_where_each_number_is_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "available_cores", lambda: 8)
+    monkeypatch.setattr(threads, "cgroup_quota", lambda: 1.5)
+    monkeypatch.setattr(threads, "_set_here", set())
+    monkeypatch.setattr(os, "environ", {"GOMP_SPINCOUNT": "0", "OMP_NUM_THREADS": "4"})
+    given = describe_threads()
+    assert "4 threads (OMP_NUM_THREADS=4, set by you)" in given
+    assert "waiting is active (GOMP_SPINCOUNT=0, set by you)" in given
+    assert "8 of " in given and "a quota of 1.5 (control groups)" in given
+
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    prepare_threads()
+    ours = describe_threads(2)
+    assert "2 threads (OMP_NUM_THREADS=2, set by no_time_to_train)" in ours
+    assert "waiting is passive (OMP_WAIT_POLICY=PASSIVE, set by no_time_to_train)" in ours
+
+    monkeypatch.setattr(threads, "cgroup_quota", lambda: None)
+    monkeypatch.setattr(os, "environ", {})
+    neither = describe_threads(8)
+    assert "8 threads (torch's own choice)" in neither and "(not set)" in neither and "no quota" in neither
+
+
+def test_processes_of_a_run_inherit_it() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    code = """
+import multiprocessing, os
+from no_time_to_train.models.threads import prepare_threads
+if __name__ == "__main__":
+    prepare_threads()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply(os.getenv, ["OMP_WAIT_POLICY"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "PASSIVE"
+
+
 @pytest.mark.parametrize(
     "statement",
     [
         "from no_time_to_train.commands import main; main(['doctor'])",
         "import no_time_to_train as ntt; ntt.Segmenter",
+        "import tools.benchmarks.tables, torch",
     ],
 )
 def test_it_is_set_before_torch_is_loaded(statement: str) -> None:

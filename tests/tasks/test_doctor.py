@@ -62,8 +62,14 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(importlib, "import_module", import_module)
     assert doctor.check_torch().state == "broken"
-    assert {check().state for check in (doctor.check_gpu, doctor.check_weights)} == {"note"}
-    assert doctor.check_cpu().state == "ok"
+    assert {check().state for check in (doctor.check_gpu, doctor.check_weights, doctor.check_compiler)} == {"note"}
+    assert {check().state for check in (doctor.check_cpu, doctor.check_threads)} == {"ok"}
+
+
+def test_a_missing_compiler_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    finding = doctor.check_compiler()
+    assert finding.state == "note" and "no C++ compiler" in finding.text and "apt install g++" in finding.text
 
 
 def test_missing_and_old_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,15 @@ import torch
 
 from no_time_to_train.data.images import resize_for_model
 from no_time_to_train.matching import InstanceIndex, Prototypes, match, match_nearest_instances
-from tools.benchmarks.stages import BlobProposals, Models, decoder_stage, encoder_stages, mask_stages, unit_vectors
+from tools.benchmarks.stages import (
+    BlobProposals,
+    Models,
+    chosen_decoder_stage,
+    decoder_stage,
+    encoder_stages,
+    mask_stages,
+    unit_vectors,
+)
 from tools.benchmarks.tables import print_row, start_table
 from tools.benchmarks.timing import give_back_free_memory, measure, measure_pair, process_megabytes, with_peak_megabytes
 
@@ -21,6 +29,18 @@ def _scale_points(models: Models, options: argparse.Namespace) -> None:
         (fast, plain), _ = measure_pair(decoder_stage(models, points), models.device, options.repeats)
         assert plain is not None
         print_row(points, f"{plain.median:.4g}", f"{fast.median:.4g}", f"{plain.median / fast.median:.1f}")
+
+
+def _compare_decoders(models: Models, options: argparse.Namespace) -> None:
+    title = f"The decoder that is chosen here against the folded one in torch ({options.points} points)"
+    start_table(title, "decoder", "s", "spread", "CPU s", "times faster", "times less CPU", "difference")
+    stage = chosen_decoder_stage(models, options.points)
+    (chosen, folded), firsts = measure_pair(stage, models.device, options.repeats)
+    assert folded is not None and stage.compare is not None
+    print_row("`folded`", f"{folded.median:.4g}", f"{folded.spread:.0%}", f"{folded.cpu_median:.4g}", "", "", "")
+    gain = f"{folded.median / chosen.median:.2f}", f"{folded.cpu_median / chosen.cpu_median:.2f}"
+    difference = stage.compare(firsts[1][0], firsts[0][0])
+    print_row("`auto`", f"{chosen.median:.4g}", f"{chosen.spread:.0%}", f"{chosen.cpu_median:.4g}", *gain, difference)
 
 
 def _scale_categories(models: Models, options: argparse.Namespace) -> None:
@@ -81,6 +101,7 @@ def _scale_threads(models: Models, options: argparse.Namespace) -> None:
 
 
 SCALING_TABLES: dict[str, Callable[[Models, argparse.Namespace], None]] = {
+    "decoders": _compare_decoders,
     "points": _scale_points,
     "categories": _scale_categories,
     "references": _scale_references,

@@ -4,9 +4,11 @@
     python -m tools.benchmarks.speed --models large --points 1024 --precision bfloat16 --default-allocator
     python -m tools.benchmarks.speed --models tiny --quick
     python -m tools.benchmarks.speed --models demo --scaling points,threads
+    python -m tools.benchmarks.speed --models tiny --points 1024 --no-stages --scaling decoders
 
 Full-size networks get random weights (nothing is downloaded); ``--models demo`` takes the bundled ones. Timings are
-medians of alternating runs; "spread" is (slowest - fastest) / median of the fast runs. "floor" is the time the fast
+medians of alternating runs; "spread" is (slowest - fastest) / median of the fast runs. "CPU s" is the
+time of all threads on the CPU. "floor" is the time the fast
 way's multiplications would take at this machine's measured rate of large matrix products, and "share of peak" the share
 of that rate which is reached. Operations and bytes are counted as ``expected_speed`` does. Tables are Markdown.
 """
@@ -63,6 +65,7 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
         "fast s",
         "spread",
         "times faster",
+        "CPU s plain / fast",
         "GFLOP",
         "GB moved",
         "floor s",
@@ -71,8 +74,8 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
         "peak MB plain / fast",
         "difference",
     )
-    print_row(*["---"] * 12)
-    plain_seconds, fast_seconds = 0.0, 0.0
+    print_row(*["---"] * 13)
+    plain_seconds, fast_seconds, plain_cpu, fast_cpu = 0.0, 0.0, 0.0, 0.0
     for stage in stages:
         (fast, plain), firsts = measure_pair(stage, device, repeats)
         fast_peak, plain_peak = firsts[0][1], firsts[1][1] if plain else ""
@@ -80,7 +83,9 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
         del firsts
         fast_seconds += fast.median
         plain_seconds += (plain or fast).median
-        work = count(stage.fast)
+        fast_cpu += fast.cpu_median
+        plain_cpu += (plain or fast).cpu_median
+        work = count(stage.counted or stage.fast)
         floor = work.flops / rate
         if floor < fast.median / 100:  # the stage is no matter of matrix products
             floor = 0
@@ -90,6 +95,7 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
             f"{fast.median:.4g}",
             f"{fast.spread:.0%}",
             f"{plain.median / fast.median:.1f}" if plain else "",
+            f"{plain.cpu_median:.4g} / {fast.cpu_median:.4g}" if plain else f"{fast.cpu_median:.4g}",
             f"{work.flops / 1e9:.3g}",
             f"{work.num_bytes / 1e9:.3g}",
             f"{floor:.3g}" if floor else "",
@@ -99,7 +105,7 @@ def _print_stages(stages: list[Stage], device: torch.device, rate: float, repeat
             difference,
         )
     total = f"{plain_seconds:.4g}", f"{fast_seconds:.4g}", "", f"{plain_seconds / fast_seconds:.1f}"
-    print_row("whole image (sum)", *total, *[""] * 7)
+    print_row("whole image (sum)", *total, f"{plain_cpu:.4g} / {fast_cpu:.4g}", *[""] * 7)
 
 
 def _machine(device: torch.device) -> str:

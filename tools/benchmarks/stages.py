@@ -49,12 +49,14 @@ class Stage:
         fast: the package's way.
         plain: the way it replaces, in float32; None where there is no other.
         compare: plain and fast result -> what is known of their difference.
+        counted: the same products as ``fast`` where that one's cannot be counted.
     """
 
     name: str
     fast: Callable[[], Any]
     plain: Callable[[], Any] | None = None
     compare: Callable[[Any, Any], str] | None = None
+    counted: Callable[[], Any] | None = None
 
 
 class Models:
@@ -84,7 +86,8 @@ class Models:
         prepare_encoder(fast_sam.image_encoder, device, dtype)
         prepare_encoder(fast_dino, device, dtype)
         self.plain_sam = build_sam(sam, decoder="plain", prompts_per_batch=plain_batch)
-        self.fast_sam = build_sam(fast_sam, decoder="folded", dtype=dtype)
+        self.fast_sam = build_sam(fast_sam, decoder="auto", dtype=dtype)
+        self.folded_sam = build_sam(fast_sam, decoder="folded", dtype=dtype)
         self.plain_dino, self.fast_dino = build_dino(dino), build_dino(fast_dino, dtype=dtype)
 
     def images(self, side: int, count: int = 1) -> Tensor:
@@ -117,13 +120,30 @@ def encoder_stages(models: Models, batch_size: int = 1) -> list[Stage]:
 
 def decoder_stage(models: Models, num_points: int) -> Stage:
     """All points to masks; "plain" is sam2's own decoder in float32."""
-    embedding, prompts = models.embedding(), point_prompts(models, num_points)
+    decode = _decoding(models, num_points)
     return Stage(
         f"decoder, {num_points} points",
-        lambda: models.fast_sam.predict_best(embedding, prompts, min_predicted_iou=_NO_MINIMUM).logits,
-        lambda: models.plain_sam.predict_best(embedding, prompts, min_predicted_iou=_NO_MINIMUM).logits,
+        lambda: decode(models.fast_sam),
+        lambda: decode(models.plain_sam),
+        _compare_logits,
+        lambda: decode(models.folded_sam),  # compiled products are not seen by torch
+    )
+
+
+def chosen_decoder_stage(models: Models, num_points: int) -> Stage:
+    """All points to masks by the decoder that is chosen here; "plain" is the folded one in torch."""
+    decode = _decoding(models, num_points)
+    return Stage(
+        f"auto, {num_points} points",
+        lambda: decode(models.fast_sam),
+        lambda: decode(models.folded_sam),
         _compare_logits,
     )
+
+
+def _decoding(models: Models, num_points: int) -> Callable[[Sam2MaskModel], Tensor]:
+    embedding, prompts = models.embedding(), point_prompts(models, num_points)
+    return lambda sam: sam.predict_best(embedding, prompts, min_predicted_iou=_NO_MINIMUM).logits
 
 
 class BlobProposals:

@@ -19,13 +19,22 @@ from tools.benchmarks.stages import Stage
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each run."""
+    """Seconds of each run, by the clock and of all the process's threads on the CPU."""
 
     seconds: list[float]
+    cpu_seconds: list[float]
+
+    @classmethod
+    def of(cls, runs: list[tuple[float, float]]) -> Timing:
+        return cls([wall for wall, _ in runs], [cpu for _, cpu in runs])
 
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
+
+    @property
+    def cpu_median(self) -> float:
+        return statistics.median(self.cpu_seconds)
 
     @property
     def spread(self) -> float:
@@ -45,28 +54,29 @@ def measure_pair(
     """
     runs = [stage.fast] if stage.plain is None else [stage.fast, stage.plain]
     firsts: list[tuple[Any, str]] = []
-    seconds: list[list[float]] = [[] for _ in runs]
+    times: list[list[tuple[float, float]]] = [[] for _ in runs]
     for _ in range(repeats):
-        for run, timed in zip(runs, seconds, strict=True):
+        for run, timed in zip(runs, times, strict=True):
             first = with_peak_megabytes(run, device)
             if len(firsts) < len(runs):
                 firsts.append(first)
             del first
-            timed.append(run_seconds(run, device))
-    return (Timing(seconds[0]), Timing(seconds[1]) if stage.plain else None), firsts
+            timed.append(run_times(run, device))
+    return (Timing.of(times[0]), Timing.of(times[1]) if stage.plain else None), firsts
 
 
 def measure(run: Callable[[], Any], device: torch.device, repeats: int) -> Timing:
     run()
-    return Timing([run_seconds(run, device) for _ in range(repeats)])
+    return Timing.of([run_times(run, device) for _ in range(repeats)])
 
 
-def run_seconds(run: Callable[[], Any], device: torch.device) -> float:
+def run_times(run: Callable[[], Any], device: torch.device) -> tuple[float, float]:
+    """Seconds by the clock, and of all threads on the CPU."""
     _synchronize(device)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     run()
     _synchronize(device)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 def _synchronize(device: torch.device) -> None:
