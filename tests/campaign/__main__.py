@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 import no_time_to_train
+from no_time_to_train.errors import EnvironmentProblemError
 from no_time_to_train.models import loading
 from no_time_to_train.review import serve
 from tests.campaign.api import API_KIND, NUM_API_CASES, make_api_case
@@ -71,8 +72,8 @@ def number_of_cases(kind: str) -> int:
 def keep_models_loaded() -> None:
     """Load all modules and the demo models once for all children, in one thread; the review page ends once it is up."""
     torch.set_num_threads(1)
-    for module in pkgutil.walk_packages(no_time_to_train.__path__, "no_time_to_train."):
-        if not module.name.endswith("__main__"):
+    for module in pkgutil.walk_packages(no_time_to_train.__path__, "no_time_to_train.", onerror=lambda name: None):
+        with contextlib.suppress(ImportError, EnvironmentProblemError):  # what needs a package that is not here
             importlib.import_module(module.name)
 
     def keeping(load: Any) -> Any:
