@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.models.catalog import CATALOG, HUB_FOLDER, HUB_ID, ModelSpec
 from no_time_to_train.models.precision import forward_precision
-from no_time_to_train.models.transformers_folders import load_network, read_config, read_image_processor
+from no_time_to_train.models.transformers_folders import PROCESSOR_FILE, load_network, read_config, read_image_processor
 from no_time_to_train.models.weights import find_weights
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def load_detector(source: str, *, device: torch.device | str = "cpu") -> Detecto
     """
     folder = _find_folder(source)
     config, processor = read_config(folder), read_image_processor(folder)
+    _try_out(processor, folder)
     if config.model_type == "owlv2":
         from transformers import Owlv2ForObjectDetection
 
@@ -124,6 +125,16 @@ def load_detector(source: str, *, device: torch.device | str = "cpu") -> Detecto
     if not hasattr(processor, "post_process_object_detection"):
         raise InputError(f"proposals.boxes.detector={source}: its image processor does not turn outputs into boxes.")
     return BoxDetector(module, processor, device)
+
+
+def _try_out(processor: Any, folder: Path) -> None:
+    """Prepare a small image: settings that a processor takes may be ones that it cannot work with."""
+    try:
+        processor(images=np.zeros((48, 64, 3), np.uint8), input_data_format="channels_last", return_tensors="pt")
+    except Exception as error:  # nearly anything
+        raise InputError(
+            f"{folder / PROCESSOR_FILE} holds settings that no image can be prepared with: {str(error)[:200]}"
+        ) from error
 
 
 def _find_folder(source: str) -> Path:

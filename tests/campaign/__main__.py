@@ -1,6 +1,6 @@
 """Give every verb malformed and odd inputs: ``python -m tests.campaign`` (some ten minutes), or one KIND of them.
 
-Every kind ends with a line of figures; what went wrong is printed with its seed. ``--seed N`` repeats one case.
+What went wrong is printed with its seed, and a line of figures for every kind. ``--seed N`` repeats one case.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,17 +52,24 @@ def main(arguments: list[str] | None = None) -> int:
         if not world.is_dir():
             make_world(world)
         for kind in options.kinds or [*KINDS, API_KIND]:
-            started = time.monotonic()
             seeds = [options.seed] if options.seed is not None else range(number_of_cases(kind))
-            endings = [run_case(kind, seed, world) for seed in seeds]
-            counts = Counter(ending.outcome for ending in endings)
-            total += counts
-            _print_row(kind, counts, time.monotonic() - started)
-            for ending in endings:
-                if ending.outcome in BAD_OUTCOMES or options.verbose or options.seed is not None:
-                    print(ending, flush=True)
+            shown = OUTCOMES if options.verbose or options.seed is not None else BAD_OUTCOMES
+            total += run_kind(kind, seeds, world, shown)
     _print_row(f"all {sum(total.values())}", total, 0)
     return int(any(total[outcome] for outcome in BAD_OUTCOMES))
+
+
+def run_kind(kind: str, seeds: Iterable[int], world: Path, shown: Collection[str]) -> Counter[str]:
+    """Run cases of a kind, print those that ended as ``shown`` says, and count the endings."""
+    started = time.monotonic()
+    counts: Counter[str] = Counter()
+    for seed in seeds:
+        ending = run_case(kind, seed, world)
+        counts[ending.outcome] += 1
+        if ending.outcome in shown:
+            print(ending, flush=True)
+    _print_row(kind, counts, time.monotonic() - started)
+    return counts
 
 
 def number_of_cases(kind: str) -> int:

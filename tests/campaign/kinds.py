@@ -106,12 +106,12 @@ def _detector(random: Random) -> tuple[Change, list[str]]:
 def _change_network_settings(file: Path, random: Random) -> Change:
     content = json.loads(file.read_text())
     if random.random() < 0.4:
-        return change_json(file, random)[0], False
+        return f"{file}: {change_json(file, random)[0]}", False
     key = random.choice([key for key, value in content.items() if isinstance(value, int | float | list)])
     odd = [0, -1, 10**6, 10**9, 10**18, 1e300, float("nan"), None, "x", [], {}, True, [10**9, 10**9]]
     content[key] = random.choice(odd)
     file.write_text(json.dumps(content))
-    return f"{file.name}: {key} = {content[key]}", False
+    return f"{file}: {key} = {content[key]}", False
 
 
 def _convert(random: Random) -> tuple[Change, list[str]]:
@@ -269,7 +269,7 @@ KINDS: dict[str, tuple[int, Prepare]] = {
     "label weights": (60, _weights),
     "label settings": (50, _settings(Config(), _LABEL)),
     "label again": (40, _file_of("labeled", _LABELED, _LABEL.replace("--out out", "--out labeled"))),
-    "label boxes": (40, _json("boxes.json", BOXES, f"{_LABEL} proposals=boxes proposals.boxes.file=boxes.json")),
+    "label boxes": (40, _json("boxes.json", BOXES, f"{_LABEL} proposals=boxes proposals.boxes.boxes_file=boxes.json")),
     "propose images": (24, _image(_PHOTOS, f"propose photos --method grid --out out {_POINTS}")),
     "propose detector": (40, _detector),
     "track frames": (24, _image(["frames/1.png"], f"track frames --memory memory.safetensors --out out {_FAST}")),

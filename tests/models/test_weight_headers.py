@@ -95,6 +95,8 @@ def test_absurd_settings_of_an_encoder_are_one_error(tmp_path: Path, settings: d
         ("config.json", {"hidden_size": 10**7}),
         ("preprocessor_config.json", {"size": {"height": 10**9, "width": 10**9}}),
         ("preprocessor_config.json", {"image_mean": "bright"}),
+        ("preprocessor_config.json", {"format": "x"}),
+        ("preprocessor_config.json", {"size": {"height": [[]], "width": 8}}),
     ],
     ids=str,
 )
