@@ -24,7 +24,7 @@ from no_time_to_train.runs.image_labeling import BatchReader, LoadedBatch
 from no_time_to_train.runs.image_loop import go_through
 from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
 from no_time_to_train.runs.progress import Counter
-from no_time_to_train.runs.run import Run, describe_models, hashing_weights
+from no_time_to_train.runs.run import Run, add_missing_hashes, describe_models, hashing_weights
 from no_time_to_train.runs.run_state import DrawnFrom
 from no_time_to_train.runs.shards import open_batches, split_batches
 from no_time_to_train.segmenter import Segmenter
@@ -136,6 +136,7 @@ class _Work:
             self._label()
         else:
             self._run.begin()
+            add_missing_hashes(self._job.config, self._run.details)
         self._draw_missing_overlays()
 
     def summarize(self) -> RunSummary:

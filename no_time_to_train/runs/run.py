@@ -201,6 +201,12 @@ def describe_models(segmenter: Segmenter) -> dict[str, Any]:
     return {"device": str(segmenter.device), "models": models}
 
 
+def add_missing_hashes(config: Config, details: dict[str, Any]) -> None:
+    """Hash the weights of a run that was killed before it knew them, where nothing is left to compute."""
+    if "weights" not in details:
+        details["weights"] = weight_hashes(config)
+
+
 @contextmanager
 def hashing_weights(config: Config, details: dict[str, Any]) -> Iterator[None]:
     """Hash the weights in a thread beside the block's work.

@@ -21,7 +21,7 @@ from no_time_to_train.outputs.video_writer import mp4_writer
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.min_scores import MinScoreRequest, read_min_score
 from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
-from no_time_to_train.runs.run import Run, describe_models, hashing_weights
+from no_time_to_train.runs.run import Run, add_missing_hashes, describe_models, hashing_weights
 from no_time_to_train.runs.run_state import RunSettings
 from no_time_to_train.structures import ReferenceSet
 from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory
@@ -162,6 +162,7 @@ class _Work:
         start = 0 if self._run.earlier is None else self._folder.next_frame(self._limit)
         if start is None:
             self._run.begin()
+            add_missing_hashes(self._config, self._run.details)
         else:
             if start:
                 self._run.say(f"{self._folder.path} holds frames before {start} from the same settings: continuing.")

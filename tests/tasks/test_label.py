@@ -133,6 +133,16 @@ def test_a_finished_run_needs_no_model_again(nttt, workplace: Path, segmenters, 
     assert (workplace / "photos_labeled/run.json").read_text() == run
 
 
+def test_a_run_that_was_killed_at_its_end_names_the_weights(nttt, workplace: Path) -> None:
+    file = workplace / "photos_labeled/run.json"
+    assert nttt("label photos/ --refs refs/") == 0
+    run = json.loads(file.read_text())
+    del run["weights"]
+    file.write_text(json.dumps({**run, "status": "running"}))
+    assert nttt("label photos/ --refs refs/") == 0
+    assert {"weights": {}, "status": "finished"}.items() <= json.loads(file.read_text()).items()
+
+
 def test_another_threshold_draws_again_without_the_model(nttt, workplace: Path, segmenters) -> None:
     out = workplace / "photos_labeled"
     assert nttt("label photos/ --refs refs/ --min-score 0.5") == 0
