@@ -9,17 +9,19 @@ import hashlib
 import json
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from no_time_to_train.benchmarks.registry import task_name
 from no_time_to_train.config import BenchConfig, config_hash, to_dict
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.models.catalog import get_spec
-from no_time_to_train.runs.run_state import FINISHED, RunSettings, read_run
+from no_time_to_train.runs.run_state import FINISHED, LOCK_FILE, RunSettings, read_run
 from no_time_to_train.settings import settings_of
 from no_time_to_train.settings.fields import Scope
 from no_time_to_train.settings.walk import result_settings
@@ -131,6 +133,15 @@ class RunFolder:
     def clean_up(self) -> None:
         """Remove what only a continued run needs."""
         shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what a run left that was killed at its very end, unless another process is about to."""
+        lock_file = self.path / LOCK_FILE
+        if not (self.unfinished.exists() or lock_file.exists()):
+            return
+        with suppress(Timeout), FileLock(lock_file).acquire(timeout=0):
+            self.clean_up()
+            lock_file.unlink(missing_ok=True)
 
     def _is_labeled(self) -> bool:
         has_predictions = self._config.evaluator.name == "episodes" or self.predictions.is_file()

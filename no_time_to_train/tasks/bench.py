@@ -92,6 +92,7 @@ def run_composed(
     """
     folder = RunFolder(config)
     if folder.is_finished:
+        folder.tidy()
         return BenchReport(folder.path, folder.read_metrics(), was_finished=True)
     check_logger(config.trainer.logger)
     tell = on_progress if is_first_process() else tell_nobody

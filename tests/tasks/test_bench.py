@@ -95,6 +95,16 @@ def test_a_finished_run_is_skipped_with_one_line(tmp_path: Path, capsys, loaded:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before and len(loaded) == 1
 
 
+def test_what_a_run_left_that_was_killed_at_its_very_end_is_removed(tmp_path: Path) -> None:
+    config = small_config(tmp_path / "data")
+    folder = run_benchmark(config)
+    before = sorted(folder.rglob("*"))
+    (folder / "unfinished/shards").mkdir(parents=True)
+    (folder / ".lock").write_text("process 1 on a machine that was switched off")
+    assert run_benchmark(config) == folder
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_an_interrupted_run_continues_to_the_same_bytes(tmp_path: Path, monkeypatch) -> None:
     whole = run_benchmark(small_config(tmp_path / "whole"))
     config = small_config(tmp_path / "data")
