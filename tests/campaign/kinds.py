@@ -42,6 +42,10 @@ _POINTS = f"{_MODELS} proposals.points_per_side=3"
 _BENCH = "bench " + " ".join(bench_arguments())
 _VERIFY = "data verify custom " + " ".join(word for word in bench_arguments() if word.startswith("benchmark."))
 _LABEL = f"label photos --refs refs/annotations.json --out out {_FAST}"
+_LABEL_BOXES = (
+    f"label photos --refs refs/annotations.json --out out {_MODELS} output.threshold_images=0 "
+    "proposals=boxes proposals.boxes.boxes_file=boxes.json"
+)
 _FIT = f"fit refs/annotations.json -o m.safetensors {_FAST}"
 _PHOTOS = ("photos/a.png", "photos/sub/b.png")
 
@@ -50,11 +54,22 @@ Prepare = Callable[[Random], tuple[Change, list[str]]]
 
 
 def _json(file: str, required: Sequence[str], line: str) -> Prepare:
-    return lambda random: (change_json(Path(file), random, required), line.split())
+    def prepare(random: Random) -> tuple[Change, list[str]]:
+        what, must_be_told = change_json(Path(file), random, required)
+        return (f"{file}: {what}", must_be_told), line.split()
+
+    return prepare
 
 
 def _image(files: Sequence[str], line: str) -> Prepare:
     return lambda random: (change_image(Path(random.choice(files)), random), line.split())
+
+
+def _unopened_image(random: Random) -> tuple[Change, list[str]]:
+    """Change an image that is read only when its page is opened: at the start, its name alone can be told."""
+    what, _ = change_image(Path("photos/a.png"), random)
+    must_be_told = "not UTF-8" in what or "dead link" in what
+    return (what, must_be_told), f"refs draw photos --no-browser {_MODELS}".split()
 
 
 def _file_of(folder: str, patterns: Sequence[str], line: str) -> Prepare:
@@ -269,14 +284,14 @@ KINDS: dict[str, tuple[int, Prepare]] = {
     "label weights": (60, _weights),
     "label settings": (50, _settings(Config(), _LABEL)),
     "label again": (40, _file_of("labeled", _LABELED, _LABEL.replace("--out out", "--out labeled"))),
-    "label boxes": (40, _json("boxes.json", BOXES, f"{_LABEL} proposals=boxes proposals.boxes.boxes_file=boxes.json")),
+    "label boxes": (40, _json("boxes.json", BOXES, _LABEL_BOXES)),
     "propose images": (24, _image(_PHOTOS, f"propose photos --method grid --out out {_POINTS}")),
     "propose detector": (40, _detector),
     "track frames": (24, _image(["frames/1.png"], f"track frames --memory memory.safetensors --out out {_FAST}")),
     "fit references": (30, _json("refs/annotations.json", COCO, _FIT)),
     "fit formats": (60, _format),
     "refs check": (30, _json("refs/annotations.json", COCO, f"refs check refs/annotations.json {_POINTS}")),
-    "refs draw": (24, _image(["photos/a.png"], f"refs draw photos --no-browser {_MODELS}")),
+    "refs draw": (24, _unopened_image),
     "review": (40, _file_of("labeled", _LABELED, f"review labeled --no-browser {_MODELS}")),
     "eval truth": (80, _json("gt.json", COCO, "eval predictions.json --gt gt.json --no-drawings")),
     "eval predictions": (

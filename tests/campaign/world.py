@@ -80,8 +80,8 @@ def _write_annotations(folder: Path) -> None:
     (folder / "refs/annotations.json").write_text(json.dumps(references))
     (folder / "gt.json").write_text(json.dumps(truth))
     boxes = [
-        {"image_id": "a.png", "category_id": 1, "bbox": [10, 10, 30, 20], "score": 0.9},
-        {"image_id": "sub/b.png", "category_id": 1, "bbox": [20, 20, 40, 30], "score": 0.8},
+        {"image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 20], "score": 0.9},
+        {"image_id": 2, "category_id": 1, "bbox": [20, 20, 40, 30], "score": 0.8},
     ]
     (folder / "boxes.json").write_text(json.dumps(boxes))
 
