@@ -12,6 +12,7 @@ from PIL import Image
 import no_time_to_train as ntt
 from no_time_to_train import commands
 from no_time_to_train.files.paths import demo_data_folder
+from no_time_to_train.models.native_code import find_compiler
 from no_time_to_train.segmenter import Segmenter
 
 BENCHMARK = demo_data_folder() / "benchmark"
@@ -40,12 +41,15 @@ def test_the_ten_lines_of_the_readme(segmenter: Segmenter, tmp_path: Path) -> No
         assert box.tolist() == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
 
 
-def test_plain_and_folded_decoder_give_the_same_detections(segmenter: Segmenter) -> None:
-    plain = ntt.load_segmenter("mask_model.decoder=plain", preset="demo", device="cpu")
+@pytest.mark.parametrize("decoder", ["plain", "compiled"])
+def test_every_decoder_gives_the_same_detections(segmenter: Segmenter, decoder: str) -> None:
+    if decoder == "compiled" and find_compiler() is None:
+        pytest.skip("no C++ compiler")
+    other = ntt.load_segmenter(f"mask_model.decoder={decoder}", preset="demo", device="cpu")
     references = ntt.load_references(BENCHMARK / "annotations" / "train.json", images=BENCHMARK / "train")
     memory = segmenter.build_memory(ntt.ReferenceSet(references.categories, references.instances[:20]))
     for picture in sorted((BENCHMARK / "test").glob("*.jpg"))[:1]:
-        fast, slow = segmenter.segment(picture, memory), plain.segment(picture, memory)
+        fast, slow = segmenter.segment(picture, memory), other.segment(picture, memory)
         assert len(fast) == len(slow)
         np.testing.assert_allclose(fast.scores, slow.scores, atol=1e-3)
         assert (fast.category_ids == slow.category_ids).mean() > 0.95  # equal scores may change places

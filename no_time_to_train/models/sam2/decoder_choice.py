@@ -56,7 +56,10 @@ def build_decoder(module: SAM2Base, decoder: str, dtype: torch.dtype) -> PromptD
     except EnvironmentProblemError as error:
         if decoder == "compiled":
             raise
-        logger.warning("%s Masks are decoded without it, which takes about twice as long.", error)
+        logger.warning(
+            "%s Masks are decoded without it, which takes about twice as long (mask_model.decoder=folded: on purpose).",
+            error,
+        )
         return PointDecoder(module, dtype)
 
 
