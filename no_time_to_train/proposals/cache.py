@@ -1,4 +1,4 @@
-"""Candidate masks and their features on disk.
+"""Candidate masks and their features between runs.
 
 With them a sweep over references or merging runs both networks once.
 
@@ -18,7 +18,7 @@ from no_time_to_train.config import Config, EncoderConfig, MaskModelConfig
 from no_time_to_train.data.images import exif_orientation
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.hashes import sha256_of_file
-from no_time_to_train.files.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
+from no_time_to_train.files.tensor_cache import CacheEntry, EntryMemory, TensorCache, cache_fingerprint
 from no_time_to_train.models.precision import resolve_device, resolve_precision
 from no_time_to_train.ops.rle import Rle
 from no_time_to_train.proposals.pooled import PooledProposals
@@ -32,13 +32,20 @@ class ProposalCache:
     Any number of processes may use one folder at the same time.
 
     Args:
-        folder: holds one folder per fingerprint; may be deleted at any time.
+        folder: holds one folder per fingerprint; may be deleted at any time. None: nothing is kept on disk.
         fingerprint: of everything that can change the entries, see :func:`proposal_fingerprint`.
         device: where loaded tensors are put; the segmenter's, to label them there.
+        memory: keeps entries in this process, too.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, device: torch.device | str = "cpu") -> None:
-        self._entries = TensorCache(folder, fingerprint)
+    def __init__(
+        self,
+        folder: Path | None,
+        fingerprint: str,
+        device: torch.device | str = "cpu",
+        memory: EntryMemory | None = None,
+    ) -> None:
+        self._entries = TensorCache(folder, fingerprint, memory)
         self._device = torch.device(device)
 
     def path(self, image_key: str) -> Path:
@@ -86,12 +93,17 @@ def proposal_fingerprint(config: Config, weights: Mapping[str, Mapping[str, str]
         InputError: the masks depend on the references (``proposals.point_grid.prefilter=semantic``), so that another
             run has no use for them.
     """
-    if "point_grid" in config.proposals.chosen and config.proposals.point_grid.prefilter == "semantic":
+    if depend_on_references(config):
         raise InputError(
             "proposals.point_grid.prefilter=semantic looks for masks where the references would match, so masks cannot "
             "be kept for other references. Use cache.enabled=false or proposals.point_grid.prefilter=none."
         )
     return cache_fingerprint(models_identity(config, weights) | {"proposals": proposals_identity(config)})
+
+
+def depend_on_references(config: Config) -> bool:
+    """Return whether candidate masks are looked for where the references would match."""
+    return "point_grid" in config.proposals.chosen and config.proposals.point_grid.prefilter == "semantic"
 
 
 def models_identity(config: Config, weights: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

@@ -21,13 +21,14 @@ from no_time_to_train.references.encoding import combine_references
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.image_labeling import BatchReader, label_batch
 from no_time_to_train.runs.image_loop import go_through
-from no_time_to_train.runs.plan import RunPlan
+from no_time_to_train.runs.plan import CachePlan, RunPlan
 from no_time_to_train.runs.prefetch import BackgroundWork
 from no_time_to_train.runs.progress import Counter, RunProgress, tell_nobody
 from no_time_to_train.runs.prototype_cache import PrototypeCache
 from no_time_to_train.runs.reference_encoding import EncodedImages, encode_share, in_reference_order, share_size
 from no_time_to_train.runs.run import describe_models
 from no_time_to_train.runs.shards import ImageId, ShardWriter, drop_unusable, labeled_ids, open_batches, split_batches
+from no_time_to_train.runs.shared_entries import shared_memory
 from no_time_to_train.structures import Detections, TargetImage
 
 
@@ -137,7 +138,7 @@ class _Share:
     def label(self, memory: MemoryBank) -> None:
         """Label the images of the share, and report."""
         plan, cache = self._plan, self._plan.cache
-        proposals = None if cache is None else ProposalCache(cache.folder, cache.proposals, self._segmenter.device)
+        proposals = None if cache is None else self._kept_proposals(cache)
         counter = Counter("images", sum(map(len, self._batches)), self._on_progress)
         reader = BatchReader(self._batches, proposals, plan.config.trainer.num_workers)
         with ExitStack() as stack:
@@ -153,6 +154,10 @@ class _Share:
         self._timings["seconds_per_image"] = round(seconds / images, 4) if images else None
         if self._group.rank == 0:
             write_json(plan.report_file, self._report)
+
+    def _kept_proposals(self, cache: CachePlan) -> ProposalCache:
+        memory = shared_memory("proposals", cache.memory_bytes)
+        return ProposalCache(cache.folder, cache.proposals, self._segmenter.device, memory)
 
     def _drop_what_cannot_be_used(self) -> None:
         """Remove damaged results, those of changed images, and a damaged memory bank."""
@@ -184,7 +189,7 @@ class _Share:
             self._plan.config.references,
             rank=group.rank,
             world_size=group.world_size,
-            cache=None if cache is None else PrototypeCache(cache.folder, cache.prototypes),
+            cache=None if cache is None else _kept_prototypes(cache),
             on_progress=counter.advance,
         )
 
@@ -197,6 +202,10 @@ class _Share:
             config=self._plan.config.references,
             keep_instances=self._plan.config.keeps_instances,
         )
+
+
+def _kept_prototypes(cache: CachePlan) -> PrototypeCache:
+    return PrototypeCache(cache.folder, cache.prototypes, shared_memory("prototypes", cache.memory_bytes))
 
 
 class _ShardSink:

@@ -24,7 +24,7 @@ from no_time_to_train.errors import EnvironmentProblemError, InputError
 from no_time_to_train.models.precision import resolve_device
 from no_time_to_train.runs.labeling_share import Alone, label_share
 from no_time_to_train.runs.lightning_module import LabelingModule
-from no_time_to_train.runs.plan import RunPlan
+from no_time_to_train.runs.plan import CachePlan, RunPlan
 from no_time_to_train.runs.relay import relayed
 from no_time_to_train.runs.silence import silence_lightning
 
@@ -106,7 +106,12 @@ def _heard_here(plan: RunPlan, trainer: lightning.Trainer) -> Iterator[RunPlan]:
         yield plan
         return
     with relayed(plan.on_progress, launcher._start_method) as tell:
-        yield replace(plan, on_progress=tell)
+        yield replace(plan, on_progress=tell, cache=_on_disk(plan.cache))
+
+
+def _on_disk(cache: CachePlan | None) -> CachePlan | None:
+    """Return what processes that end with the run keep for the next one."""
+    return None if cache is None or cache.folder is None else replace(cache, memory_bytes=0)
 
 
 @contextmanager

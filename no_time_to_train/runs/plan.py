@@ -18,13 +18,15 @@ class CachePlan:
     """Where prototypes and candidate masks are kept between runs.
 
     Attributes:
-        folder: of all entries.
+        folder: of all entries; None: nothing is kept on disk.
         prototypes, proposals: fingerprints of what the entries are made with.
+        memory_bytes: how much of either stays in this process for its next run.
     """
 
-    folder: Path
+    folder: Path | None
     prototypes: str
     proposals: str
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)

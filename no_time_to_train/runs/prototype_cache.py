@@ -1,4 +1,4 @@
-"""Instance prototypes on disk.
+"""Instance prototypes kept between runs.
 
 A sweep over shots and seeds encodes every reference once.
 
@@ -17,7 +17,7 @@ import torch
 from no_time_to_train.config import Config
 from no_time_to_train.data.images import exif_orientation
 from no_time_to_train.files.hashes import sha256_of_file
-from no_time_to_train.files.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
+from no_time_to_train.files.tensor_cache import CacheEntry, EntryMemory, TensorCache, cache_fingerprint
 from no_time_to_train.proposals.cache import models_identity
 from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.structures import ReferenceInstance
@@ -29,12 +29,13 @@ class PrototypeCache:
     Any number of processes may use one folder.
 
     Args:
-        folder: holds one folder per fingerprint; may be deleted at any time.
+        folder: holds one folder per fingerprint; may be deleted at any time. None: nothing is kept on disk.
         fingerprint: of everything but the reference that can change a prototype, see :func:`prototype_fingerprint`.
+        memory: keeps entries in this process, too.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
-        self._entries = TensorCache(folder, fingerprint)
+    def __init__(self, folder: Path | None, fingerprint: str, memory: EntryMemory | None = None) -> None:
+        self._entries = TensorCache(folder, fingerprint, memory)
 
     def load(self, key: str, reference: ReferenceInstance) -> EncodedReference | None:
         """Load what was stored under this key; None if nothing was.

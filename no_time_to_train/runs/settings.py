@@ -23,7 +23,13 @@ class TrainerConfig:
 
 @dataclass
 class CacheConfig:
-    """Proposals and their pooled features on disk, for sweeps."""
+    """Proposals and their pooled features between runs, for sweeps."""
 
-    enabled: bool = setting(False, "Keep candidate masks, and use those that are kept.")
+    enabled: bool = setting(False, "Keep candidate masks on disk, and use those that are kept.")
     folder: str = setting("cache/proposals", "Folder of the cache; may be deleted at any time.")
+    memory_mb: int = setting(
+        2048,
+        "Megabytes of candidate masks that the process of a sweep keeps for its next runs; 0: none. A single run keeps "
+        "none.",
+        between=(0, 1 << 30),
+    )

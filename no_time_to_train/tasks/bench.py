@@ -18,7 +18,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.evaluation.evaluators import check_evaluator, evaluate_predictions
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.outputs.coco_json import write_result_entries
-from no_time_to_train.proposals.cache import proposal_fingerprint
+from no_time_to_train.proposals.cache import depend_on_references, proposal_fingerprint
 from no_time_to_train.runs.launch import is_first_process, label_images, started_by_cluster
 from no_time_to_train.runs.loggers import check_logger, log_metrics
 from no_time_to_train.runs.plan import CachePlan, RunPlan
@@ -83,9 +83,15 @@ def run_benchmark(
 
 
 def run_composed(
-    config: BenchConfig, *, on_progress: OnProgress = tell_nobody, command: Sequence[str] = ()
+    config: BenchConfig,
+    *,
+    on_progress: OnProgress = tell_nobody,
+    command: Sequence[str] = (),
+    keeps_for_next: bool = False,
 ) -> BenchReport:
     """Run a benchmark whose settings are composed already; arguments and errors as of :func:`run_benchmark`.
+
+    With ``keeps_for_next`` candidate masks and prototypes stay in memory, up to ``cache.memory_mb``.
 
     The process that runs this starts the others, or is one of those that ``torchrun`` or SLURM started; then only the
     first one writes and tells ``on_progress``, and the report of the others has no metrics.
@@ -99,7 +105,7 @@ def run_composed(
     if config.evaluator.name == "episodes":
         work: _EpisodesRun | _LabelingRun = _EpisodesRun(config, tell)
     else:
-        work = _LabelingRun(config, load_task(config), folder, tell)
+        work = _LabelingRun(config, load_task(config), folder, tell, keeps_for_next)
     metrics = _carry_out(work, config, folder, command, tell) if is_first_process() else work.score()
     return BenchReport(folder.path, metrics, was_finished=False)
 
@@ -165,11 +171,19 @@ class _EpisodesRun:
 class _LabelingRun:
     """Target images labeled, merged and scored."""
 
-    def __init__(self, config: BenchConfig, task: BenchmarkTask, folder: RunFolder, on_progress: OnProgress) -> None:
+    def __init__(
+        self,
+        config: BenchConfig,
+        task: BenchmarkTask,
+        folder: RunFolder,
+        on_progress: OnProgress,
+        keeps_for_next: bool = False,
+    ) -> None:
         self._config = config
         self._on_progress = on_progress
         self._task = task
         self._folder = folder
+        self._memory_bytes = config.cache.memory_mb * 1_000_000 if keeps_for_next else 0
         self._evaluator = task.evaluator if config.evaluator.name == "default" else config.evaluator.name
         check_evaluator(self._evaluator, config.evaluator)
         self.is_labeled = folder.is_labeled
@@ -210,14 +224,17 @@ class _LabelingRun:
         write_result_entries(self._folder.predictions, merged_results(plan.shards, self._task.targets))
 
     def _cache(self) -> CachePlan | None:
-        """Refuse (InputError) candidate masks that depend on the references: no use to other runs."""
-        if not self._config.cache.enabled:
+        """Refuse (InputError) candidate masks on disk that depend on the references: no use to other runs."""
+        settings = self._config.cache
+        in_memory = self._memory_bytes > 0 and not depend_on_references(self._config)
+        if not settings.enabled and not in_memory:
             return None
         weights = weight_hashes(self._config)
         return CachePlan(
-            folder=Path(self._config.cache.folder),
+            folder=Path(settings.folder) if settings.enabled else None,
             prototypes=prototype_fingerprint(self._config, weights),
             proposals=proposal_fingerprint(self._config, weights),
+            memory_bytes=self._memory_bytes,
         )
 
     def _evaluate(self) -> dict[str, Any]:

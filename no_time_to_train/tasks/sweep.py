@@ -20,6 +20,7 @@ from no_time_to_train.errors import NoTimeToTrainError
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.runs.launch import check_sweep, is_first_process
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
+from no_time_to_train.runs.shared_entries import forget_entries
 from no_time_to_train.settings.composing import SweepJob
 from no_time_to_train.tasks.bench import BenchReport, run_composed
 
@@ -83,7 +84,10 @@ def sweep(
     folder = Path(runs_folder(overrides)) / ".sweeps" / hashlib.sha256("\0".join(overrides).encode()).hexdigest()[:12]
     if is_first_process():
         shutil.rmtree(folder, ignore_errors=True)
-    sweep_bench_configs(overrides, folder, partial(_run, on_progress=on_progress, on_outcome=on_outcome))
+    try:
+        sweep_bench_configs(overrides, folder, partial(_run, on_progress=on_progress, on_outcome=on_outcome))
+    finally:
+        forget_entries()
     if not is_first_process():
         return ()
     files = sorted(folder.glob(f"*/{_OUTCOME}"), key=lambda file: int(file.parent.name))
@@ -99,7 +103,8 @@ def _run(config: BenchConfig, job: SweepJob, on_progress: OnProgress, on_outcome
     """Carry out one job. Its outcome goes into a file: it may run on another machine."""
     check_sweep(config.trainer)
     try:
-        report = run_composed(config, on_progress=on_progress, command=["nttt", "bench", *job.overrides])
+        command = ["nttt", "bench", *job.overrides]
+        report = run_composed(config, on_progress=on_progress, command=command, keeps_for_next=True)
         outcome = SweepOutcome(report, None)
     except NoTimeToTrainError as error:
         outcome = SweepOutcome(None, f"{' '.join(job.overrides)}: {error}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from no_time_to_train.files.tensor_cache import CacheEntry, TensorCache, cache_fingerprint
+from no_time_to_train.files.tensor_cache import CacheEntry, EntryMemory, TensorCache, cache_fingerprint
 
 
 def make_entry(length: int = 5) -> CacheEntry:
@@ -98,3 +98,47 @@ def test_several_writers_and_readers_of_one_entry(tmp_path: Path, caplog) -> Non
 def test_fingerprint_follows_the_content_whatever_its_order() -> None:
     assert cache_fingerprint({"a": 1, "b": [2]}) == cache_fingerprint({"b": [2], "a": 1})
     assert cache_fingerprint({"a": 1}) != cache_fingerprint({"a": 2})
+
+
+def test_memory_saves_reading_and_serves_without_a_folder(tmp_path: Path) -> None:
+    memory = EntryMemory(1000)
+    on_disk, in_memory = TensorCache(tmp_path, "f00d", memory), TensorCache(None, "beef", memory)
+    for cache in (on_disk, in_memory):
+        assert cache.load("key") is None
+        cache.store("key", make_entry())
+    on_disk.path("key").unlink()
+    for cache in (on_disk, in_memory):
+        loaded = cache.load("key")
+        assert loaded is not None and loaded.facts == {"size": [5, 7]}
+        torch.testing.assert_close(dict(loaded.tensors), dict(make_entry().tensors), rtol=0, atol=0)
+    assert TensorCache(None, "f00d").load("key") is None
+
+
+def test_what_was_read_once_stays_in_memory(tmp_path: Path) -> None:
+    TensorCache(tmp_path, "f00d").store("key", make_entry())
+    cache = TensorCache(tmp_path, "f00d", EntryMemory(1000))
+    assert cache.load("key") is not None
+    cache.path("key").unlink()
+    assert cache.load("key") is not None
+
+
+def test_full_memory_keeps_what_came_first_and_forgets_other_fingerprints() -> None:
+    size = make_entry().num_bytes
+    assert size == 5 * 8 + 4 * 4
+    memory = EntryMemory(2 * size)
+    for fingerprint, key in (("f00d", "a"), ("f00d", "a"), ("f00d", "b"), ("f00d", "c")):
+        memory.keep(fingerprint, key, make_entry())
+    assert [memory.get("f00d", key) is not None for key in "abc"] == [True, True, False]
+    memory.keep("beef", "a", make_entry(500))
+    assert memory.get("beef", "a") is None and memory.get("f00d", "a") is None
+    memory.keep("beef", "a", make_entry())
+    memory.keep("beef", "b", make_entry())
+    assert memory.get("beef", "a") is not None and memory.get("beef", "b") is not None
+
+
+def test_what_is_kept_holds_no_larger_tensor() -> None:
+    cache = TensorCache(None, "f00d", EntryMemory(1000))
+    cache.store("key", CacheEntry({"a": torch.arange(1000)[3:5]}, {}))
+    loaded = cache.load("key")
+    assert loaded is not None and loaded.tensors["a"].tolist() == [3, 4]
+    assert loaded.tensors["a"].untyped_storage().nbytes() == 16

@@ -14,7 +14,9 @@ from no_time_to_train import build
 from no_time_to_train.commands import main
 from no_time_to_train.config import Config
 from no_time_to_train.files.paths import configs_folder
+from no_time_to_train.runs import labeling_share, shared_entries
 from tests.small_benchmark import load_fake_models, write_small_benchmark
+from tests.test_segmenter import ColorEncoder
 
 
 @pytest.fixture
@@ -45,6 +47,37 @@ def test_every_combination_is_run_with_models_loaded_once(
     assert len([line for line in output.splitlines() if ": box nAP " in line]) == 4
     run = json.loads((tmp_path / "runs" / found[0] / "run.json").read_text())
     assert run["command"].startswith("nttt bench ") and "shots=1 seed=0" in run["command"]
+
+
+def test_a_run_of_a_sweep_equals_the_same_run_alone(
+    tmp_path: Path, loaded: list[Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, sizes = ColorEncoder.encode, []
+    monkeypatch.setattr(ColorEncoder, "encode", lambda self, images: sizes.append(len(images)) or encode(self, images))
+    overrides = [*write_small_benchmark(tmp_path, num_targets=3), "benchmark.sampler=filled_up", "shots=1"]
+    assert main(["bench", "-m", *overrides, "seed=0,1"]) == 0
+    encoded_in_sweep = sum(sizes)
+    alone = ["seed=1", f"runs={tmp_path / 'alone'}"]
+    assert main(["bench", *overrides, *alone]) == 0
+    [one, another] = (next((tmp_path / folder).glob("**/seed=1")) for folder in ("runs", "alone"))
+    for name in ("predictions.json", "references.json"):
+        assert (one / name).read_bytes() == (another / name).read_bytes()
+    assert len(json.loads((one / "predictions.json").read_text())) > 0
+    first, second = (json.loads((folder / "metrics.json").read_text()) for folder in (one, another))
+    assert first | {"seconds_per_image": 0} == second | {"seconds_per_image": 0}
+    assert sum(sizes) - encoded_in_sweep == 3 + 3 and encoded_in_sweep <= 3 + 6  # nothing twice: 6 references in all
+    assert not shared_entries._memories
+
+
+def test_a_sweep_keeps_no_more_in_memory_than_it_is_told(
+    bench: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(labeling_share, "shared_memory", lambda kind, size: asked.append((kind, size)))
+    assert bench("shots=1,2", "cache.memory_mb=0") == 0
+    assert asked == []
+    assert bench("shots=3", "cache.memory_mb=7") == 0
+    assert asked == [("prototypes", 7_000_000), ("proposals", 7_000_000)]
 
 
 def test_a_sweep_goes_on_where_it_stopped(bench: Callable[..., int], tmp_path: Path, capsys) -> None:
