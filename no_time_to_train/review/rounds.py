@@ -83,7 +83,7 @@ def export_reviewed(session: ReviewSession, format: str) -> str:
     session.write_annotations(annotations)
     out = _free_folder(session.folder.with_name(f"{session.folder.name}_{format}"))
     report = export_dataset(annotations, format, out, images=session.images)
-    return f"{sum(report.counts.values())} objects in {report.num_images} images: {report.folder}"
+    return f"{counted(report.num_objects, 'object')} in {counted(report.num_images, 'image')}: {report.folder}"
 
 
 def label_again(session: ReviewSession, models: ReviewModels, report: Report) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from no_time_to_train import build
 from no_time_to_train.config import Config
 from no_time_to_train.data.images import UnreadableImageError, read_image
-from no_time_to_train.errors import Parameter
+from no_time_to_train.errors import Parameter, counted
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
 from no_time_to_train.references.min_scores import MinScores
@@ -158,7 +158,7 @@ class _Work:
         models = " + ".join(run.details["models"].values())
         left = len(targets) - len(self._done)
         run.say(
-            f"{segmenter.device}: {models}, {config.proposals.name}, {left} images "
+            f"{segmenter.device}: {models}, {config.proposals.name}, {counted(left, 'image')} "
             "(the time left is shown after the first)"
         )
         with hashing_weights(config, run.details):

@@ -21,6 +21,7 @@ from no_time_to_train.evaluation.name_matching import match_categories, match_im
 from no_time_to_train.files.arguments import as_path
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.files.json_files import is_number, read_json
+from no_time_to_train.runs.run_state import read_run
 from no_time_to_train.tasks.evaluation_drawings import write_drawings
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def evaluate(
             results,
             as_path(drawings, "drawings"),
             ground_truth=truth_path,
-            images=folder,
+            images=folder or _labeled_images(path, truth),
             category_ids=category_ids,
         )
     metrics = replace(metrics, notes=(*notes, *_notes_on_crowds(truth), *metrics.notes))
@@ -85,6 +86,13 @@ def evaluate(
         content = metrics.to_json(_seconds_per_image(path) if path.is_dir() else None)
         write_json(file, content | {"ground_truth": str(ground_truth)})
     return metrics
+
+
+def _labeled_images(path: Path, truth: CocoDataset) -> Path | None:
+    """Return the folder that was labeled where it holds the images of the ground truth."""
+    run = read_run(path) if (path / "run.json").is_file() else None
+    root = None if run is None else Path(run["settings"]["images"])
+    return root if root is not None and all((root / image.file_name).is_file() for image in truth.images) else None
 
 
 def _notes_on_crowds(truth: CocoDataset) -> list[str]:
