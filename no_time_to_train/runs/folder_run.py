@@ -20,8 +20,8 @@ from no_time_to_train.errors import Parameter, counted
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
 from no_time_to_train.references.min_scores import MinScores
-from no_time_to_train.runs.image_labeling import BatchReader, LoadedBatch
-from no_time_to_train.runs.image_loop import go_through
+from no_time_to_train.runs.image_labeling import BatchReader, is_cpu_idle
+from no_time_to_train.runs.image_loop import Process, go_through
 from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
 from no_time_to_train.runs.progress import Counter
 from no_time_to_train.runs.run import Run, add_missing_hashes, describe_models, hashing_weights
@@ -31,9 +31,6 @@ from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Detections, TargetImage
 
 logger = logging.getLogger(__name__)
-
-Process = Callable[[LoadedBatch], Sequence[Detections]]
-"""A batch of images through the models: the detections of every one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +167,8 @@ class _Work:
             counter = Counter("images", sum(map(len, batches)), run.on_progress)
             try:
                 reader = BatchReader(batches, leave_out_unreadable=True)
-                go_through(reader, process, _FolderSink(self._folder), counter, self._note_problem)
+                sink, is_beside = _FolderSink(self._folder), is_cpu_idle(segmenter)
+                go_through(reader, process, sink, counter, self._note_problem, finish_beside=is_beside)
             except UnreadableImageError:
                 self.summarize()
                 run.write_state("stopped at an unreadable image")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -122,28 +122,41 @@ def read_or_problem(target: TargetImage) -> np.ndarray | UnreadableImageError:
         return error
 
 
+def is_cpu_idle(segmenter: Segmenter) -> bool:
+    """Return whether the CPU has time for other work while the models compute."""
+    return segmenter.device.type != "cpu"
+
+
 def label_batch(
     batch: LoadedBatch,
     segmenter: Segmenter,
     memory: MemoryBank,
     store: Callable[[str, PooledProposals], object] | None = None,
-) -> list[Detections]:
-    """Detect objects in every image of the batch.
+) -> Iterator[Callable[[], Detections]]:
+    """Begin with one image of the batch after the other; what is yielded finishes it, and may do so in a thread.
+
+    Candidate masks are made in between, so that a GPU has work while an image is finished.
 
     Args:
         batch: from :func:`load_batch`.
         segmenter: used as a whole where the batch has no candidate masks, else for labeling only.
         memory: the references.
         store: given the key and the candidate masks of every image that the cache does not have; None: no cache.
+
+    Yields:
+        A function that gives the detections of the next image.
+
+    Raises:
+        InputError: the references were encoded by another encoder.
     """
-    if store is None:
-        return segmenter.segment_batch(batch.images, memory, batch.targets)
-    pooled = batch.pooled
-    if not pooled:
-        pooled = [segmenter.propose(image) for image in segmenter.encode(batch.images, batch.targets)]
-        for key, item in zip(batch.keys, pooled, strict=True):
-            store(key, item)
-    images: Sequence[np.ndarray | None] = batch.images
-    if not images:
-        images = [read_image(target.path) if segmenter.looks_twice else None for target in batch.targets]
-    return [segmenter.label(item, memory, image) for item, image in zip(pooled, images, strict=True)]
+    memory.check_encoder(segmenter.encoder)
+    if batch.pooled:
+        for target, pooled in zip(batch.targets, batch.pooled, strict=True):
+            pixels = read_image(target.path) if segmenter.looks_twice else None
+            yield partial(segmenter.label, pooled, memory, pixels)
+        return
+    for position, image in enumerate(segmenter.encode(batch.images, batch.targets)):
+        pooled = segmenter.propose(image, memory if store is None else None)
+        if store is not None:
+            store(batch.keys[position], pooled)
+        yield partial(segmenter.label, pooled, memory, image.pixels)

@@ -19,7 +19,7 @@ from no_time_to_train.proposals.cache import ProposalCache
 from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.references.encoding import combine_references
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.runs.image_labeling import BatchReader, label_batch
+from no_time_to_train.runs.image_labeling import BatchReader, is_cpu_idle, label_batch
 from no_time_to_train.runs.image_loop import go_through
 from no_time_to_train.runs.plan import CachePlan, RunPlan
 from no_time_to_train.runs.prefetch import BackgroundWork
@@ -147,7 +147,8 @@ class _Share:
                 background = stack.enter_context(BackgroundWork(max_pending=4))
                 store = partial(background.submit, proposals.store)
             process = partial(label_batch, segmenter=self._segmenter, memory=memory, store=store)
-            go_through(reader, process, _ShardSink(plan, self._group.rank, self._labeled), counter)
+            sink = _ShardSink(plan, self._group.rank, self._labeled)
+            go_through(reader, process, sink, counter, finish_beside=is_cpu_idle(self._segmenter))
         self._group.wait()
         images, seconds = self._timings["images"], counter.seconds
         self._timings["seconds"] = round(seconds, 3)

@@ -14,8 +14,9 @@ from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import RunSummary
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.min_scores import MinScoreRequest, MinScores
-from no_time_to_train.runs.folder_run import FolderJob, FolderOutcome, Process, carry_out
+from no_time_to_train.runs.folder_run import FolderJob, FolderOutcome, carry_out
 from no_time_to_train.runs.image_labeling import label_batch
+from no_time_to_train.runs.image_loop import Process
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
 from no_time_to_train.runs.run_state import RunSettings

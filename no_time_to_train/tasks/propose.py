@@ -5,8 +5,9 @@ No reference is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,14 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area
+from no_time_to_train.ops.transfers import to_host
 from no_time_to_train.outputs.drawing import draw_masks
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.references.min_scores import MinScores
-from no_time_to_train.runs.folder_run import FolderJob, Process, carry_out
+from no_time_to_train.runs.folder_run import FolderJob, carry_out
 from no_time_to_train.runs.image_labeling import LoadedBatch
+from no_time_to_train.runs.image_loop import Process
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
 from no_time_to_train.runs.run_state import RunSettings
@@ -134,19 +137,20 @@ def distinct_proposals(pooled: PooledProposals, iou_threshold: float, consistenc
         iou_threshold: a mask is left out where its box has a higher IoU with a better mask's.
         consistency_exponent: as ``scoring.consistency_exponent``.
     """
-    scores = product_of_powers(((pooled.predicted_ious.float(), 1.0), (pooled.consistencies, consistency_exponent)))
-    one_class = torch.zeros(len(pooled), dtype=torch.long, device=scores.device)
-    kept = class_aware_nms(pooled.grid_boxes_xyxy, scores, one_class, iou_threshold)
+    of_masks = pooled.predicted_ious.float(), pooled.consistencies, pooled.grid_boxes_xyxy
+    predicted_ious, consistencies, boxes_xyxy = to_host(*of_masks)
+    scores = product_of_powers(((predicted_ious, 1.0), (consistencies, consistency_exponent)))
+    kept = class_aware_nms(boxes_xyxy, scores, torch.zeros(len(pooled), dtype=torch.long), iou_threshold)
     rles = pooled.rles(kept)
     # A mask can vanish when an image is smaller than the mask grid.
     visible = [position for position, rle in enumerate(rles) if rle_area(rle) > 0]
-    kept = kept[torch.tensor(visible, dtype=torch.long, device=kept.device)]
+    kept = kept[torch.tensor(visible, dtype=torch.long)]
     rles = [rles[position] for position in visible]
     return Detections.from_rles(
         rles,
-        scores=scores[kept].cpu().numpy(),
+        scores=scores[kept].numpy(),
         category_ids=np.full(len(rles), OBJECT.id, np.int64),
-        predicted_ious=pooled.predicted_ious[kept].float().cpu().numpy(),
+        predicted_ious=predicted_ious[kept].numpy(),
         image_size_hw=pooled.image_size_hw,
         categories=(OBJECT,),
     )
@@ -156,10 +160,10 @@ def _proposer(config: Config) -> Callable[[Run, Segmenter], Process]:
     def prepare(run: Run, segmenter: Segmenter) -> Process:
         run.begin()
 
-        def propose(batch: LoadedBatch) -> list[Detections]:
-            encoded = segmenter.encode(batch.images, batch.targets)
+        def propose(batch: LoadedBatch) -> Iterator[Callable[[], Detections]]:
             threshold, exponent = config.propose.nms_iou_threshold, config.scoring.consistency_exponent
-            return [distinct_proposals(segmenter.propose(image), threshold, exponent) for image in encoded]
+            for image in segmenter.encode(batch.images, batch.targets):
+                yield partial(distinct_proposals, segmenter.propose(image), threshold, exponent)
 
         return propose
 

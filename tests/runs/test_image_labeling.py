@@ -35,8 +35,8 @@ def results(plan: RunPlan, segmenter: Segmenter, memory: MemoryBank, cache: Prop
     found = []
     store = None if cache is None else cache.store
     for batch in BatchReader(batches, cache, num_threads=2):
-        for target, detections in zip(batch.targets, label_batch(batch, segmenter, memory, store), strict=True):
-            found += detections.to_coco_results(target.id)
+        for target, finish in zip(batch.targets, label_batch(batch, segmenter, memory, store), strict=True):
+            found += finish().to_coco_results(target.id)
     return found
 
 
@@ -59,11 +59,11 @@ def test_a_second_look_reads_the_images_of_cached_masks(plan, segmenter, memory,
 
 def test_a_batch_is_computed_whole_or_not_at_all(plan, segmenter, memory, tmp_path: Path) -> None:
     cache = ProposalCache(tmp_path / "cache", "f00d")
-    label_batch(load_batch(plan.targets[:2], cache), segmenter, memory, cache.store)
+    list(label_batch(load_batch(plan.targets[:2], cache), segmenter, memory, cache.store))
     assert len(load_batch(plan.targets[:2], cache).pooled) == 2
     half_known = load_batch(plan.targets[1:3], cache)
     assert len(half_known.images) == 2 and not half_known.pooled
-    label_batch(half_known, segmenter, memory, cache.store)
+    list(label_batch(half_known, segmenter, memory, cache.store))
     assert cache.load(image_key(plan.targets[2])) is not None
 
 

@@ -65,6 +65,15 @@ class ColorSegmenter:
     ) -> list[Detections]:
         return [self._segment(image, memory) for image in images]
 
+    def encode(self, images: Sequence[np.ndarray], targets: Sequence[TargetImage] | None = None) -> list[Any]:
+        return [SimpleNamespace(pixels=image) for image in images]
+
+    def propose(self, image: Any, memory: MemoryBank | None = None) -> Any:
+        return image
+
+    def label(self, pooled: Any, memory: MemoryBank, pixels: np.ndarray) -> Detections:
+        return self._segment(pixels, memory)
+
     def _segment(self, image: np.ndarray, memory: MemoryBank) -> Detections:
         self.before_segmenting(self.num_segmented)
         self.num_segmented += 1

@@ -20,7 +20,7 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 from no_time_to_train import build
 from no_time_to_train.commands import main
-from no_time_to_train.runs import run as labeling
+from no_time_to_train.runs import folder_run, run as labeling
 from tests.tasks.conftest import ColorSegmenter
 
 def build_slow_segmenter(config):
@@ -29,15 +29,16 @@ def build_slow_segmenter(config):
     return segmenter
 
 build.build_segmenter = build_slow_segmenter
+folder_run.is_cpu_idle = lambda segmenter: IS_BESIDE
 labeling.weight_hashes = lambda config: {}
 sys.exit(main("label photos/ --refs refs/ --out parts".split()))
 """
 
 
-def stop_after_two_images(workplace: Path, how: signal.Signals) -> subprocess.CompletedProcess[str]:
+def stop_after_two_images(workplace: Path, how: signal.Signals, is_beside: bool) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT.replace("IS_BESIDE", str(is_beside))],
         cwd=workplace,
         env=environment,
         stdout=subprocess.PIPE,
@@ -56,10 +57,15 @@ def stop_after_two_images(workplace: Path, how: signal.Signals) -> subprocess.Co
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("is_beside", [False, True])
 def test_kill_minus_nine(
-    nttt: Callable[[str], int], workplace: Path, segmenters: list, read_folder: Callable[[Path], dict[str, bytes]]
+    nttt: Callable[[str], int],
+    workplace: Path,
+    segmenters: list,
+    read_folder: Callable[[Path], dict[str, bytes]],
+    is_beside: bool,
 ) -> None:
-    killed = stop_after_two_images(workplace, signal.SIGKILL)
+    killed = stop_after_two_images(workplace, signal.SIGKILL, is_beside)
     assert killed.returncode == -signal.SIGKILL
     assert nttt("label photos/ --refs refs/ --out parts") == 0
     assert segmenters[-1].num_segmented < 5
@@ -68,8 +74,9 @@ def test_kill_minus_nine(
 
 
 @pytest.mark.slow
-def test_ctrl_c(workplace: Path) -> None:
-    interrupted = stop_after_two_images(workplace, signal.SIGINT)
+@pytest.mark.parametrize("is_beside", [False, True])
+def test_ctrl_c(workplace: Path, is_beside: bool) -> None:
+    interrupted = stop_after_two_images(workplace, signal.SIGINT, is_beside)
     assert interrupted.returncode == 130
     assert "continue with:\n  nttt label photos/ --refs refs/ --out parts" in interrupted.stdout
     assert interrupted.stderr.endswith("Interrupted.\n") and "Traceback" not in interrupted.stderr
