@@ -172,6 +172,8 @@ def test_stopped_commands_end_with_the_same_bytes(name: str, workplace: Workplac
         begin_anew()
         stops = []
         for _ in range(chance.randint(1, 3)):
+            if name == "export" and out.is_dir():  # stopped on its way out: it is done, and refuses to write over it
+                break
             stop = chance.choice([signal.SIGKILL] * 4 + [signal.SIGTERM, signal.SIGINT])
             after = chance.uniform(0, seconds)
             code, reached, ended = workplace.attempt(verb.arguments, after, stop)
