@@ -113,7 +113,7 @@ def check_entries(entries: Sequence[Mapping[str, Any]], image_size_hw: tuple[int
         numbers = (x, y, width, height, entry["score"], entry["predicted_iou"], entry["category_id"])
         if not _NUMBERS.issuperset(map(type, numbers)) or not all(map(isfinite, numbers)):
             raise TypeError(f"no numbers: {numbers}")
-        if type(entry["category_id"]) is not int:
+        if type(entry["category_id"]) is not int or entry["category_id"].bit_length() > 63:
             raise TypeError(f"no category id: {entry['category_id']}")
         if tuple(entry["segmentation"]["size"]) != image_size_hw:
             raise ValueError(f"a mask of another size than the image: {entry['segmentation']['size']}")

@@ -134,8 +134,7 @@ class ResultFolder:
         write_csv(self.path / "errors.csv", ("image", "problem"), problems)
         if self._has_table:
             write_csv(self.path / "summary.csv", summary.header, summary.rows())
-        overlays = {target.file_name: self.overlay_path(target).relative_to(self.path).as_posix() for target in targets}
-        write_web_page(self.path / "index.html", summary, overlays)
+        write_web_page(self.path / "index.html", summary, lambda name: f"overlays/{overlay_name(name)}")
         return summary
 
     def _write_overlay(self, target: TargetImage, image: np.ndarray, detections: Detections) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from no_time_to_train.outputs.image_record import ImageRecord
@@ -10,22 +12,29 @@ from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageSummary:
-    """One image: (category id, score) of every detection kept, best first."""
+    """One image: category id and score of every detection kept, best first; 16 bytes each."""
 
     file_name: str
-    found: tuple[tuple[int, float], ...]
+    category_ids: Sequence[int]
+    scores: Sequence[float]
 
     @classmethod
     def of(cls, record: ImageRecord) -> ImageSummary:
         """Summarize what was found in an image."""
-        return cls(record.file_name, tuple((entry["category_id"], entry["score"]) for entry in record.entries))
+        ids, scores = ([entry[name] for entry in record.entries] for name in ("category_id", "score"))
+        return cls(record.file_name, array("q", ids), array("d", scores))
+
+    @property
+    def found(self) -> Iterator[tuple[int, float]]:
+        """Yield (category id, score) of every detection."""
+        return zip(self.category_ids, self.scores, strict=True)
 
     @property
     def best_score(self) -> float | None:
         """Return the best score, None where nothing was found."""
-        return max((score for _, score in self.found), default=None)
+        return max(self.scores, default=None)
 
     def counts(self, min_scores: MinScores) -> Counter[int]:
         """Count the objects that score enough, by category id."""
@@ -63,12 +72,10 @@ class RunSummary:
         """Return the columns of ``summary.csv``."""
         return ("image", *(category.name for category in self.categories), "objects", "best_score")
 
-    def rows(self) -> list[tuple[object, ...]]:
-        """Return one row per image; ``best_score`` is empty where nothing was found."""
-        rows: list[tuple[object, ...]] = []
+    def rows(self) -> Iterator[tuple[object, ...]]:
+        """Yield one row per image; ``best_score`` is empty where nothing was found."""
         for image in self.images:
             counts = image.counts(self.min_scores)
             numbers = [counts[category.id] for category in self.categories]
             best = "" if image.best_score is None else f"{image.best_score:.4f}"
-            rows.append((image.file_name, *numbers, sum(numbers), best))
-        return rows
+            yield (image.file_name, *numbers, sum(numbers), best)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from no_time_to_train.files.formats import write_text
+from no_time_to_train.files.atomic import replacing
 from no_time_to_train.outputs.drawing import category_color
 from no_time_to_train.outputs.summary import RunSummary
 
@@ -93,7 +93,7 @@ show();
 """
 
 
-def write_web_page(path: Path, summary: RunSummary, overlays: Mapping[str, str]) -> None:
+def write_web_page(path: Path, summary: RunSummary, overlay_of: Callable[[str], str]) -> None:
     """Write thumbnails of the overlays, filtered by category and score.
 
     The drawings keep the run's own thresholds; the page begins with them.
@@ -101,7 +101,7 @@ def write_web_page(path: Path, summary: RunSummary, overlays: Mapping[str, str])
     Args:
         path: the page.
         summary: what was found.
-        overlays: path of each image's overlay relative to the page, by file name.
+        overlay_of: path of an image's overlay relative to the page, by the image's file name.
     """
     run = {
         "min_score": summary.min_scores.default,
@@ -110,16 +110,23 @@ def write_web_page(path: Path, summary: RunSummary, overlays: Mapping[str, str])
             category.id: {"name": category.name, "colour": "rgb({}, {}, {})".format(*category_color(category.id))}
             for category in summary.categories
         },
-        "images": [
-            {
+    }
+    title = f"{summary.num_objects} objects in {len(summary.images)} images - No Time To Train"
+    before, after = _PAGE.replace("@TITLE@", title).split("@RUN@")
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(before + _script_json(run).removesuffix("}") + ', "images": ')
+        separator = "["
+        for image in summary.images:
+            shown = {
                 "name": image.file_name,
-                "overlay": quote(overlays[image.file_name]),
+                "overlay": quote(overlay_of(image.file_name)),
                 "found": [[category_id, round(score, 3)] for category_id, score in image.found],
             }
-            for image in summary.images
-        ],
-    }
-    # "</script>" or "<!--" in a name must not end the script.
-    data = json.dumps(run, ensure_ascii=False).replace("<", "\\u003c")
-    title = f"{summary.num_objects} objects in {len(summary.images)} images - No Time To Train"
-    write_text(path, _PAGE.replace("@TITLE@", title).replace("@RUN@", data))
+            file.write(separator + _script_json(shown))
+            separator = ", "
+        file.write(("[" if separator == "[" else "") + "]}" + after)
+
+
+def _script_json(content: object) -> str:
+    """Return JSON in which no ``</script>`` or ``<!--`` of a name ends the script."""
+    return json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")

@@ -36,7 +36,7 @@ class ImageOverview:
     @classmethod
     def of(cls, file_name: str, record: ImageRecord | None, review: ImageReview) -> Self:
         """Sum up what was found in an image, and what was decided about it."""
-        found = ImageSummary.of(record).found if record else ()
+        found = tuple(ImageSummary.of(record).found) if record else ()
         status: Status = "done" if review.is_done else "begun" if review.objects else "new"
         return cls(file_name, status, found, len(review.objects))
 
