@@ -9,10 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def is_amd_processor() -> bool:
-    """Return whether the CPU is one of AMD's (False where torch cannot tell)."""
-    return "AMD" in str(torch.cpu.get_capabilities().get("cpu_name", ""))
+from no_time_to_train.models.processor import is_amd_processor
 
 
 def use_onednn_linear(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:

@@ -12,13 +12,13 @@ import logging
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
 
-import torch
-
 from no_time_to_train.errors import EnvironmentProblemError
+from no_time_to_train.models.processor import instruction_set
 
 logger = logging.getLogger(__name__)
 _FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno")
@@ -26,7 +26,7 @@ _COMPILERS = ("c++", "g++", "clang++")
 
 
 def find_compiler() -> str | None:
-    """Return the path of a C++ compiler: ``$CXX``, or the first of the usual names; None without any."""
+    """Return the path of a C++ compiler: ``$CXX``, or the first of the usual names; None without it."""
     names = [os.environ["CXX"]] if os.environ.get("CXX") else _COMPILERS
     return next(filter(None, map(shutil.which, names)), None)
 
@@ -43,9 +43,11 @@ def load_native(source: Path) -> ctypes.CDLL:
     """
     compiler = find_compiler()
     if compiler is None:
+        asked = os.environ.get("CXX")
+        missing = f"$CXX is {asked!r}, which is no program" if asked else f"none of {', '.join(_COMPILERS)} is found"
         raise EnvironmentProblemError(
-            f"There is no C++ compiler: none of {', '.join(_COMPILERS)} is found, and $CXX names none that is. "
-            "Install one (on Debian and Ubuntu: apt install g++)."
+            f"There is no C++ compiler: {missing}. Install one (on Debian and Ubuntu: apt install g++)"
+            f"{', or unset CXX' if asked else ''}."
         )
     library = _folder() / f"{source.stem}-{_key(source, compiler)}.so"
     if not library.exists():
@@ -60,7 +62,7 @@ def _key(source: Path, compiler: str) -> str:
     """Hash everything the library depends on: a home folder may be shared by machines with other processors."""
     files = [source, *sorted(source.parent.glob("*.h"))]
     facts = [*(file.read_text() for file in files), _target(), os.path.realpath(compiler), *_FLAGS]
-    facts.append(str(sorted(torch.cpu.get_capabilities().items())))
+    facts.append(instruction_set())
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
 
 
@@ -69,13 +71,21 @@ def _target() -> str:
 
 
 def _folder() -> Path:
-    """Where libraries are kept, for this user alone; for this process alone where the home cannot be written to."""
-    folder = Path("~/.cache/nttt/compiled").expanduser()
+    """Return where libraries are kept for this user; where that is not possible, a folder of this process."""
     try:
+        folder = Path("~/.cache/nttt/compiled").expanduser()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        folder = _folder_of_this_process()
-    return folder if os.access(folder, os.W_OK) else _folder_of_this_process()
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return _folder_of_this_process()
+    return folder if os.access(folder, os.W_OK) and _is_own(folder) else _folder_of_this_process()
+
+
+def _is_own(folder: Path) -> bool:
+    """Return whether only this user can write to a folder: what lies there is run."""
+    if not hasattr(os, "getuid"):
+        return True
+    status = folder.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @functools.cache
@@ -85,14 +95,14 @@ def _folder_of_this_process() -> Path:
 
 def _compile(compiler: str, source: Path, library: Path) -> None:
     logger.info("Compiling %s for this processor, once; this takes some seconds.", source.name)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        built = Path(folder) / library.name
-        command = [compiler, *_FLAGS, _target(), str(source), "-o", str(built)]
-        try:
+    try:
+        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+            built = Path(folder) / library.name
+            command = [compiler, *_FLAGS, _target(), str(source), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=600, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise EnvironmentProblemError(f"{compiler} does not run: {error}.") from error
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise EnvironmentProblemError(f"{compiler} cannot compile {source.name}: {last}")
-        built.replace(library)  # at once, so that other processes see all of it or nothing
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                raise EnvironmentProblemError(f"{compiler} cannot compile {source.name}: {last}")
+            built.replace(library)  # at once, so that other processes see all of it or nothing
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EnvironmentProblemError(f"{compiler} cannot compile {source.name}: {error}.") from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,35 @@ def test_a_home_that_cannot_be_written_to(source: Path, tmp_path: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has other permissions")
+def test_nothing_is_loaded_from_a_folder_that_others_can_write_to(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "home/.cache/nttt/compiled"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    assert native_code.load_native(source).number() == 7
+    assert libraries(tmp_path) == []
+
+
+@needs_compiler
+def test_a_user_without_a_home(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert native_code.load_native(source).number() == 7
+
+
+@needs_compiler
+def test_a_full_disk(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(native_code.tempfile, "TemporaryDirectory", full)
+    with pytest.raises(EnvironmentProblemError, match="No space left"):
+        native_code.load_native(source)
+
+
+@needs_compiler
 def test_what_the_compiler_says(source: Path, tmp_path: Path) -> None:
     source.write_text("no C++")
     with pytest.raises(EnvironmentProblemError, match=r"cannot compile code\.cpp: .*"):
@@ -63,11 +93,13 @@ def test_what_the_compiler_says(source: Path, tmp_path: Path) -> None:
 
 def test_no_compiler(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(EnvironmentProblemError, match="no C.. compiler.*apt install"):
+    with pytest.raises(
+        EnvironmentProblemError, match="no C.. compiler: .CXX is 'no-such-compiler'.*apt install.*unset CXX"
+    ):
         native_code.load_native(source)
 
 
 def test_other_processors_get_libraries_of_their_own(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = native_code._key(source, "c++")
-    monkeypatch.setattr(native_code.torch.cpu, "get_capabilities", lambda: {"cpu_name": "another"})
+    monkeypatch.setattr(native_code, "instruction_set", lambda: "another")
     assert native_code._key(source, "c++") != here

@@ -21,6 +21,7 @@ import torch
 
 from no_time_to_train.models.allocator import keep_freed_memory
 from no_time_to_train.models.precision import resolve_device, resolve_precision
+from no_time_to_train.models.processor import cpu_capabilities
 from tools.benchmarks.expected_speed import CARDS
 from tools.benchmarks.operations import count
 from tools.benchmarks.scaling import SCALING_TABLES
@@ -117,7 +118,7 @@ def _machine(device: torch.device) -> str:
             for card in known
         ]
         return f"{name} (data sheet: {peaks[0]})" if peaks else name
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = cpu_capabilities()
     names = [name for name in ("avx512_f", "avx512_bf16", "amx_bf16") if capabilities.get(name)]
     return f"{capabilities.get('cpu_name', 'CPU')} ({', '.join(names)}), {torch.get_num_threads()} threads"
 

@@ -84,13 +84,19 @@ class CompiledPasses:
         tokens, mixing = tokens.contiguous(), mixing.contiguous()
         read, by_row = torch.empty_like(tokens), torch.empty_like(mixing)
         _, heads, count, depth = tokens.shape
-        shared = keys.data_ptr(), position.data_ptr(), values.data_ptr()
+        shared = keys, position, values
 
         def run(start: int, prompts: int) -> None:
             sizes = prompts, heads, count, depth, mixing.shape[2], basis.shape[1]
             own = (_at(each, start) for each in (tokens, mixing))
             self._read(
-                *sizes, *own, *shared, *_place(basis, start), _at(scale, start), _at(read, start), _at(by_row, start)
+                *sizes,
+                *own,
+                *(each.data_ptr() for each in shared),
+                *_place(basis, start),
+                _at(scale, start),
+                _at(read, start),
+                _at(by_row, start),
             )
 
         _in_threads(len(tokens), run)
@@ -126,7 +132,7 @@ class CompiledPasses:
         tokens, mixing, values, gram, power = (each.contiguous() for each in (tokens, mixing, values, gram, power))
         new_scale = torch.empty_like(power)
         _, heads, count, depth = tokens.shape
-        shared = queries.data_ptr(), position.data_ptr()
+        shared = queries, position
 
         def run(start: int, prompts: int) -> None:
             sizes = prompts, heads, count, depth, mixing.shape[2], basis.shape[1]
@@ -134,7 +140,7 @@ class CompiledPasses:
                 *sizes,
                 _at(tokens, start),
                 _at(mixing, start),
-                *shared,
+                *(each.data_ptr() for each in shared),
                 _at(values, start),
                 cross.data_ptr(),
                 _at(gram, start),
@@ -209,7 +215,10 @@ def _place(basis: Tensor, start: int) -> tuple[int | None, int, int]:
 
 
 def _in_threads(count: int, run: Callable[[int, int], None]) -> None:
-    """Run over all prompts, some at once. Who takes which changes no result."""
+    """Run over all prompts, some at once. Who takes which changes no result.
+
+    ``run`` holds the tensors whose addresses it hands over: at Ctrl-C threads go on for a moment after their caller.
+    """
     jobs = [(start, min(_PROMPTS_AT_ONCE, count - start)) for start in range(0, count, _PROMPTS_AT_ONCE)]
     threads = min(torch.get_num_threads(), len(jobs))
     if threads <= 1:

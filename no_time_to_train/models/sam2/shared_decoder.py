@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.errors import InputError
-from no_time_to_train.models.cpu_linear import is_amd_processor
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.models.mask_decoding import points_with_boxes
 from no_time_to_train.models.precision import forward_precision
+from no_time_to_train.models.processor import cpu_capabilities, is_amd_processor
 from no_time_to_train.models.sam2.compiled_passes import CompiledPasses
 from no_time_to_train.models.sam2.factored_tokens import FactoredTokens
 from no_time_to_train.models.sam2.folded_transformer import FoldedTransformer, ImageTerms
@@ -38,7 +38,7 @@ def arithmetic_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     """
     if device.type != "cpu":
         return dtype
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = cpu_capabilities()
     is_fast = capabilities.get("amx_tile") or (capabilities.get("avx512_bf16") and is_amd_processor())
     return dtype if is_fast and dtype == torch.bfloat16 else torch.float32
 
