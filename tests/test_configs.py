@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -157,11 +158,28 @@ def test_command_line_wins_over_the_preset() -> None:
         ("tiles=big", "tiles=big must be none, auto or the side of a tile"),
         ("tiles=20", "64 to 65536 pixels"),
         ("images.exif=sideways", "upright, ignore"),
+        ("proposals.point_grid.points_per_side=abc", "^proposals.point_grid.points_per_side=abc cannot be read"),
+        ("proposals.points_per_side=abc", r"^proposals.points_per_side=abc cannot be read. Allowed: whole number"),
+        ("encoder.image_size=x=y", "^encoder.image_size=x=y cannot be read. Allowed: whole number from"),
+        ("proposals.sources=boxes", "proposals.sources=boxes cannot be read. Allowed: some of point_grid"),
+        ("encoder.image_size=1)", r"encoder.image_size=1\) cannot be read"),
     ],
 )
 def test_a_bad_override_is_named(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         compose_config([override])
+
+
+_LISTS_OF_NUMBERS = [setting.key for setting in settings_of(BenchConfig()) if setting.type == "list[int]"]
+
+
+@pytest.mark.parametrize("key", _LISTS_OF_NUMBERS)
+@pytest.mark.parametrize(
+    "value", ["[[1],{a:b}]", "[[1]]", "[{a:1}]", "[1,x=y]", "[1,a]", "[1,null]", "[nan]", "x=y", "3"]
+)
+def test_lists_of_numbers_hold_numbers(key: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(key)}=.* cannot be read. Allowed: list of whole numbers"):
+        compose_config(["proposals=semantic_clusters", f"{key}={value}"])
 
 
 def test_a_misspelt_experiment_is_refused() -> None:

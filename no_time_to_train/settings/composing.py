@@ -15,7 +15,9 @@ from typing import Any
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.settings.overrides import Grammar
+from no_time_to_train.settings.reference import allowed
 from no_time_to_train.settings.validation import validate
+from no_time_to_train.settings.walk import settings_of
 
 _HYDRA_ERRORS = "HYDRA_FULL_ERROR"
 
@@ -149,9 +151,34 @@ def _readable(error: Exception, overrides: Sequence[str], grammar: Grammar) -> s
     text = str(error.__cause__ or error) if "Error merging override" in str(error) else str(error)
     first_line = text.strip().splitlines()[0]
     own = [override for override in overrides if not override.startswith(grammar.sweeper_keys)]
-    for override in own:
-        key = override.split("=", 1)[0]
-        names = (key, *grammar.old_keys.get(key, ()), grammar.short_keys.get(key, key))
-        if any(name in text for name in names):
-            return f"{override}: {first_line}"
-    return first_line
+    override = next((o for o in own if not _has_form(o, grammar)), None) or _named_in(f"{error} {text}", own, grammar)
+    if override is None:
+        return first_line
+    setting = next((s for s in settings_of(grammar.schema) if s.key in grammar.keys([override])), None)
+    if setting is None or setting.type.startswith("str") or "nterpolation" in text:
+        return f"{override}: {first_line}"
+    return f"{override} cannot be read. Allowed: {allowed(setting)}.".replace("`", "")
+
+
+def _has_form(override: str, grammar: Grammar) -> bool:
+    """Return whether Hydra's parser, whose errors name nothing, reads an override."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_overrides(grammar.read([override], sweep=True))
+    except HydraException:
+        return False
+    return True
+
+
+def _named_in(text: str, overrides: Sequence[str], grammar: Grammar) -> str | None:
+    """Return the override whose name stands in a text; the longest, as ``proposals`` is a part of others."""
+    named = [
+        (len(name), override)
+        for override in overrides
+        for key in [override.split("=", 1)[0]]
+        for name in (key, *grammar.old_keys.get(key, ()), grammar.short_keys.get(key, key))
+        if name in text
+    ]
+    return max(named)[1] if named else None

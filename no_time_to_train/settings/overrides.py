@@ -12,7 +12,7 @@ from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.settings.suggestions import did_you_mean
 from no_time_to_train.settings.walk import Setting, settings_of
 
-_PLAIN = re.compile(r"null|(?!(?:true|false|nan|inf|null)$)[a-z_/][\w./:@%+-]*", re.ASCII | re.IGNORECASE)
+_PLAIN = re.compile(r"(?-i:null)|(?!(?:true|false|nan|inf|null)$)[a-z_/][\w./:@%+-]*", re.ASCII | re.IGNORECASE)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _SWEEP = re.compile(r"(?:range|choice|interval|glob|shuffle|sort|tag)\(.*\)")
 _OPENING, _CLOSING = "([{", ")]}"

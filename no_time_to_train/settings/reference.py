@@ -40,13 +40,13 @@ def settings_page(config: Any, introduction: str) -> str:
 
 def _row(setting: Setting) -> str:
     name = setting.key.rpartition(".")[2]
-    return f"| `{name}` | `{_plain(setting.default)}` | {_allowed(setting)} | {_meaning(setting)} |"
+    return f"| `{name}` | `{_plain(setting.default)}` | {allowed(setting)} | {_meaning(setting)} |"
 
 
 def _paragraph(setting: Setting) -> Iterator[str]:
     yield f"{setting.key}={_plain(setting.value)}"
     changed = "" if setting.value == setting.default else f" (default {_plain(setting.default)})"
-    yield f"    {_allowed(setting)}{changed}. {_meaning(setting)}".replace("`", "")
+    yield f"    {allowed(setting)}{changed}. {_meaning(setting)}".replace("`", "")
     if setting.unused is not None:
         yield f"    Not in use: {setting.unused}."
 
@@ -57,7 +57,8 @@ def _meaning(setting: Setting) -> str:
     return " ".join([setting.facts.help, *used, *([] if setting.facts.affects_results else [_NO_RESULT])])
 
 
-def _allowed(setting: Setting) -> str:
+def allowed(setting: Setting) -> str:
+    """Return the values that a setting takes, such as ``whole number from 1 to 1024``."""
     kind = setting.type.split(" ")[0]
     nothing = " or null" if "None" in setting.type else ""
     if setting.facts.choices:

@@ -6,6 +6,7 @@ import math
 from typing import TypeVar
 
 from no_time_to_train.errors import InputError
+from no_time_to_train.settings.reference import allowed
 from no_time_to_train.settings.suggestions import did_you_mean
 from no_time_to_train.settings.walk import Setting, sections_of, settings_of
 
@@ -45,5 +46,7 @@ def _check_value(setting: Setting) -> None:
             raise InputError(f"{setting.key}={shown} must be a finite number.")
         if setting.facts.between is not None:
             low, high = setting.facts.between
+            if not isinstance(item, int | float):
+                raise InputError(f"{setting.key}={shown} cannot be read. Allowed: {allowed(setting)}.")
             if not low <= item <= high:
                 raise InputError(f"{setting.key}={shown} is out of range: it must be between {low:g} and {high:g}.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from no_time_to_train.errors import InputError
@@ -40,6 +40,7 @@ GRAMMAR = Grammar(
 
 
 @given(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), min_size=1))
+@example("NULL")
 def test_every_text_is_read_as_it_was_typed(text: str) -> None:
     quoted = text[0] in "'\"" or "${" in text
     if quoted or text == "null":
