@@ -55,11 +55,6 @@ class FoundImages:
             logger.warning("%s: %s", root, remark)
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Return all image files under a folder and its sub-folders, sorted by path; see :func:`search_images`."""
-    return list(search_images(folder).paths)
-
-
 def search_images(folder: Path, own: Path | None = None) -> FoundImages:
     """Look for images under a folder and its sub-folders.
 

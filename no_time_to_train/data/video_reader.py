@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from no_time_to_train.data.image_search import find_images
+from no_time_to_train.data.image_search import search_images
 from no_time_to_train.data.images import image_size_hw, read_image
 from no_time_to_train.errors import InputError, InputFileNotFoundError, missing_package
 
@@ -152,7 +152,9 @@ def open_video(path: Path | str, *, upright: bool = True) -> Video:
     """
     path = Path(path)
     if path.is_dir():
-        paths = tuple(sorted(find_images(path), key=_natural_order))
+        found = search_images(path)
+        found.say_what_is_left_out(path)
+        paths = tuple(sorted(found.paths, key=_natural_order))
         _check_one_size(path, paths, upright)
         return FrameFolder(path, paths, upright=upright)
     if not path.is_file():

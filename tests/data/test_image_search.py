@@ -4,29 +4,29 @@ import sys
 import pytest
 
 from no_time_to_train.data import image_search
-from no_time_to_train.data.image_search import find_images, search_images
+from no_time_to_train.data.image_search import search_images
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 
 
-def test_find_images_is_sorted_recursive_and_knows_suffixes(tmp_path):
+def test_the_search_is_sorted_recursive_and_knows_suffixes(tmp_path):
     names = ["b.JPG", "a.png", "sub/c.webp", "sub/d.tiff", "e.jpeg", "f.gif"]
     for name in [*names, "notes.txt", "._a.png", ".cache/x.png"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert find_images(tmp_path) == sorted(tmp_path / name for name in names)
+    assert search_images(tmp_path).paths == tuple(sorted(tmp_path / name for name in names))
     assert search_images(tmp_path).remark() is None
 
 
-def test_find_images_says_what_is_there_instead(tmp_path):
+def test_the_search_says_what_is_there_instead(tmp_path):
     with pytest.raises(InputError, match="it is empty"):
-        find_images(tmp_path)
+        search_images(tmp_path)
     (tmp_path / "notes.txt").touch()
     for number in range(3):
         (tmp_path / f"{number}.SVG").touch()
     with pytest.raises(InputError, match=r"no readable images .*found 3 \.svg, 1 \.txt\)\. 3 files not read: 3 \.svg"):
-        find_images(tmp_path)
+        search_images(tmp_path)
     with pytest.raises(InputFileNotFoundError, match="not a folder"):
-        find_images(tmp_path / "gone")
+        search_images(tmp_path / "gone")
 
 
 def test_results_of_runs_are_left_out_and_said(tmp_path):

@@ -70,6 +70,13 @@ def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     assert [int(frame[0, 0, 0]) for frame in video.frames()] == [3, 2, 0, 1]
 
 
+def test_frames_that_are_left_out_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_folder(tmp_path / "frames", "1.png")
+    (folder / "2.png").symlink_to("nowhere.png")
+    assert len(list(open_video(folder).frames())) == 1
+    assert "1 file not read: 1 links to nothing" in caplog.text
+
+
 def test_the_fingerprint_changes_with_the_frames(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "frames", "1.png", "2.png")
     before = open_video(folder).fingerprint
