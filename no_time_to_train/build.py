@@ -24,6 +24,7 @@ from no_time_to_train.config import (
     present_names,
 )
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.arguments import as_object
 from no_time_to_train.files.paths import configs_folder
 from no_time_to_train.models.catalog import CATALOG, HF, TIMM, ModelSpec, get_spec
 from no_time_to_train.settings import settings_of
@@ -260,14 +261,11 @@ def build_segmenter(config: Config) -> Segmenter:
         >>> segmenter.device
         device(type='cpu')
     """
-    return assemble_segmenter(config, *load_models(config))
+    return assemble_segmenter(as_object(config, Config, "config", "ntt.compose_config"), *load_models(config))
 
 
 def build_proposer(config: Config) -> Segmenter:
-    """Return a segmenter for class-free masks alone.
-
-    Its encoder is loaded only where something looks at features.
-    """
+    """Return a segmenter for class-free masks alone; it has an encoder only where something looks at features."""
     from no_time_to_train.models.no_encoder import NoEncoder
     from no_time_to_train.segmenter import Segmenter
 

@@ -13,6 +13,7 @@ from no_time_to_train.config import Config
 from no_time_to_train.models.sam2.video_memory import FrameMemory, ObjectMask, ObjectMemory
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, Detections, ReferenceSet
 
 SIDE = 64
@@ -42,7 +43,7 @@ def memory_bank(categories: Sequence[Category] = (BOAT, BIRD)) -> MemoryBank:
     )
 
 
-class ColorVideoSegmenter:
+class ColorVideoSegmenter(Segmenter):
     """Detects the colors of its categories; a category's feature is its color, the score 0.9.
 
     Attributes:

@@ -9,7 +9,7 @@ import doctest
 import inspect
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +110,22 @@ def test_examples_run(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatc
 def test_first_lines_are_short(name: str) -> None:
     first = (inspect.getdoc(getattr(ntt, name)) or "").splitlines()[0]
     assert first.endswith(".") and len(first.split()) <= 16, first
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ntt.fit("refs.json", segmenter=3), "segmenter must be a Segmenter, as ntt.load_segmenter makes it"),
+        (lambda: ntt.check_references("refs.json", segmenter="x"), "segmenter must be a Segmenter"),
+        (lambda: list(ntt.segment_video(3, [], "memory.safetensors")), "segmenter must be a Segmenter"),
+        (lambda: ntt.build_segmenter(3), "config must be a Config, as ntt.compose_config makes it, got int"),
+        (lambda: ntt.fit("refs.json", on_progress=3), "on_progress must be a function, got int"),
+        (lambda: ntt.check_references("refs.json", on_progress=3), "on_progress must be a function"),
+        (lambda: ntt.compare_proposals(on_progress=3), "on_progress must be a function"),
+        (lambda: ntt.prepare_data("coco", on_progress=3), "on_progress must be a function"),
+        (lambda: ntt.verify_data("coco", on_progress=3), "on_progress must be a function"),
+    ],
+)
+def test_objects_of_another_kind_are_refused_first(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ntt.InputError, match=message):
+        call()

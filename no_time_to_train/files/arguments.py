@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, TypeVar, overload
 
 from no_time_to_train.errors import InputError, Parameter
+
+_T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., object])
 
 
 @overload
@@ -40,13 +44,13 @@ def as_path(value: object, name: str, *, optional: bool = False) -> Path | None:
 
 
 def as_count(value: object, name: str) -> int | None:
-    """Return a number of things above 0, or None.
+    """Return a number of things above 0, or None; one beyond all counting becomes the largest that can be counted to.
 
     Raises:
         InputError: it is anything else.
     """
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
+        return value and min(value, sys.maxsize)
     came = Parameter(name, value)
     raise InputError(f"{came} must be a whole number above 0.", parameters=[came])
 
@@ -65,3 +69,31 @@ def as_texts(values: object, name: str, example: str) -> Sequence[str]:
     if isinstance(values, Sequence) and not isinstance(values, str) and all(isinstance(text, str) for text in values):
         return values
     raise InputError(f"{name} must be a list of text such as ['{example}'], got {str(values)[:60]!r}.")
+
+
+def as_object(value: object, kind: type[_T], name: str, source: str) -> _T:
+    """Return an object that only the package makes.
+
+    Args:
+        value: what came.
+        kind: its class.
+        name: of the argument, for the message.
+        source: what makes one, for the message.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    if isinstance(value, kind):
+        return value
+    raise InputError(f"{name} must be a {kind.__name__}, as {source} makes it, got {type(value).__name__}.")
+
+
+def as_function(value: _F, name: str) -> _F:
+    """Return what can be called.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if callable(value):
+        return value
+    raise InputError(f"{name} must be a function, got {type(value).__name__}.")

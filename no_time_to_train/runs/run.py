@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from no_time_to_train.config import Config
 from no_time_to_train.errors import InputError, Parameter, RunInterrupted
+from no_time_to_train.files.arguments import as_function
 from no_time_to_train.runs.progress import OnProgress, RunProgress, tell_nobody
 from no_time_to_train.runs.provenance import versions, weight_hashes
 from no_time_to_train.runs.run_state import (
@@ -75,7 +76,7 @@ class Run:
         advice: str | None = None,
     ) -> None:
         self.path = path
-        self.on_progress = on_progress
+        self.on_progress = as_function(on_progress, "on_progress")
         self._settings = settings
         self._lock: FileLock | None = None
         self._has_begun = False

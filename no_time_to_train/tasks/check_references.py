@@ -11,7 +11,7 @@ import torch
 
 from no_time_to_train import build
 from no_time_to_train.errors import InputError
-from no_time_to_train.files.arguments import as_path
+from no_time_to_train.files.arguments import as_function, as_object, as_path
 from no_time_to_train.files.formats import write_csv
 from no_time_to_train.outputs.reference_sheets import write_reference_sheets
 from no_time_to_train.references.encoding import EncodedReference, encode_references
@@ -174,6 +174,9 @@ def check_references(
         >>> worst.margin <= report.references[-1].margin
         True
     """
+    as_function(on_progress, "on_progress")
+    if segmenter is not None:
+        as_object(segmenter, Segmenter, "segmenter", "ntt.load_segmenter")
     config = segmenter.config if segmenter else build.compose_config(overrides)
     reference_set = as_references(references, reference_images, categories, upright=config.images.upright)
     segmenter = segmenter or build.build_segmenter(config)

@@ -27,7 +27,7 @@ from no_time_to_train.evaluation.proposal_recall import (
     cover_objects,
     summarize_coverage,
 )
-from no_time_to_train.files.arguments import as_count, as_path
+from no_time_to_train.files.arguments import as_count, as_function, as_path
 from no_time_to_train.files.formats import write_csv, write_json
 from no_time_to_train.ops.rle import Rle, segmentation_to_rle
 from no_time_to_train.proposals.interfaces import EncodedImage
@@ -206,6 +206,7 @@ def compare_proposals(
         >>> [result.name for result in comparison.results], comparison.num_images
         (['point_grid[points_per_side=4]'], 2)
     """
+    as_function(on_progress, "on_progress")
     written = parse_sources(sources)
     overrides = _with_preset(overrides, is_benchmark=annotations is None)
     config = build.compose_bench_config(shared=overrides)

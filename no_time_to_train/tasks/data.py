@@ -19,6 +19,7 @@ from no_time_to_train.data.downloads import Download, fetch, file_fault, unpack
 from no_time_to_train.data.image_checks import image_fault
 from no_time_to_train.data.voc import VocAnnotationsError
 from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.files.arguments import as_function
 from no_time_to_train.runs.prefetch import read_ahead
 from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
 
@@ -94,6 +95,7 @@ def prepare_data(name: str, overrides: Sequence[str] = (), on_progress: OnProgre
     Example:
         >>> ntt.prepare_data("demo")
     """
+    as_function(on_progress, "on_progress")
     config = _config(name, overrides)
     root = Path(config.benchmark.root)
     by_hand = []
@@ -121,6 +123,7 @@ def verify_data(name: str, overrides: Sequence[str] = (), on_progress: OnProgres
         >>> ntt.verify_data("demo")
         []
     """
+    as_function(on_progress, "on_progress")
     config = _config(name, overrides)
     problems: list[str] = []
     for problem in chain(_problems(config, on_progress), _unless(problems, _faults_of_references(config))):

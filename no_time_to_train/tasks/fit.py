@@ -7,7 +7,7 @@ from pathlib import Path
 
 from no_time_to_train import build
 from no_time_to_train.errors import InputError, Parameter
-from no_time_to_train.files.arguments import as_path
+from no_time_to_train.files.arguments import as_function, as_object, as_path
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
@@ -54,6 +54,9 @@ def fit(
         raise InputError(
             f"{came}: the memory bank is a safetensors file, so its name ends in .safetensors.", parameters=[came]
         )
+    as_function(on_progress, "on_progress")
+    if segmenter is not None:
+        as_object(segmenter, Segmenter, "segmenter", "ntt.load_segmenter")
     config = segmenter.config if segmenter else build.compose_config(overrides)
     reference_set = as_references(references, reference_images, categories, upright=config.images.upright)
     segmenter = segmenter or build.build_segmenter(config)

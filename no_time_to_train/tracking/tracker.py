@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from no_time_to_train.errors import InputError
+from no_time_to_train.files.arguments import as_object
 from no_time_to_train.models.sam2.video_memory import FrameEncoding, Sam2VideoMemory
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import mask_ious, rle_area
-from no_time_to_train.references.memory_bank import MemoryBank
+from no_time_to_train.references.memory_bank import MemoryBank, as_memory
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings import validate
@@ -81,9 +82,12 @@ class VideoTracker:
         state: TrackerState | None = None,
         follower: Sam2VideoMemory | None = None,
     ) -> None:
+        as_object(segmenter, Segmenter, "segmenter", "ntt.load_segmenter")
+        memory = as_memory(memory)
         memory.check_encoder(segmenter.encoder)
         state = state or TrackerState()
-        self.options = validate(options or TrackingConfig())
+        options = TrackingConfig() if options is None else options
+        self.options = validate(as_object(options, TrackingConfig, "options", "TrackingConfig()"))
         self._min_scores = min_scores or MinScores(self.options.min_score)
         self.num_found_again = state.num_found_again
         self._segmenter = segmenter
