@@ -12,7 +12,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # threads of OpenMP do not live on in forke
 import argparse
 import contextlib
 import importlib
-import io
 import pkgutil
 import shutil
 import sys
@@ -31,7 +30,7 @@ from no_time_to_train.errors import EnvironmentProblemError
 from no_time_to_train.models import loading
 from no_time_to_train.review import serve
 from tests.campaign.api import API_KIND, NUM_API_CASES, make_api_case
-from tests.campaign.kinds import KINDS, make_case, valid_line
+from tests.campaign.kinds import KINDS, make_case, run_line, valid_line
 from tests.campaign.running import BAD_OUTCOMES, OUTCOMES, Case, Ending, carry_out, lines_of
 from tests.campaign.world import build_world
 
@@ -96,17 +95,24 @@ def keep_models_loaded() -> None:
 
 
 def make_world(world: Path) -> None:
-    """Write the valid inputs where copies of them will lie: results hold absolute paths. Nothing of that is shown."""
-    folder = world.with_name("case")
+    """Write the valid inputs where copies of them will lie: results hold absolute paths.
+
+    A child does it: threads that a parent has started are missing in its later children.
+    """
+    folder = world.with_name("made")
     folder.mkdir(parents=True)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            build_world(folder)
-    finally:
-        os.chdir(before)
-    folder.rename(world)
+    case = folder.with_name("case")
+
+    def build() -> int:
+        folder.rename(case)
+        os.chdir(case)
+        build_world(case)
+        case.rename(world)
+        return 0
+
+    ending = carry_out(Case("world", -1, "made", build, False), folder, frozenset())
+    if ending.code:
+        raise RuntimeError(str(ending))
 
 
 def run_case(kind: str, seed: int, world: Path) -> Ending:
@@ -128,10 +134,8 @@ def usual_lines(kind: str, world: Path) -> frozenset[str]:
     line = [] if kind == API_KIND else valid_line_in(kind, world)
     if not line:
         return frozenset()
-    from no_time_to_train.commands import main as nttt
-
     folder = _copy(world, kind)
-    ending = carry_out(Case(kind, -1, "nothing changed", lambda: nttt(line), False), folder, frozenset())
+    ending = carry_out(Case(kind, -1, "nothing changed", lambda: run_line(line), False), folder, frozenset())
     if ending.code:
         raise RuntimeError(f"a valid command failed:\n{ending}")
     return lines_of(ending.text)

@@ -44,6 +44,7 @@ _NO_IMAGES: list[Any] = [
     Image.new("RGB", (0, 5)),
 ]
 _NO_MEMORIES: list[Any] = [*_NO_PATHS, None, "refs/annotations.json", "photos", [1], torch.zeros(2, 192)]
+_NO_OBJECTS: list[Any] = [3, "x", [1], object()]
 _NO_REFERENCES: list[Any] = [*_NO_PATHS, None, "photos", "memory.safetensors", [], ntt.ReferenceSet((), ())]
 _NO_OVERRIDES: list[Any] = [
     "merging=hard",
@@ -102,6 +103,11 @@ def _build_memory(**arguments: Any) -> Any:
 
 def _prompt(**arguments: Any) -> Any:
     return _segmenter().segment_prompts(**{"image": _GOOD} | arguments)
+
+
+def _segment_video(**arguments: Any) -> Any:
+    usual = {"frames": [_GOOD], "memory": "memory.safetensors"}
+    return list(ntt.segment_video(**{"segmenter": arguments.get("segmenter") or _segmenter()} | usual | arguments))
 
 
 def _draw(**arguments: Any) -> Any:
@@ -169,6 +175,7 @@ _CALLS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
             "min_score": _NO_SCORES,
             "overrides": _NO_OVERRIDES,
             "limit": _NO_COUNTS,
+            "on_progress": _NO_OBJECTS,
             "out": [3, b"x", object(), "gt.json", "a\0b"],
         },
     ),
@@ -183,6 +190,8 @@ _CALLS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
             "min_score": _NO_SCORES,
         },
     ),
+    "segment_video": (_segment_video, {"segmenter": _NO_OBJECTS, "memory": _NO_MEMORIES, "options": _NO_OBJECTS}),
+    "build_segmenter": (ntt.build_segmenter, {"config": [*_NO_OBJECTS, None]}),
     "evaluate": (
         _EVALUATE,
         {
@@ -220,11 +229,19 @@ _CALLS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
             "categories": _NO_NAMES,
             "overrides": _NO_OVERRIDES,
             "out": [3, b"x", "photos"],
+            "segmenter": _NO_OBJECTS,
+            "on_progress": _NO_OBJECTS,
         },
     ),
     "check_references": (
         _CHECK,
-        {"references": _NO_REFERENCES, "overrides": _NO_OVERRIDES[:3], "out": [3, b"x", "gt.json"]},
+        {
+            "references": _NO_REFERENCES,
+            "overrides": _NO_OVERRIDES[:3],
+            "out": [3, b"x", "gt.json"],
+            "segmenter": _NO_OBJECTS,
+            "on_progress": _NO_OBJECTS,
+        },
     ),
     "compare_proposals": (
         _COMPARE,

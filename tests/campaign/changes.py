@@ -122,6 +122,17 @@ def _change_bytes_of_json(path: Path, random: Random) -> Change:
     return f"{path.name}: {kind}", True
 
 
+def change_path(path: Path, random: Random) -> str:
+    """Put nothing, a link to nothing or a folder in place of a file; return which."""
+    path.unlink()
+    kind = random.choice(["removed", "dead link", "folder"])
+    if kind == "dead link":
+        path.symlink_to("nowhere")
+    elif kind == "folder":
+        path.mkdir()
+    return f"{path.name} {kind}"
+
+
 def change_text(path: Path, random: Random) -> Change:
     """Change a text file of lines and numbers, such as YOLO's, VOC's or CVAT's."""
     text = path.read_text()

@@ -12,8 +12,17 @@ from random import Random
 
 from no_time_to_train.commands import main
 from no_time_to_train.config import BenchConfig, Config
+from no_time_to_train.models import weights
 from no_time_to_train.settings import settings_of
-from tests.campaign.changes import Change, change_bytes, change_image, change_json, change_safetensors, change_text
+from tests.campaign.changes import (
+    Change,
+    change_bytes,
+    change_image,
+    change_json,
+    change_path,
+    change_safetensors,
+    change_text,
+)
 from tests.campaign.running import Case
 from tests.campaign.world import EXPORTS, FAST, bench_arguments
 
@@ -109,6 +118,26 @@ def _weights(random: Random) -> tuple[Change, list[str]]:
     else:
         change = change_safetensors(folder / "model.safetensors", random)
     return change, f"{_LABEL} {model}.weights={folder}".split()
+
+
+def _own_weights(command: str) -> Prepare:
+    """Damage a file of the demo models, which ``own-weights`` then takes from here."""
+
+    def prepare(random: Random) -> tuple[Change, list[str]]:
+        folder = Path("weights") / random.choice(["dinov2_demo", "sam2_demo"])
+        file = folder / random.choice(["config.json", "model.safetensors"])
+        line = ["own-weights", *command.split()]
+        if random.random() < 0.2:
+            return (change_path(file, random), True), line
+        return (_change_network_settings if file.suffix == ".json" else change_safetensors)(file, random), line
+
+    return prepare
+
+
+def _doctor(random: Random) -> tuple[Change, list[str]]:
+    """Damage weights; whether they can be loaded is not what the doctor looks at."""
+    (what, _), line = _own_weights("doctor")(random)
+    return (what, False), line
 
 
 def _detector(random: Random) -> tuple[Change, list[str]]:
@@ -311,6 +340,8 @@ KINDS: dict[str, tuple[int, Prepare]] = {
     "data verify images": (24, _image(_PHOTOS, _VERIFY)),
     "data archives": (60, _archive),
     "weights convert": (40, _convert),
+    "weights verify": (40, _own_weights("weights verify dinov2_demo sam2_demo")),
+    "doctor of weights": (12, _doctor),
     "compare-proposals": (
         24,
         _json(
@@ -328,15 +359,14 @@ KINDS: dict[str, tuple[int, Prepare]] = {
 _USUAL = {"config": "config", "label settings": _LABEL, "bench settings": _BENCH}
 _SAYING_ANYTHING = ("names", "flags", "data archives")
 """Kinds without a valid line, whose odd values cannot be printed at times."""
-_WORD = re.compile(r"[a-z_]{3,}")
+_WORD = re.compile(r"[A-Za-z_]{3,}")
 
 
 def make_case(kind: str, seed: int) -> Case:
     """Prepare a case in the current folder, a copy of the world."""
     (what, must_be_told), line = KINDS[kind][1](Random(f"{kind} {seed}"))
-    run = (lambda: _unpack(line[1])) if line[0] == "unpack" else (lambda: main(line))
     names = () if kind in _SAYING_ANYTHING else (*_WORD.findall(what), "annotation", "categor", "image", "reference")
-    return Case(kind, seed, what, run, must_be_told, names)
+    return Case(kind, seed, what, lambda: run_line(line), must_be_told, names)
 
 
 def valid_line(kind: str) -> list[str]:
@@ -344,6 +374,16 @@ def valid_line(kind: str) -> list[str]:
     if kind in _USUAL:
         return _USUAL[kind].split()
     return [] if kind in _SAYING_ANYTHING else KINDS[kind][1](Random(0))[1]
+
+
+def run_line(line: list[str]) -> int:
+    """Run a command line, or what stands for one."""
+    if line[0] == "unpack":
+        return _unpack(line[1])
+    if line[0] == "own-weights":
+        weights.demo_data_folder = lambda: Path("weights")
+        return main(line[1:])
+    return main(line)
 
 
 def _unpack(name: str) -> int:
