@@ -9,8 +9,9 @@ import os
 import shlex
 import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -212,9 +213,16 @@ def add_missing_hashes(config: Config, details: dict[str, Any]) -> None:
 def hashing_weights(config: Config, details: dict[str, Any]) -> Iterator[None]:
     """Hash the weights in a thread beside the block's work.
 
-    Afterwards ``details["weights"]`` holds the hashes.
+    Afterwards ``details["weights"]`` holds the hashes. A block that fails or is stopped does not wait for them.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="hashes") as executor:
-        hashes = executor.submit(weight_hashes, config)
-        yield
-        details["weights"] = hashes.result()
+    hashes: Future[dict[str, dict[str, str]]] = Future()
+
+    def compute() -> None:
+        try:
+            hashes.set_result(weight_hashes(config))
+        except Exception as error:
+            hashes.set_exception(error)
+
+    threading.Thread(target=compute, name="hashes", daemon=True).start()  # a daemon: the process may end before
+    yield
+    details["weights"] = hashes.result()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from no_time_to_train.config import Config
 from no_time_to_train.errors import InputError, RunInterrupted, Terminated
-from no_time_to_train.runs.run import Run
+from no_time_to_train.runs import run as engine
+from no_time_to_train.runs.run import Run, hashing_weights
 from no_time_to_train.runs.run_state import RunSettings
 
 SETTINGS = RunSettings(
@@ -125,3 +128,34 @@ def test_a_damaged_run_file_is_named(tmp_path: Path, content: str) -> None:
         with pytest.raises(InputError, match="run.json is damaged"):
             Run(tmp_path, SETTINGS, overwrite=overwrite)
     assert (tmp_path / "run.json").read_text() == content
+
+
+def test_a_stopped_block_does_not_wait_for_gigabytes_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over, was_left_alone = threading.Event(), threading.Event()
+
+    def hash_for_long(config: Config) -> dict[str, dict[str, str]]:
+        if is_over.wait(5):
+            was_left_alone.set()
+        return {}
+
+    monkeypatch.setattr(engine, "weight_hashes", hash_for_long)
+    details: dict[str, object] = {}
+    with pytest.raises(KeyboardInterrupt), hashing_weights(Config(), details):
+        raise KeyboardInterrupt
+    is_over.set()
+    assert was_left_alone.wait(5) and details == {}
+
+
+def test_hashes_are_there_after_the_block_and_faults_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "weight_hashes", lambda config: {"model": {"a": "f00d"}})
+    details: dict[str, object] = {}
+    with hashing_weights(Config(), details):
+        pass
+    assert details == {"weights": {"model": {"a": "f00d"}}}
+
+    def fail(config: Config) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(engine, "weight_hashes", fail)
+    with pytest.raises(OSError, match="gone"), hashing_weights(Config(), details):
+        pass

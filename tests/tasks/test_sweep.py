@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from no_time_to_train import build
 from no_time_to_train.commands import main
@@ -138,7 +139,18 @@ def test_settings_for_slurm_compose() -> None:
     assert launcher._target_.endswith("SlurmLauncher") and launcher.tasks_per_node == 4
 
 
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For this process and those it starts: joblib gives each an equal part of the cores, and sums depend on it."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("launcher", [["joblib", "hydra.launcher.n_jobs=2"], ["submitit_local"]])
 def test_other_launchers_write_the_same(launcher: list[str], tmp_path: Path) -> None:
     written = {}

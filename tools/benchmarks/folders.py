@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
@@ -42,21 +43,24 @@ def _measure(folder: Path, num_images: int, megapixels: list[int]) -> None:
         str(memory),
         *MODELS,
     )
-    start_table("One image", "megapixels", "seconds", "peak MB")
+    start_table("One image", "megapixels", "seconds", "CPU s", "peak MB")
     for size in megapixels:
         side = round((size * 1e6) ** 0.5)
         large = folder / f"{size}"
         large.mkdir()
         with Image.open(scenes[0]) as image:
             image.convert("RGB").resize((side, side)).save(large / "a.jpg")
-        print_row(size, *_label(large, memory, "0.3"))
+        cost = _label(large, memory, "0.3")
+        print_row(size, f"{cost.seconds:.1f}", f"{cost.cpu_seconds:.1f}", f"{cost.megabytes:.0f}")
     many = folder / "many"
     many.mkdir()
     for number in range(num_images):
         os.link(_copied(scenes[number % len(scenes)], folder), many / f"{number:05d}.jpg")
-    start_table(f"{num_images} images", "what", "seconds", "peak MB")
+    start_table(f"{num_images} images", "what", "seconds", "CPU s", "CPU ms per image", "peak MB")
     for what, min_score in (("labeled", "0.3"), ("nothing to do", "0.3"), ("another lowest score", "0.4")):
-        print_row(what, *_label(many, memory, min_score))
+        cost = _label(many, memory, min_score)
+        per_image = f"{cost.cpu_seconds / num_images * 1000:.1f}"
+        print_row(what, f"{cost.seconds:.1f}", f"{cost.cpu_seconds:.1f}", per_image, f"{cost.megabytes:.0f}")
 
 
 def _copied(scene: Path, folder: Path) -> Path:
@@ -68,14 +72,21 @@ def _copied(scene: Path, folder: Path) -> Path:
     return copy
 
 
-def _label(images: Path, memory: Path, min_score: str) -> tuple[str, str]:
-    arguments = ("label", str(images), "--memory", str(memory), "--min-score", min_score, *MODELS)
-    seconds, megabytes = _run(*arguments)
-    return f"{seconds:.1f}", f"{megabytes:.0f}"
+@dataclass(frozen=True)
+class Cost:
+    """Of a command: by the clock, of all threads, and at most in memory."""
+
+    seconds: float
+    cpu_seconds: float
+    megabytes: float
 
 
-def _run(*arguments: str) -> tuple[float, float]:
-    """Run a command; its seconds and its peak memory in megabytes."""
+def _label(images: Path, memory: Path, min_score: str) -> Cost:
+    return _run("label", str(images), "--memory", str(memory), "--min-score", min_score, *MODELS)
+
+
+def _run(*arguments: str) -> Cost:
+    """Run a command to its end."""
     start = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "no_time_to_train", *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -83,7 +94,7 @@ def _run(*arguments: str) -> tuple[float, float]:
     if process.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed")
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return time.monotonic() - start, kilobytes / 1024
+    return Cost(time.monotonic() - start, usage.ru_utime + usage.ru_stime, kilobytes / 1024)
 
 
 if __name__ == "__main__":
