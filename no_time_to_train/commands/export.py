@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from no_time_to_train.commands import flags
+from no_time_to_train.errors import counted
 
 if TYPE_CHECKING:
     from no_time_to_train.tasks.export import ExportReport
@@ -86,14 +87,15 @@ def _take_reviewed_state(options: argparse.Namespace) -> None:
     session.write_annotations(annotations, lowest)
     options.out = options.out or folder.resolve().with_name(f"{folder.resolve().name}_{options.to}")
     options.source, options.images, options.min_score = annotations, session.images, None
-    print(f"With the decisions of the review: {len(session.numbers_done())} of {len(session.file_names)} images done.")
+    images = counted(len(session.file_names), "image")
+    print(f"With the decisions of the review: {len(session.numbers_done())} of {images} done.")
 
 
 def describe(report: ExportReport) -> str:
     """Describe in a few lines what an export holds and lacks."""
     counts = ", ".join(f"{name} {count}" for name, count in report.counts.items() if count)
-    totals = f"{report.num_objects} objects in {report.num_images} images"
+    totals = f"{counted(report.num_objects, 'object')} in {counted(report.num_images, 'image')}"
     lines = [f"{report.folder}: {totals} as {report.format}" + (f": {counts}." if counts else ".")]
     if report.left_out:
-        lines.append("Left out: " + "; ".join(f"{count} {reason}" for reason, count in report.left_out.items()) + ".")
+        lines.append("Left out: " + "; ".join(f"{reason} ({count})" for reason, count in report.left_out.items()) + ".")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from no_time_to_train.commands import flags
+from no_time_to_train.errors import counted
 
 if TYPE_CHECKING:
     from no_time_to_train.review.session import ReviewSession
@@ -37,7 +38,8 @@ def serve(session: ReviewSession, options: argparse.Namespace) -> None:
     from no_time_to_train.review.serve import serve_review
 
     def tell(address: str) -> None:
-        print(f"{len(session.file_names)} images from {session.images}. Every decision is saved at once; Ctrl-C ends.")
+        images = counted(len(session.file_names), "image")
+        print(f"{images} from {session.images}. Every decision is saved at once; Ctrl-C ends.")
         print(f"The page: {address}", flush=True)
         if not options.no_browser:
             webbrowser.open(address)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from no_time_to_train.commands import console, flags
+from no_time_to_train.errors import counted
 
 if TYPE_CHECKING:
     from no_time_to_train.tasks.track import TrackReport
@@ -52,10 +53,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _conclusion(report: TrackReport) -> str:
-    found = f"{len(report.objects)} objects in {report.num_frames} frames"
+    found = f"{counted(len(report.objects), 'object')} in {counted(report.num_frames, 'frame')}"
     if not report.objects:
         return f"{found}. Try a lower --min-score; {report.out / 'references'} shows what was looked for."
-    shown = [f"#{o.track_id} {o.category} ({o.num_frames} frames)" for o in report.objects[:_MAX_SHOWN]]
+    shown = [f"#{o.track_id} {o.category} ({counted(o.num_frames, 'frame')})" for o in report.objects[:_MAX_SHOWN]]
     rest = ", ..." if len(report.objects) > _MAX_SHOWN else ""
     return (
         f"{found}: {', '.join(shown)}{rest}.\nLook at {report.out / 'overlay.mp4'}; masks are in "

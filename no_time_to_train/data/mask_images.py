@@ -139,7 +139,9 @@ def _is_smooth(values: np.ndarray, levels: np.ndarray, full_scale: int) -> bool:
 def _label_masks(values: np.ndarray, levels: np.ndarray, full_scale: int) -> list[np.ndarray]:
     """Split by value: all but 0 are instances; 255 or 65535 is none where the others are 1, 2, 3 ..."""
     if len(levels) > _NUM_LEVELS_OF_FEW and not _has_flat_areas(values):
-        raise InputError(f"has {len(levels)} values and no flat areas: it is a photo or a heat map, not a mask.")
+        raise InputError(
+            f"has {len(levels)} values and no flat areas: it is an ordinary image or a heat map, not a mask."
+        )
     if levels[0] != 0:
         raise InputError(f"has the values {_listed(levels)} but no 0, so that it is unclear what is background.")
     ids = levels[1:]
@@ -159,8 +161,8 @@ def _color_masks(colors: np.ndarray) -> list[np.ndarray]:
     flat = _flat_values(colors)
     if len(levels) > _NUM_LEVELS_OF_FEW and len(levels) > 2 * len(flat):
         raise InputError(
-            f"has {len(levels)} colors, {len(flat)} of them in flat areas: it is a photo, or its edges are smoothed. "
-            "Save one flat color per object."
+            f"has {len(levels)} colors, {len(flat)} of them in flat areas: it is an ordinary image, or its edges are "
+            "smoothed. Save one flat color per object."
         )
     if _BLACK not in levels and _WHITE not in levels:
         raise InputError(f"has {len(levels)} colors but neither black nor white, so that the background is unclear.")

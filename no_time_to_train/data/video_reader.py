@@ -64,7 +64,7 @@ class VideoFile:
 
         They come in the order they are shown.
 
-        A rotation written beside the frames is not applied, as for photos: masks refer to the stored pixels.
+        A rotation written beside the frames is not applied: masks refer to the stored pixels.
 
         Raises:
             TruncatedVideoError: after the last frame that can be decoded, where the file breaks off or is damaged.
@@ -162,7 +162,7 @@ def open_video(path: Path | str, *, upright: bool = True) -> Video:
     try:
         with _opened(path) as container:
             if not container.streams.video:
-                raise InputError(f"{path} has no pictures, only {_kinds(container)}. Give a video, or its frames.")
+                raise InputError(f"{path} has no frames, only {_kinds(container)}. Give a video, or its frames.")
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate or _DEFAULT_FRAME_RATE
             return VideoFile(path, Fraction(rate), stream.frames, _estimated_frames(container, stream, Fraction(rate)))

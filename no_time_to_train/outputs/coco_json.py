@@ -75,7 +75,7 @@ def write_dataset(path: Path, records: NumberedRecords, categories: Sequence[Cat
     Annotation ids count from 1, ``iscrowd`` is 0, ``area`` is the mask's, ``score`` is kept.
     """
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        description = f"labelled by No Time To Train, score at least {min_scores.describe(categories)}"
+        description = f"labeled by No Time To Train, score at least {min_scores.describe(categories)}"
         file.write(f'{{"info": {json.dumps({"description": description})},\n"categories": ')
         write_json_list(file, [{"id": category.id, "name": category.name} for category in categories])
         images: list[dict[str, Any]] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from no_time_to_train.errors import counted
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.outputs.drawing import category_color
 from no_time_to_train.outputs.summary import RunSummary
@@ -18,12 +19,17 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>@TITLE@</title>
 <style>
-body { font: 15px/1.4 system-ui, sans-serif; margin: 0; background: #f4f4f5; color: #18181b; }
-header { position: sticky; top: 0; background: #fff; padding: 12px 20px; border-bottom: 1px solid #ddd; z-index: 1; }
+:root { color-scheme: light dark; --page: #f4f4f5; --card: #fff; --line: #ddd; --frame: #e4e4e7; --text: #18181b; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #18181b; --card: #27272a; --line: #3f3f46; --frame: #1f1f23; --text: #f4f4f5; }
+}
+body { font: 15px/1.4 system-ui, sans-serif; margin: 0; background: var(--page); color: var(--text); }
+header { position: sticky; top: 0; background: var(--card); padding: 12px 20px; border-bottom: 1px solid var(--line);
+         z-index: 1; }
 header label { margin-right: 18px; white-space: nowrap; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 14px; padding: 20px; }
-figure { margin: 0; background: #fff; border-radius: 8px; overflow: hidden; box-shadow: 0 1px 3px #0002; }
-figure img { width: 100%; height: 200px; object-fit: contain; background: #e4e4e7; display: block; }
+figure { margin: 0; background: var(--card); border-radius: 8px; overflow: hidden; box-shadow: 0 1px 3px #0002; }
+figure img { width: 100%; height: 200px; object-fit: contain; background: var(--frame); display: block; }
 figcaption { padding: 8px 10px; overflow-wrap: anywhere; }
 .chip { display: inline-block; border-radius: 9px; padding: 0 8px; margin: 2px 4px 0 0; font-size: 13px;
         border: 2px solid; }
@@ -40,6 +46,7 @@ figcaption { padding: 8px 10px; overflow-wrap: anywhere; }
 <script>
 "use strict";
 const run = @RUN@;
+const counted = (number, noun) => number + " " + noun + (number === 1 ? "" : "s");
 const element = (name, properties) => Object.assign(document.createElement(name), properties);
 const category = document.getElementById("category");
 const score = document.getElementById("score");
@@ -71,7 +78,7 @@ function show() {
     caption.append(element("br", {}));
     for (const [id, count] of Object.entries(counts)) {
       const chip = element("span", {className: "chip", textContent: run.categories[id].name + " " + count});
-      chip.style.borderColor = run.categories[id].colour;
+      chip.style.borderColor = run.categories[id].color;
       caption.append(chip);
     }
     const link = element("a", {href: image.overlay, target: "_blank"});
@@ -83,7 +90,7 @@ function show() {
   document.getElementById("images").replaceChildren(...figures);
   document.getElementById("shown").textContent =
     moved || own.length < 2 ? (moved ? score.valueAsNumber : own[0] ?? run.min_score).toFixed(2) : "of each category";
-  document.getElementById("total").textContent = objects + " objects in " + images + " images";
+  document.getElementById("total").textContent = counted(objects, "object") + " in " + counted(images, "image");
 }
 for (const control of [category, score, empty]) control.addEventListener("change", show);
 show();
@@ -107,11 +114,11 @@ def write_web_page(path: Path, summary: RunSummary, overlay_of: Callable[[str], 
         "min_score": summary.min_scores.default,
         "min_scores": {category.id: summary.min_scores.of(category.id) for category in summary.categories},
         "categories": {
-            category.id: {"name": category.name, "colour": "rgb({}, {}, {})".format(*category_color(category.id))}
+            category.id: {"name": category.name, "color": "rgb({}, {}, {})".format(*category_color(category.id))}
             for category in summary.categories
         },
     }
-    title = f"{summary.num_objects} objects in {len(summary.images)} images - No Time To Train"
+    title = f"{counted(summary.num_objects, 'object')} in {counted(len(summary.images), 'image')} - No Time To Train"
     before, after = _PAGE.replace("@TITLE@", title).split("@RUN@")
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         file.write(before + _script_json(run).removesuffix("}") + ', "images": ')

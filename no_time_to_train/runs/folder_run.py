@@ -140,7 +140,7 @@ class _Work:
         """Write what is made from the records."""
         summary = self._folder.write_summaries(self._job.targets, self.problems)
         self._labeled = len(summary.images)
-        self._run.details["labelled"] = self._labeled
+        self._run.details["labeled"] = self._labeled
         return summary
 
     def how_far(self) -> str:

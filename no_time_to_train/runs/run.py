@@ -199,7 +199,7 @@ class Run:
 
 def describe_models(segmenter: Segmenter) -> dict[str, Any]:
     """Return what ``run.json`` says of the device and the models."""
-    models = {"features": segmenter.encoder.model_id, "mask_model": segmenter.mask_model.model_id}
+    models = {"encoder": segmenter.encoder.model_id, "mask_model": segmenter.mask_model.model_id}
     return {"device": str(segmenter.device), "models": models}
 
 

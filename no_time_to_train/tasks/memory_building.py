@@ -42,7 +42,7 @@ def build_memory(
         InputError: no reference is usable.
     """
     counts = ", ".join(f"{name} {count}" for name, count in references.counts().items())
-    on_progress(RunProgress("references", 0, len(references), f"{len(references)} references: {counts}"))
+    on_progress(RunProgress("references", 0, len(references), f"{counted(len(references), 'reference')}: {counts}"))
     counter = Counter("references", len(references), on_progress)
     encoded: list[EncodedReference] = []
 

@@ -178,7 +178,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
         (blocks([[1, 2, 3]]), "but no 0"),
         (blocks([[0, 85, 170, 255]]), "255 may be one more object"),
         (NOISE[..., 0], "no flat areas"),
-        (NOISE, "it is a photo, or its edges are smoothed"),
+        (NOISE, "it is an ordinary image, or its edges are smoothed"),
         (np.array([(9, 9, 200), (200, 200, 9)])[blocks([[0, 1]])], "neither black nor white"),
     ],
 )

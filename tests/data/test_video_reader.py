@@ -111,7 +111,7 @@ def test_what_is_no_video(tmp_path: Path) -> None:
         sound.setsampwidth(2)
         sound.setframerate(8000)
         sound.writeframes(b"\0\0" * 800)
-    with pytest.raises(InputError, match=r"sound\.wav has no pictures, only audio"):
+    with pytest.raises(InputError, match=r"sound\.wav has no frames, only audio"):
         open_video(tmp_path / "sound.wav")
 
 

@@ -45,7 +45,7 @@ def test_paper_preset_at_full_size(full_size_weights: Path, tmp_path: Path, monk
     memory = MemoryBank.load(tmp_path / "out" / "memory.safetensors")
     assert memory.class_prototypes.shape == (1, 1024)
     run = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert run["models"] == {"features": "dinov2_large", "mask_model": "sam2_large"}
+    assert run["models"] == {"encoder": "dinov2_large", "mask_model": "sam2_large"}
     predictions = json.loads((tmp_path / "out" / "predictions.json").read_text())
     for prediction in predictions:
         assert prediction["segmentation"]["size"] == [480, 640]

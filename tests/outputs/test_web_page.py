@@ -25,6 +25,7 @@ def test_the_page_stands_alone_and_names_cannot_break_it(tmp_path: Path) -> None
         {"name": NASTY, "overlay": "overlays/%3C/script%3E%3Cb%3E%231%20%26%20%25.jpg", "found": [[9, 0.877]]}
     ]
     assert run["categories"]["9"]["name"] == "<boat>"
+    assert "<title>1 object in 1 image - No Time To Train</title>" in page
 
 
 @pytest.mark.parametrize("num_images", [0, 1, 3])

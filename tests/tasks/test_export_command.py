@@ -17,7 +17,8 @@ def test_export_says_what_was_written(tmp_path: Path, capsys) -> None:
     arguments = ["export", str(labeled), "--to", "yolo", "--out", str(tmp_path / "out"), "--min-score", "boat=0.95"]
     assert commands.main(arguments) == 0
     assert capsys.readouterr().out == (
-        f"{tmp_path / 'out'}: 2 objects in 3 images as yolo: życie & bird 2.\nLeft out: 1 objects that score too low.\n"
+        f"{tmp_path / 'out'}: 2 objects in 3 images as yolo: życie & bird 2.\n"
+        "Left out: objects that score too low (1).\n"
     )
     assert commands.main(arguments) == 1
     assert "exists and is not empty" in capsys.readouterr().err

@@ -56,8 +56,8 @@ def test_writes_the_whole_folder(nttt, workplace: Path, capsys) -> None:
     assert rows[3] == {"image": "d.png", "boat": "0", "bird": "0", "objects": "0", "best_score": ""}
     assert read_csv(out / "errors.csv") == []
     run = json.loads((out / "run.json").read_text())
-    assert (run["status"], run["device"], run["images"], run["labelled"]) == ("finished", "cpu", 5, 5)
-    assert run["models"] == {"features": "dinov2_large", "mask_model": "sam2.1_large"}
+    assert (run["status"], run["device"], run["images"], run["labeled"]) == ("finished", "cpu", 5, 5)
+    assert run["models"] == {"encoder": "dinov2_large", "mask_model": "sam2.1_large"}
     assert run["command"] == "nttt label photos/ --refs refs/ --min-score 0.5"
 
     first_line, *_, counts, where = capsys.readouterr().out.strip().splitlines()

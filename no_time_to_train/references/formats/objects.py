@@ -126,7 +126,7 @@ class ObjectList:
             parts = [f"{len(cases)} {problem} ({_first_few(cases)})" for problem, cases in self._faults.items()]
             raise InputError(f"{self._source} was read as {format_name}, but has {'; '.join(parts)}.")
         if self._left_out:
-            counts = ", ".join(f"{count} {what}" for what, count in self._left_out.items())
+            counts = ", ".join(f"{what} ({count})" for what, count in self._left_out.items())
             logger.warning("%s (%s): left out %s.", self._source, format_name, counts)
         return self._objects
 

@@ -83,7 +83,7 @@ def test_labelme_shapes(folder: Path, caplog) -> None:
     write(folder / "a.json", labelme(*shapes))
     with caplog.at_level(logging.WARNING):
         references = ntt.load_references(folder)
-    assert "left out 1 shapes of kind point" in caplog.text
+    assert "left out shapes of kind point (1)" in caplog.text
     bird, boat, sun = sorted(references.instances, key=lambda item: item.category.name)
     assert boat.box_xyxy == (10, 5, 30, 20) and boat.mask is None
     assert bird.box_xyxy == (4, 6, 6, 8) and decode_rle(bird.mask).sum() == 3
@@ -157,7 +157,7 @@ def test_voc_boxes_and_difficult_objects(folder: Path, caplog) -> None:
     write(folder / "a.xml", text.format(thing.format(0) + thing.format(1)))
     with caplog.at_level(logging.WARNING):
         assert only(folder) == ("boat", (10, 5, 30, 20), None)
-    assert "left out 1 objects marked difficult" in caplog.text
+    assert "left out objects marked difficult (1)" in caplog.text
 
 
 @pytest.mark.parametrize(
