@@ -144,7 +144,10 @@ def add_memory_flags(parser: argparse.ArgumentParser) -> None:
 
 def check_memory_flags(options: argparse.Namespace) -> None:
     """Refuse wrong usage: neither or both of references and a memory."""
-    if (options.refs is not None or bool(options.ref)) == (options.memory is not None):
+    has_references = options.refs is not None or bool(options.ref)
+    if has_references and options.memory is not None:
+        options.subparser.error("references (--refs, --ref) and --memory are both given: choose one")
+    if not has_references and options.memory is None:
         options.subparser.error("give what to look for: --refs, --ref or both, or else --memory")
     if options.classes and options.refs is None:
         options.subparser.error("--classes chooses among --refs, which is not given")

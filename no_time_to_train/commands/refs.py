@@ -79,7 +79,7 @@ def _conclusions(report: ReferenceReport) -> Iterator[str]:
     if report.num_small:
         yield f"{report.num_small} of {checked} are small (below {SMALL_PX} px): larger ones are better examples."
     if report.min_scores is None:
-        yield "No thresholds could be measured: see above. --min-score auto will take that of the settings."
+        yield "No thresholds were measured: --min-score auto will take the number of output.draw_min_score."
     else:
         by_name = report.min_scores.by_name(report.categories)
         measured = ",".join(f"{name}={score:.2f}" for name, score in by_name.items())

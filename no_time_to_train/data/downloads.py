@@ -68,7 +68,7 @@ def fetch(download: Download, path: Path, on_progress: OnProgress = lambda done,
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + _UNFINISHED_SUFFIX)
-    _fetch_from_any(download, unfinished, on_progress)
+    _fetch_from_any(download, path, unfinished, on_progress)
     fault = file_fault(unfinished, download)
     if fault is not None:
         unfinished.unlink()
@@ -136,7 +136,7 @@ _DAMAGES = (
 )
 
 
-def _fetch_from_any(download: Download, unfinished: Path, on_progress: OnProgress) -> None:
+def _fetch_from_any(download: Download, path: Path, unfinished: Path, on_progress: OnProgress) -> None:
     problems = []
     for url in download.urls:
         try:
@@ -147,7 +147,10 @@ def _fetch_from_any(download: Download, unfinished: Path, on_progress: OnProgres
             problems.append(f"{url}: {getattr(error, 'reason', None) or error}")
     done = unfinished.stat().st_size if unfinished.is_file() else 0
     state = f"{done:,} bytes are kept and the same command continues" if done else "nothing was downloaded"
-    raise EnvironmentProblemError(f"Download failed; {state}. {'; '.join(problems)}")
+    raise EnvironmentProblemError(
+        f"Download failed; {state}. {'; '.join(problems)}. "
+        f"By hand: save the file as {path} and run the same command again."
+    )
 
 
 def _fetch_rest(url: str, unfinished: Path, num_bytes: int | None, on_progress: OnProgress) -> None:

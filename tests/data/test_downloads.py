@@ -60,7 +60,9 @@ def test_a_finished_part_is_not_fetched_again(server, tmp_path) -> None:
 def test_other_addresses_are_tried(server, tmp_path) -> None:
     download = Download((f"{server.url}/missing", f"{server.url}/mirror"))
     assert fetch(download, tmp_path / "a").read_bytes() == CONTENT
-    with pytest.raises(EnvironmentProblemError, match="nothing was downloaded.*missing: Not Found"):
+    with pytest.raises(
+        EnvironmentProblemError, match="nothing was downloaded.*missing: Not Found.*By hand: save the file as"
+    ):
         fetch(Download((f"{server.url}/missing",)), tmp_path / "b")
 
 

@@ -159,7 +159,9 @@ function markImage() {
   const current = lines.get(state.number);
   if (current) {
     current.setAttribute("aria-current", "true");
-    current.scrollIntoView({ block: "nearest" });
+    // The list is scrolled, not the page: on a narrow one the image would go out of sight.
+    const [list, line] = [$("images"), current].map((element) => element.getBoundingClientRect());
+    $("images").scrollTop += Math.min(line.top - list.top, 0) + Math.max(line.bottom - list.bottom, 0);
   }
   const done = state.info.images.filter((entry) => entry.status === "done").length;
   $("done-count").textContent = `${done} of ${state.info.images.length} done`;
