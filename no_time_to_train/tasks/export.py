@@ -14,7 +14,7 @@ from typing import Any
 from no_time_to_train.data.coco import CocoDataset, CocoImage
 from no_time_to_train.data.coco_reader import load_coco, parse_coco
 from no_time_to_train.data.image_roots import locate_images
-from no_time_to_train.errors import InputError, InputFileNotFoundError
+from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter
 from no_time_to_train.evaluation.instance_ap import read_results
 from no_time_to_train.files.arguments import as_path
 from no_time_to_train.ops.rle import segmentation_to_rle
@@ -216,7 +216,10 @@ def _beside(source: Path, to: str) -> Path:
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty, so nothing was written. Remove it, or name another one.")
+        other = Parameter("out", "OTHER_FOLDER")
+        raise InputError(
+            f"{folder} exists and is not empty, so nothing was written. Remove it, or choose {other}.", parameters=[other]
+        )
 
 
 @contextmanager

@@ -489,12 +489,18 @@ async function takeState() {
 
 // ---- keys
 
+function confirm() {
+  // An early Enter is meant for the mask that is still looked for: it must not end the image.
+  if (view.canvas.getAttribute("aria-busy") === "true") return undefined;
+  return state.candidates.length ? takeCandidate() : finish();
+}
+
 const KEYS = {
   ArrowLeft: () => move(-1),
   ArrowRight: () => move(1),
   ArrowUp: () => otherCandidate(-1),
   ArrowDown: () => otherCandidate(1),
-  Enter: () => (state.candidates.length ? takeCandidate() : finish()),
+  Enter: confirm,
   Escape: () => {
     if (state.tool === "select" && !state.mending) select(null);
     forgetPrompt();
