@@ -82,6 +82,8 @@ class ReferenceSet:
         >>> references = ntt.load_references("references.json")
         >>> references.counts()
         {'striped_star': 2, 'dotted_mushroom': 2}
+        >>> references
+        ReferenceSet(4 references of 2 categories: striped_star 2, dotted_mushroom 2)
     """
 
     categories: tuple[Category, ...]
@@ -89,6 +91,10 @@ class ReferenceSet:
 
     def __post_init__(self) -> None:
         _check_unique_categories(self.categories)
+
+    def __repr__(self) -> str:
+        """Return the counts in one line: masks as bytes help nobody."""
+        return f"ReferenceSet({describe_references(self.counts())})"
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -230,11 +236,8 @@ class Detections:
     def __repr__(self) -> str:
         """Return counts and sizes in one line: masks as bytes help nobody."""
         height, width = self.image_size_hw
-        counts = Counter(self.category_names)
-        shown = ", ".join(f"{name} {count}" for name, count in counts.most_common(_NAMES_SHOWN))
-        more = f" and {len(counts) - _NAMES_SHOWN} more" if len(counts) > _NAMES_SHOWN else ""
         scores = f", scores {self.scores.min():.2f} to {self.scores.max():.2f}" if len(self) else ""
-        found = f": {shown}{more}{scores}" if len(self) else ""
+        found = f": {_shown(Counter(self.category_names))}{scores}" if len(self) else ""
         return f"Detections({counted(len(self), 'object')} in an image of {width}x{height}{found})"
 
     def __len__(self) -> int:
@@ -331,3 +334,14 @@ def _check_unique_categories(categories: Sequence[Category]) -> None:
         repeated = sorted({value for value in values if values.count(value) > 1}, key=str)
         if repeated:
             raise ValueError(f"category {attribute}s must be unique, repeated: {', '.join(map(str, repeated))}")
+
+
+def describe_references(counts: Mapping[str, int]) -> str:
+    """Return how many references there are of which categories."""
+    total = f"{counted(sum(counts.values()), 'reference')} of {counted(len(counts), 'category')}"
+    return f"{total}: {_shown(Counter(counts))}" if counts else total
+
+
+def _shown(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{name} {count}" for name, count in counts.most_common(_NAMES_SHOWN))
+    return f"{shown} and {len(counts) - _NAMES_SHOWN} more" if len(counts) > _NAMES_SHOWN else shown

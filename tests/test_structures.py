@@ -150,6 +150,8 @@ def test_category_names_and_ids_are_unique() -> None:
 def test_reference_counts_include_categories_without_any() -> None:
     boat = ReferenceInstance(Path("a.jpg"), 1, 1, CATEGORIES[0], (0, 0, 1, 1))
     assert ReferenceSet(CATEGORIES, (boat, boat)).counts() == {"boat": 2, "bird": 0}
+    assert repr(ReferenceSet(CATEGORIES, (boat, boat))) == "ReferenceSet(2 references of 2 categories: boat 2, bird 0)"
+    assert repr(ReferenceSet((), ())) == "ReferenceSet(0 references of 0 categories)"
 
 
 def test_detections_are_shown_in_one_line() -> None:

@@ -25,7 +25,7 @@ from no_time_to_train.files.json_files import is_text, is_whole_number
 from no_time_to_train.models.interfaces import FeatureEncoder
 from no_time_to_train.ops.clustering import kmeans_centers
 from no_time_to_train.references.min_scores import MinScores
-from no_time_to_train.structures import Category
+from no_time_to_train.structures import Category, describe_references
 
 _FORMAT_VERSION = 2
 _READ_VERSIONS = (1, 2)
@@ -101,6 +101,14 @@ class MemoryBank:
             expected = (len(self.instance_category_indices), self.class_prototypes.shape[1])
             if self.instance_prototypes.shape != expected:
                 raise ValueError(f"instance_prototypes must be {expected}, got {tuple(self.instance_prototypes.shape)}")
+
+    def __repr__(self) -> str:
+        """Return counts and the encoder in one line: thousands of numbers help nobody."""
+        names = [category.name for category in self.categories]
+        counts = dict(zip(names, self.instance_counts.tolist(), strict=True))
+        return (
+            f"MemoryBank({describe_references(counts)}; {self.class_prototypes.shape[1]} features of {self.encoder_id})"
+        )
 
     def _check_contents(self) -> None:
         """Raise ValueError where a file holds what no bank of references can be."""

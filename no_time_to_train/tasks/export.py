@@ -218,7 +218,8 @@ def _check_free(folder: Path) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         other = Parameter("out", "OTHER_FOLDER")
         raise InputError(
-            f"{folder} exists and is not empty, so nothing was written. Remove it, or choose {other}.", parameters=[other]
+            f"{folder} exists and is not empty, so nothing was written. Remove it, or choose {other}.",
+            parameters=[other],
         )
 
 

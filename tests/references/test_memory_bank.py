@@ -73,6 +73,7 @@ def test_prototypes_are_means_of_unnormalized_means(references):
     expected = torch.tensor([[0.5, 0, 0.25, 1], [0, 0, 0, 0], [0, 0.5, 0, 1]])
     torch.testing.assert_close(bank.class_prototypes, expected, atol=1e-6, rtol=0)
     assert bank.instance_counts.tolist() == [2, 0, 1]
+    assert repr(bank).startswith("MemoryBank(3 references of 3 categories: ") and "4 features of color" in repr(bank)
     assert bank.categories == (BOAT, BIRD, SEA) and bank.instance_prototypes is None
     assert (bank.encoder_id, bank.encoder_image_size, bank.mask_model_id) == ("color", 8, None)
     assert encoder.batch_sizes == [2, 1] and progress == [(2, 3), (3, 3)]
