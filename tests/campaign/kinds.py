@@ -125,7 +125,7 @@ def _own_weights(command: str) -> Prepare:
 
     def prepare(random: Random) -> tuple[Change, list[str]]:
         folder = Path("weights") / random.choice(["dinov2_demo", "sam2_demo"])
-        file = folder / random.choice(["config.json", "model.safetensors"])
+        file = random.choice(sorted(path for pattern in _LABELED for path in folder.glob(pattern)))
         line = ["own-weights", *command.split()]
         if random.random() < 0.2:
             return (change_path(file, random), True), line
