@@ -133,8 +133,9 @@ class LabelStudioBackend:
         return {}
 
     def _predictions(self, task: Mapping[str, Any], config: LabelingConfig) -> list[dict[str, Any]]:
+        location = task["data"].get(config.image_key)
         try:
-            found = self._labeler.label(self._images.read(task["data"][config.image_key]))
+            found = self._labeler.label(self._images.read(location))
         except (NoTimeToTrainError, OSError) as error:
             logger.warning("Task %s gets no prediction: %s", task.get("id"), error)
             return []

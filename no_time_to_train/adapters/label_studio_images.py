@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import numpy as np
 
@@ -62,9 +62,12 @@ class TaskImages:
             InputError: it may not be read, cannot be fetched, or is no image.
             InputFileNotFoundError: the folder has no such file.
         """
-        if not isinstance(location, str):
+        if not isinstance(location, str) or "\0" in unquote(location):
             raise InputError(f"an image must be named by an address, got {location!r}.")
-        parts = urlsplit(location)
+        try:
+            parts = urlsplit(location)
+        except ValueError as error:
+            raise InputError(f"{location!r} is no address ({error}).") from error
         if self._folder is not None and not parts.netloc and parts.path == _LOCAL_FILES:
             return read_image(self._local_file(parse_qs(parts.query).get("d", [""])[-1]))
         with tempfile.TemporaryDirectory() as folder:
@@ -100,8 +103,12 @@ class TaskImages:
         if self._key.count(".") != 2:
             return {"Authorization": f"Token {self._key}"}
         body = json.dumps({"refresh": self._key}).encode()
-        answer = _download(f"{self._url}/api/token/refresh", {"Content-Type": "application/json"}, body)
-        return {"Authorization": f"Bearer {json.loads(answer)['access']}"}
+        address = f"{self._url}/api/token/refresh"
+        answer = _download(address, {"Content-Type": "application/json"}, body)
+        try:
+            return {"Authorization": f"Bearer {json.loads(answer)['access']}"}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{address} gave no access token: is this Label Studio's address?") from error
 
 
 def _origin(address: str) -> str:

@@ -91,9 +91,16 @@ def test_labels_that_the_project_has_not_are_left_out_and_said(
 
 def test_an_image_that_cannot_be_read_stops_no_other(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        results = predict(client, "broken.png", "a.png", "gone.png", "../a.png")
-    assert [len(result) for result in results] == [0, 1, 0, 0]
+        results = predict(client, "broken.png", "a.png", "gone.png", "../a.png", "a%00.png/a.png")
+    assert [len(result) for result in results] == [0, 1, 0, 0, 0]
     assert "Task 7 gets no prediction" in caplog.text and "Task 9" in caplog.text and "is not in" in caplog.text
+
+
+@pytest.mark.parametrize("data", [{}, {"photo": None}, {"photo": "http://[1/a.png"}, {"photo": "/a\0.png"}])
+def test_a_task_without_an_address_stops_no_other(client: TestClient, data: dict[str, Any]) -> None:
+    tasks = [{"id": 7, "data": data}, {"id": 8, "data": {"photo": "/data/local-files/?d=a.png"}}]
+    answer = client.post("/predict", json={"tasks": tasks, "label_config": config()})
+    assert [len(result) for result in answer.json()["results"]] == [0, 1]
 
 
 @pytest.mark.parametrize(

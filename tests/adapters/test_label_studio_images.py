@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert (self.path, body) == ("/api/token/refresh", {"refresh": PERSONAL_TOKEN})
-        self._answer(b'{"access": "of-minutes"}')
+        self._answer(self.server.token_answer)
 
     def _answer(self, content: bytes) -> None:
         self.send_response(200)
@@ -60,6 +60,7 @@ class ImageServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[tuple[str, str | None]] = []
         self.leads_to = ""
+        self.token_answer = b'{"access": "of-minutes"}'
 
     @property
     def url(self) -> str:
@@ -175,3 +176,10 @@ def test_an_unreadable_file_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(UnreadableImageError, match=r"a\.png"):
         TaskImages(folder=tmp_path).read("/data/local-files/?d=a.png")
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"{}", b"[]"])
+def test_a_server_that_gives_no_token_is_said(server: ImageServer, answer: bytes) -> None:
+    server.token_answer = answer
+    with pytest.raises(InputError, match="gave no access token"):
+        TaskImages(server.url, PERSONAL_TOKEN).read(f"{server.url}/a.png")
