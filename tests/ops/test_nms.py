@@ -83,6 +83,7 @@ def test_a_missing_torchvision_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         torchvision_nms()
 
 
+@pytest.mark.slow
 def test_only_torchvisions_operators_are_loaded() -> None:
     code = "import sys, no_time_to_train.ops.nms; print('torchvision' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
