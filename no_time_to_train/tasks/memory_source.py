@@ -152,7 +152,7 @@ def begin_with_memory(
     )
     min_scores = chosen or thresholds.choose(run, source.bank or memory)
     if source.bank is not None and thresholds.needs_measuring:
-        _say_other_settings(run, source.bank, segmenter.config)
+        _say_other_settings(source.bank, segmenter.config)
     run.begin()
     if source.references is not None:
         shown = _with_made_masks(source.references, encoded)
@@ -162,7 +162,7 @@ def begin_with_memory(
     return memory, min_scores
 
 
-def _say_other_settings(run: Run, bank: MemoryBank, config: Config) -> None:
+def _say_other_settings(bank: MemoryBank, config: Config) -> None:
     """Say where the thresholds of a finished bank were measured with settings that give other scores."""
     if bank.min_scores is None:
         return
@@ -174,10 +174,10 @@ def _say_other_settings(run: Run, bank: MemoryBank, config: Config) -> None:
     ]
     if changed:
         given = Parameter("min_score", 0.5)
-        run.say(
-            f"the thresholds of the memory were measured with {', '.join(changed)}: make the memory anew with these "
-            f"settings, or give {given}, where they do not fit."
-        )
+        logger.warning(
+            "the thresholds of the memory were measured with %s: make the memory anew with these settings, or give %s, "
+            "where they do not fit.", ", ".join(changed), given,
+        )  # fmt: skip
 
 
 def memory_of_folder(run: Run) -> MemoryBank | None:

@@ -69,7 +69,7 @@ def references(tmp_path):
 def test_prototypes_are_means_of_unnormalized_means(references):
     encoder, progress = ColorEncoder(), []
     bank = build(references, encoder=encoder, on_progress=lambda done, total: progress.append((done, total)))
-    # Boat: (1, 0, 0) under the upper half, and (0, 0, 0.5) over the whole picture, half of which is black.
+    # Boat: (1, 0, 0) under the upper half, and (0, 0, 0.5) over the whole image, half of which is black.
     expected = torch.tensor([[0.5, 0, 0.25, 1], [0, 0, 0, 0], [0, 0.5, 0, 1]])
     torch.testing.assert_close(bank.class_prototypes, expected, atol=1e-6, rtol=0)
     assert bank.instance_counts.tolist() == [2, 0, 1]

@@ -112,10 +112,11 @@ def test_thresholds_measured_with_other_settings_are_said(nttt, workplace, refer
     monkeypatch.setattr("no_time_to_train.tasks.memory_building.measure_thresholds", lambda *_: measured)
     assert nttt("fit refs/three.json -o m.safetensors") == 0
     capsys.readouterr()
-    said = "the thresholds of the memory were measured with tiles=none (now auto): make"
+    said = "the thresholds of the memory were measured with tiles=none (now auto): make the memory anew with "
+    said += "these settings, or give --min-score 0.5, where"
     for flags, is_said in (("", False), ("tiles=auto", True), ("tiles=auto --min-score 0.4", False)):
         assert nttt(f"label photos/ --memory m.safetensors --overwrite {flags}") == 0
-        assert (said in capsys.readouterr().out) == is_said
+        assert (said in capsys.readouterr().err) == is_said
 
 
 def test_a_memory_file_is_enough(nttt, workplace, references, capsys) -> None:
