@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,6 +169,26 @@ def test_a_signal_ends_a_command_whatever_a_library_makes_of_it(monkeypatch, cap
         signal.signal(signal.SIGINT, before[0])
     assert signal.getsignal(signal.SIGTERM) is before[1]
     assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_what_a_stopped_command_held_is_closed_when_it_has_ended(monkeypatch, capsys) -> None:
+    closed = []
+
+    def count() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            closed.append(True)  # a module's names are gone once the interpreter ends
+
+    def run(options) -> None:
+        counts = count()
+        for _ in counts:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("no_time_to_train.commands.doctor.run", run)
+    assert commands.main(["doctor"]) == 143
+    gc.collect()
+    assert closed == [True]
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys) -> None:

@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(arguments)
     except KeyboardInterrupt as stop:
         return _end(stop, _continuing_command(arguments))
+    finally:
+        _stops.clear()  # what their tracebacks hold is closed while all modules are still there
 
 
 def _run(arguments: Sequence[str]) -> int:

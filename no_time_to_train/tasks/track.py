@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -201,20 +202,21 @@ class _Work:
         chunk: list[FrameRecord] = []
         self._num_recorded = start
         try:
-            for index, image in self._frames(start):
-                if chunk and tracker.is_key_frame_due:
-                    self._folder.write_chunk(Chunk(start, tuple(chunk), next_key_frame=index), tracker.state())
-                    start, chunk = index, []
-                    self._num_recorded = start
-                chunk.append(FrameRecord.of(tracker.track(image)))
-                counter.advance()
+            with closing(self._frames(start)) as frames:
+                for index, image in frames:
+                    if chunk and tracker.is_key_frame_due:
+                        self._folder.write_chunk(Chunk(start, tuple(chunk), next_key_frame=index), tracker.state())
+                        start, chunk = index, []
+                        self._num_recorded = start
+                    chunk.append(FrameRecord.of(tracker.track(image)))
+                    counter.advance()
         finally:
             self._run.details["timings"] = counter.timings()
         if chunk:
             is_end = self._limit is None or start + len(chunk) < self._limit
             self._folder.write_chunk(Chunk(start, tuple(chunk), is_end=is_end))
 
-    def _frames(self, start: int) -> Iterator[tuple[int, np.ndarray]]:
+    def _frames(self, start: int) -> Generator[tuple[int, np.ndarray], None, None]:
         """Yield index and image of the frames from ``start`` on; what a damaged file still gives is used."""
         try:
             yield from islice(enumerate(self._video.frames()), start, self._limit)
@@ -243,14 +245,15 @@ class _Work:
     def _write_overlay(self, records: ClipRecords) -> None:
         categories = self._source.categories
         counter = Counter("overlays", records.num_frames, self._run.on_progress)
-        overlays = (
-            draw_detections(image, frame.to_detections(categories), frame.track_ids)
-            for frame, (_, image) in zip(records.frames(), self._frames(0), strict=False)
-        )
-        first = next(overlays)
-        with mp4_writer(self._folder.overlay_path, self._video.frame_rate, first.shape[:2]) as append:
-            append(first)
-            counter.advance()
-            for overlay in overlays:
-                append(overlay)
+        with closing(self._frames(0)) as frames:
+            overlays = (
+                draw_detections(image, frame.to_detections(categories), frame.track_ids)
+                for frame, (_, image) in zip(records.frames(), frames, strict=False)
+            )
+            first = next(overlays)
+            with mp4_writer(self._folder.overlay_path, self._video.frame_rate, first.shape[:2]) as append:
+                append(first)
                 counter.advance()
+                for overlay in overlays:
+                    append(overlay)
+                    counter.advance()

@@ -83,12 +83,11 @@ class Verb:
 
 
 TRAIN = (str(DEMO / "annotations/train.json"), "--ref-images", str(DEMO / "train"))
+TRACKING = ("tracking.key_frame_interval=2", "output.threshold_images=0")  # label measures thresholds, of many seconds
 VERBS = {
     "label": Verb(("label", "images", *REFERENCES, "--out", "out", *MODELS), "out", 24),
     "propose": Verb(("propose", "images", "--method", "grid", "--out", "out", *MODELS), "out", 16),
-    "track": Verb(
-        ("track", "frames", *REFERENCES, "--out", "out", *MODELS, "tracking.key_frame_interval=2"), "out", 20
-    ),
+    "track": Verb(("track", "frames", *REFERENCES, "--out", "out", *MODELS, *TRACKING), "out", 20),
     "bench": Verb((*BENCH, f"limit={NUM_IMAGES}", "runs=out"), "out", 16),
     "bench, two processes": Verb(
         (*BENCH, f"limit={NUM_IMAGES}", "runs=out", "trainer.devices=2", "trainer.strategy=ddp_fork"), "out", 12
