@@ -129,9 +129,9 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     "statement",
     [
-        "from no_time_to_train.commands import main; main(['doctor'])",
+        pytest.param("from no_time_to_train.commands import main; main(['doctor'])", marks=pytest.mark.slow),
         "import no_time_to_train as ntt; ntt.Segmenter",
-        "import tools.benchmarks.tables, torch",
+        pytest.param("import tools.benchmarks.tables, torch", marks=pytest.mark.slow),
     ],
 )
 def test_it_is_set_before_torch_is_loaded(statement: str) -> None:

@@ -14,6 +14,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_smoke_run_writes_a_loadable_model(tmp_path, capsys):
     train.main(["--smoke", "--out", str(tmp_path)])
     assert "3 steps; accuracy" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from tools.demo.sam2.dense import CODE_SIZE, code_maps
 from tools.demo.sam2.model import build_model, init_decoder, init_scales, load_weights, set_working_size
 
 
+@pytest.mark.slow
 def test_smoke_run_writes_loadable_weights(tmp_path: Path) -> None:
     train.main(["--smoke", "--seed", "1", "--out", str(tmp_path)])
     model = build_model(tmp_path / train.CONFIG_NAME)
