@@ -21,7 +21,8 @@ from no_time_to_train.models.checkpoints import raise_mismatch, read_state_dict
 from no_time_to_train.models.dino.meta_weights import is_meta_layout, to_hub_layout
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.patch_encoder import PatchEncoder, check_multiple
-from no_time_to_train.models.transformers_folders import load_network, read_config
+from no_time_to_train.models.transformers_folders import CONFIG_FILE, load_network, read_config
+from no_time_to_train.models.weight_index import WEIGHTS_FILE
 from no_time_to_train.models.weights import find_weights
 
 if TYPE_CHECKING:
@@ -109,11 +110,13 @@ def _load_file(path: Path, spec: ModelSpec) -> PreTrainedModel:
     if positions is not None and positions.ndim == 3 and positions.shape[1] > 1 and spec.patch_size:
         # Fine-tuned checkpoints may have been trained at another resolution than the published ones.
         architecture["image_size"] = math.isqrt(positions.shape[1] - 1) * spec.patch_size
-    return _load(AutoConfig.for_model(spec.family, **architecture), spec, state_dict, source=path)
+    is_left_of_folder = path.name == WEIGHTS_FILE and not (path.parent / CONFIG_FILE).is_file()
+    source = f"{path.parent} has no {CONFIG_FILE}; read without it, {path.name}" if is_left_of_folder else path
+    return _load(AutoConfig.for_model(spec.family, **architecture), spec, state_dict, source=source)
 
 
 def _load(
-    config: PreTrainedConfig, spec: ModelSpec, weights: Path | Mapping[str, Tensor], *, source: Path
+    config: PreTrainedConfig, spec: ModelSpec, weights: Path | Mapping[str, Tensor], *, source: str | Path
 ) -> PreTrainedModel:
     """Load the network; misfits are errors."""
     network = _model_classes()[config.model_type]

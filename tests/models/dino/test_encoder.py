@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError
@@ -276,6 +277,17 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         load_dino(tiny_spec(), weights=tmp_path / "bad.pth")
     for part in ("1 missing (layernorm.bias)", "1 unexpected (surplus)", "is (1, 1, 7), must be (1, 1, 48)"):
         assert part in str(error.value)
+
+
+def test_weights_of_a_folder_that_lost_its_settings_say_so(tmp_path: Path) -> None:
+    weights = meta_weights() | {"cls_token": torch.zeros(1, 1, 7)}
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=r"has no config\.json; read without it, model\.safetensors does not hold"):
+        load_dino(tiny_spec(), weights=tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "converted.safetensors")  # needs no settings beside it
+    with pytest.raises(InputError, match=r"converted\.safetensors does not hold") as error:
+        load_dino(tiny_spec(), weights=tmp_path / "converted.safetensors")
+    assert "config.json" not in str(error.value)
 
 
 def test_wrong_names_and_paths(tmp_path: Path) -> None:
