@@ -43,10 +43,14 @@ def run(options: argparse.Namespace) -> None:
         return
     from no_time_to_train.runs.launch import is_first_process
     from no_time_to_train.tasks.bench import run_benchmark
+    from no_time_to_train.tasks.sweep import runs_folder
 
     report = run_benchmark(options.overrides, on_progress=console.console, command=options.command)
-    if is_first_process():
-        _show(report)
+    if not is_first_process():
+        return
+    _show(report)
+    if not report.was_finished:
+        print(f"Files are in {report.out}; tables and plots: nttt report {runs_folder(options.overrides)}", flush=True)
 
 
 def _sweep(overrides: Sequence[str]) -> None:

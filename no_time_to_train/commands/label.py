@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from no_time_to_train.errors import counted
 if TYPE_CHECKING:
     from no_time_to_train.tasks.label import LabelReport
 
+_MAX_NOT_FOUND = 10
+"""Categories without objects that are named."""
 _SHARE_OF_BEST_SCORE = 0.8
 """Where to look for objects if none scores enough."""
 
@@ -61,7 +63,7 @@ def _conclusion(report: LabelReport) -> str:
     if report.num_objects:
         counts = ", ".join(f"{name} {count}" for name, count in report.counts.items() if count)
         where = f"Look at {out / 'index.html'}; annotations are in {out / 'annotations.json'}."
-        return f"{found}: {counts}.\n{where}"
+        return f"{found}: {counts}{_not_found(report.counts)}.\n{where}"
     if report.best_score is None:
         return f"{found}. Nothing resembles the references at all: see {out / 'references'} for what was looked for."
     lower = report.best_score * _SHARE_OF_BEST_SCORE
@@ -69,6 +71,15 @@ def _conclusion(report: LabelReport) -> str:
         f"{found}; best score {report.best_score:.2f}. See overlays with --min-score {lower:.2f} (nothing is computed "
         f"again), and {out / 'references'} for what was looked for."
     )
+
+
+def _not_found(counts: Mapping[str, int]) -> str:
+    """Return the categories without objects; of many only how many there are."""
+    names = [name for name, count in counts.items() if not count]
+    if not names:
+        return ""
+    listed = ", ".join(names) if len(names) <= _MAX_NOT_FOUND else counted(len(names), "other category")
+    return f"; nothing found of {listed}"
 
 
 def _describe(min_scores: Sequence[float]) -> str:

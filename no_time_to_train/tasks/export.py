@@ -26,6 +26,7 @@ from no_time_to_train.runs.run_state import read_run
 
 _NEVER_NEED_IMAGES = frozenset({"csv"})
 _ALWAYS_NEED_IMAGES = frozenset({"crops"})
+_EXPECTED = "Give a folder of nttt label, or a COCO file."
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,12 @@ class _SourceReader:
     def read(self) -> ExportDataset:
         annotations = self._path
         run: dict[str, Any] | None = None
+        if not self._path.exists():
+            raise InputFileNotFoundError(f"{self._path}: no such file or folder. {_EXPECTED}")
         if self._path.is_dir():
             annotations = self._path / "annotations.json"
             if not annotations.is_file():
-                raise InputFileNotFoundError(
-                    f"{self._path} holds no annotations.json. Give a folder of nttt label, or a COCO file."
-                )
+                raise InputFileNotFoundError(f"{self._path} holds no annotations.json. {_EXPECTED}")
             run = read_run(self._path) if (self._path / "run.json").is_file() else None
         raw = load_coco(annotations)
         dataset = parse_coco(raw, annotations, self._images)

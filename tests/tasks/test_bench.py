@@ -276,6 +276,8 @@ def test_command_line(tmp_path: Path, capsys) -> None:
     assert json.loads(run.read_text())["command"].startswith("nttt bench preset=demo")
     output = capsys.readouterr().out
     assert "6 references of 3 categories, 11 images" in output and "box nAP" in output
+    runs = tmp_path / "data/runs"
+    assert output.splitlines()[-1] == f"Files are in {run.parent}; tables and plots: nttt report {runs}"
     assert main(["bench", *overrides, "shotss=3"]) == 1
     assert "shotss: no such setting" in capsys.readouterr().err
 

@@ -116,6 +116,7 @@ def test_faults_are_one_clear_message(labeled: Path) -> None:
     fails("exists and is not empty, so nothing was written", out=labeled)
     fails("exists and is not empty", out=labeled / "run.json")
     fails("cannot be written", out=labeled / "run.json" / "out")
+    fails("no such file or folder. Give a folder of nttt label, or a COCO file", InputFileNotFoundError, source="none")
     fails("holds no annotations.json", InputFileNotFoundError, source=labeled.parent)
     fails("a lowest score is given for 'bot', which is no category here. Categories: boat, ", min_score={"bot": 0.5})
     fails("image_files must be one of copy, link, none", image_files="move")

@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import no_time_to_train as ntt
+from no_time_to_train.commands.label import _not_found
 from no_time_to_train.review.session import ReviewSession
 from tests.tasks.conftest import BLUE, RED, picture
 
@@ -437,3 +438,15 @@ def test_other_images_in_the_same_results_are_refused(nttt, workplace: Path, cap
     assert "found was made of other images" in capsys.readouterr().err
     assert nttt("label photos/*.jpg --refs refs/") == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("photos/*.jpg matches nothing. Name folders")
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"a": 1, "b": 2}, ""),
+        ({"a": 1, "b": 0, "c": 0}, "; nothing found of b, c"),
+        (dict.fromkeys(map(str, range(11)), 0) | {"a": 1}, "; nothing found of 11 other categories"),
+    ],
+)
+def test_categories_with_nothing_found_are_told(counts: dict[str, int], told: str) -> None:
+    assert _not_found(counts) == told
