@@ -24,6 +24,8 @@ def test_a_parameter_reads_as_python_does() -> None:
         ("label", Parameter("categories", ["a", "b"]), "--classes a,b"),
         ("compare-proposals", Parameter("images", "a"), "--images a"),
         ("eval", Parameter("match_by_name", True), "--match-by-name"),
+        ("eval", Parameter("images", "FOLDER"), "--gt-images FOLDER"),
+        ("eval", Parameter("crowds_are_objects", True), "--crowds-are-objects"),
         ("bench", Parameter("overwrite", True), "overwrite=True"),
         ("label", Parameter("benchmark.images", "a"), "benchmark.images=a"),
     ],

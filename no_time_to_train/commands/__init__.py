@@ -22,7 +22,7 @@ from contextlib import contextmanager
 
 from no_time_to_train import __version__
 from no_time_to_train.commands.console import LogHandler
-from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, spell_flag
+from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, spell_flag, spell_flags
 from no_time_to_train.errors import NoTimeToTrainError, Parameter, RunInterrupted, Terminated, missing_package
 from no_time_to_train.models.threads import prepare_threads
 
@@ -159,10 +159,7 @@ class _FlagFormatter(logging.Formatter):
 def _explain(error: Exception, parser: argparse.ArgumentParser) -> tuple[str, int]:
     """Return what to tell people about an error, and the exit code."""
     if isinstance(error, NoTimeToTrainError):
-        message = str(error)
-        for parameter in error.parameters:
-            message = message.replace(str(parameter), spell_flag(parameter, parser))
-        return message, error.exit_code
+        return spell_flags(str(error), error.parameters, parser), error.exit_code
     if type(error).__name__ == "OutOfMemoryError":  # torch's; torch may not be imported here
         return (
             "GPU out of memory with one prompt at a time. Try --preset fast, encoder.batch_size=1 or --device cpu.",

@@ -13,7 +13,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.set_verb(parser, run)
     parser.add_argument("predictions", type=Path, help="folder of nttt label, or COCO results file")
     parser.add_argument("--gt", type=Path, required=True, metavar="FILE", help="COCO ground truth")
-    parser.add_argument("--gt-images", type=Path, metavar="DIR", help="its images, where the file gives no sizes")
+    parser.add_argument(
+        "--gt-images", type=Path, metavar="DIR", help="its images (found beside it, or where they were labeled)"
+    )
     parser.add_argument("--match-by-name", action="store_true", help="map category ids by name")
     parser.add_argument("--classes", type=flags.names, metavar="A,B", help="only these categories")
     parser.add_argument("--engine", choices=("pycocotools", "faster-coco-eval"), default="pycocotools")
@@ -41,5 +43,6 @@ def run(options: argparse.Namespace) -> None:
         out=out,
         drawings=drawings,
     )
-    print(describe_metrics(metrics, markdown=options.markdown))
+    described = describe_metrics(metrics, markdown=options.markdown)
+    print(flags.spell_flags(described, metrics.parameters, options.subparser))
     print(f"Written to {out}" + (f"; errors, best thresholds and curves: {drawings}" if drawings else ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,9 @@ Verbs = argparse._SubParsersAction  # the type argparse gives no public name
 
 
 _FLAGS = {
-    "categories": "--classes",
-    "crowds_are_objects": "--crowds-are-objects",
-    "images": "--ref-images",
-    "references": "--refs",
+    "categories": ("--classes",),
+    "images": ("--ref-images", "--gt-images"),
+    "references": ("--refs",),
 }
 """Flags that are not named as their parameter is."""
 
@@ -47,13 +46,20 @@ def spell_flag(parameter: Parameter, parser: argparse.ArgumentParser) -> str:
     """
     by_name = f"--{parameter.name.replace('_', '-')}"
     own_flags = parser._option_string_actions
-    flag = next((flag for flag in (by_name, _FLAGS.get(parameter.name)) if flag in own_flags), None)
+    flag = next((flag for flag in (by_name, *_FLAGS.get(parameter.name, ())) if flag in own_flags), None)
     if flag is None:
         return str(parameter)
     if parameter.value is True:
         return flag
     value = parameter.value
     return f"{flag} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+
+
+def spell_flags(message: str, parameters: Sequence[Parameter], parser: argparse.ArgumentParser) -> str:
+    """Return a message with the command's flags in place of the parameters that it names."""
+    for parameter in parameters:
+        message = message.replace(str(parameter), spell_flag(parameter, parser))
+    return message
 
 
 def set_verb(parser: argparse.ArgumentParser, run: Run, *, takes_overrides: bool = False) -> None:

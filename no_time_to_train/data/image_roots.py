@@ -78,13 +78,9 @@ def locate_images(
     Raises:
         InputFileNotFoundError: some are in none of these; the message says where a file of that name is.
     """
-    roots = _usual_roots(annotations) if images is None else [Path(images)]
-    missing_by_root = {}
-    for root in roots:
-        missing_by_root[root] = [name for name in file_names if not (root / name).is_file()]
-        if not missing_by_root[root]:
-            return root
-    root, missing = min(missing_by_root.items(), key=lambda item: len(item[1]))
+    root, missing = locate_most_images(file_names, annotations, images)
+    if not missing:
+        return root
     likely = _folder_with(missing[0], annotations, images)
     if likely is None:
         advised = Parameter(parameter, "FOLDER")
@@ -96,6 +92,29 @@ def locate_images(
         f"{len(missing)} of {len(file_names)} {what} not found under {root} (first: {missing[0]}). {advice}",
         parameters=[advised],
     )
+
+
+def locate_most_images(
+    file_names: Sequence[str], annotations: Path, images: Path | None = None, *, first: Path | None = None
+) -> tuple[Path, list[str]]:
+    """Locate the folder that holds the most of these images.
+
+    Args:
+        file_names: normalized names.
+        annotations: the annotation file that names them.
+        images: the only folder to look into; None: the usual ones beside the annotation file.
+        first: a folder to look into before the usual ones.
+
+    Returns:
+        The folder, and the names of the images that are not in it.
+    """
+    usual = _usual_roots(annotations) if first is None else [first, *_usual_roots(annotations)]
+    missing_by_root: dict[Path, list[str]] = {}
+    for root in usual if images is None else [Path(images)]:
+        missing_by_root[root] = [name for name in file_names if not (root / name).is_file()]
+        if not missing_by_root[root]:
+            break
+    return min(missing_by_root.items(), key=lambda item: len(item[1]))
 
 
 def _usual_roots(annotations: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.data.coco_results import CocoResults, checked_results, read_results
 from no_time_to_train.data.images import describe_size_mismatch
-from no_time_to_train.errors import InputError, missing_package
+from no_time_to_train.errors import InputError, Parameter, missing_package
 from no_time_to_train.evaluation.name_matching import MATCH_BY_NAME
 from no_time_to_train.files.arguments import as_path, as_texts
 
@@ -63,6 +63,7 @@ class InstanceMetrics:
         num_images: images evaluated (those without objects count: what is found there is wrong).
         num_objects: ground-truth objects, crowds left out.
         notes: what was skipped, and why.
+        parameters: those that notes may name, as ``str`` gives them.
     """
 
     overall: dict[str, AveragePrecision]
@@ -70,6 +71,7 @@ class InstanceMetrics:
     num_images: int
     num_objects: int
     notes: tuple[str, ...] = field(default=())
+    parameters: tuple[Parameter, ...] = field(default=())
 
     def to_json(self, seconds_per_image: float | None = None) -> dict[str, Any]:
         """Return the layout of ``metrics.json``.

@@ -22,9 +22,11 @@ from no_time_to_train.files.arguments import as_path
 from no_time_to_train.files.formats import write_json
 from no_time_to_train.files.json_files import is_number, read_json
 from no_time_to_train.runs.run_state import read_run
-from no_time_to_train.tasks.evaluation_drawings import write_drawings
+from no_time_to_train.tasks.evaluation_drawings import IMAGES, write_drawings
 
 logger = logging.getLogger(__name__)
+
+_CROWDS_ARE_OBJECTS = Parameter("crowds_are_objects", True)
 
 
 def evaluate(
@@ -44,7 +46,8 @@ def evaluate(
     Args:
         predictions: results folder of ``label_folder``, or a COCO results file whose ids are the ground truth's.
         ground_truth: COCO file.
-        images: its images folder, looked into only where the file gives no sizes.
+        images: its images folder, for drawings, and for sizes that the file does not give; None: the folder that was
+            labeled, or one beside the file, whichever holds the most.
         match_by_name: map category ids by name.
         categories: evaluate only these; None: all.
         engine: ``pycocotools``, or ``faster-coco-eval`` (same numbers, sooner on large data sets).
@@ -78,21 +81,25 @@ def evaluate(
             results,
             as_path(drawings, "drawings"),
             ground_truth=truth_path,
-            images=folder or _labeled_images(path, truth),
+            images=folder,
+            labeled=_labeled_images(path),
             category_ids=category_ids,
         )
-    metrics = replace(metrics, notes=(*notes, *_notes_on_crowds(truth), *metrics.notes))
+    notes += _notes_on_crowds(truth)
+    metrics = replace(metrics, notes=(*notes, *metrics.notes), parameters=(IMAGES, _CROWDS_ARE_OBJECTS))
     if file is not None:
         content = metrics.to_json(_seconds_per_image(path) if path.is_dir() else None)
         write_json(file, content | {"ground_truth": str(ground_truth)})
     return metrics
 
 
-def _labeled_images(path: Path, truth: CocoDataset) -> Path | None:
-    """Return the folder that was labeled where it holds the images of the ground truth."""
-    run = read_run(path) if (path / "run.json").is_file() else None
-    root = None if run is None else Path(run["settings"]["images"])
-    return root if root is not None and all((root / image.file_name).is_file() for image in truth.images) else None
+def _labeled_images(path: Path) -> Path | None:
+    """Return the folder that was labeled, where its results say it."""
+    try:
+        run = read_run(path) if (path / "run.json").is_file() else None
+    except InputError:  # of a damaged run.json only the drawings would need it
+        return None
+    return None if run is None else Path(run["settings"]["images"])
 
 
 def _notes_on_crowds(truth: CocoDataset) -> list[str]:
@@ -101,7 +108,7 @@ def _notes_on_crowds(truth: CocoDataset) -> list[str]:
         return []
     return [
         f"{crowds} of {counted(len(truth.annotations), 'annotation')} are marked as crowds (iscrowd 1) and not scored. "
-        f"CVAT and Datumaro mark every brush and SAM mask so: {Parameter('crowds_are_objects', True)} scores them."
+        f"CVAT and Datumaro mark every brush and SAM mask so: {_CROWDS_ARE_OBJECTS} scores them."
     ]
 
 

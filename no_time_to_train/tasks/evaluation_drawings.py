@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from no_time_to_train.data.coco import CocoDataset
-from no_time_to_train.data.image_roots import locate_images
+from no_time_to_train.data.image_roots import locate_most_images
 from no_time_to_train.data.images import UnreadableImageError, read_image
-from no_time_to_train.errors import InputFileNotFoundError, counted, missing_package
+from no_time_to_train.errors import Parameter, counted, missing_package
 from no_time_to_train.evaluation.detection_errors import (
     JudgedImage,
     ScoreCurve,
@@ -25,6 +25,9 @@ from no_time_to_train.outputs.drawing import draw_named_masks
 MAX_PICTURES = 24
 """Images with errors that are drawn, those with the most first."""
 
+IMAGES = Parameter("images", "FOLDER")
+"""The parameter that the notes name."""
+
 _RIGHT, _WRONG = (0, 114, 178), (213, 94, 0)  # blue and vermilion, which color-blind people can tell apart
 _GAP_PX = 12
 
@@ -36,6 +39,7 @@ def write_drawings(
     *,
     ground_truth: Path,
     images: Path | None,
+    labeled: Path | None = None,
     category_ids: Sequence[int] | None = None,
 ) -> list[str]:
     """Write thresholds, curves, the confusion matrix, and the images with the most errors.
@@ -45,7 +49,8 @@ def write_drawings(
         results: COCO results under its ids.
         out: folder; errors go to ``errors/`` in it.
         ground_truth: its file, to find images by.
-        images: their folder; None: found beside the file.
+        images: their folder; None: found beside the file, or in ``labeled``.
+        labeled: the folder that was labeled, which may hold some of them.
         category_ids: only these; None: all.
 
     Returns:
@@ -69,7 +74,23 @@ def write_drawings(
         ],
     )
     notes = _plot(judged, curves, names, min_scores, out)
-    return notes + _draw_errors(truth, judged, names, min_scores, out / "errors", ground_truth, images)
+    errors = {image.image_id: _num_errors(image, names, min_scores) for image in judged}
+    worst = sorted((image for image in judged if errors[image.image_id]), key=lambda image: -errors[image.image_id])
+    file_names = [truth.images_by_id[image.image_id].file_name for image in worst]
+    root, missing = locate_most_images(file_names, ground_truth, images, first=labeled)
+    gone = set(missing)
+    there = [image for image, name in zip(worst, file_names, strict=True) if name not in gone]
+    notes += _draw_errors(truth, there, names, min_scores, out / "errors", root)
+    return notes + _note_on_missing(missing, len(worst), root)
+
+
+def _note_on_missing(missing: Sequence[str], num_with_errors: int, root: Path) -> list[str]:
+    if not missing:
+        return []
+    return [
+        f"{len(missing)} of {counted(num_with_errors, 'image')} with errors not found under {root} (first: "
+        f"{missing[0]}), so not drawn. Give the folder that holds them: {IMAGES}."
+    ]
 
 
 def _plot(
@@ -91,37 +112,33 @@ def _plot(
 
 def _draw_errors(
     truth: CocoDataset,
-    judged: Sequence[JudgedImage],
+    found: Sequence[JudgedImage],
     names: Mapping[int, str],
     min_scores: Mapping[int, float],
     out: Path,
-    ground_truth: Path,
-    images: Path | None,
+    root: Path,
 ) -> list[str]:
-    errors = {image.image_id: _num_errors(image, names, min_scores) for image in judged}
-    worst = sorted((i for i in judged if errors[i.image_id]), key=lambda i: -errors[i.image_id])[:MAX_PICTURES]
-    shown = [truth.images_by_id[image.image_id] for image in worst]
-    if not shown:
-        return []
-    try:
-        root = locate_images([image.file_name for image in shown], ground_truth, images)
-    except InputFileNotFoundError as error:
-        return [f"no images with errors are drawn: {error}"]
-    for number, (image, found) in enumerate(zip(shown, worst, strict=True), start=1):
+    """Draw images whose files are there, the first ones of many; return what was left out."""
+    num_drawn = num_unusable = 0
+    for judged in found[:MAX_PICTURES]:
+        image = truth.images_by_id[judged.image_id]
         try:
             pixels = read_image(root / image.file_name)
         except UnreadableImageError:
+            pixels = None
+        if pixels is None or pixels.shape[:2] != image.size_hw:
+            num_unusable += 1
             continue
-        if pixels.shape[:2] == image.size_hw:
-            write_jpeg(
-                out / f"{number:03}_{Path(image.file_name).stem}.jpg", _side_by_side(pixels, found, names, min_scores)
-            )
-    with_errors = sum(map(bool, errors.values()))
-    return (
-        []
-        if with_errors <= len(shown)
-        else [f"{len(shown)} of {counted(with_errors, 'image')} with errors are drawn, those with the most."]
-    )
+        num_drawn += 1
+        file = out / f"{num_drawn:03}_{Path(image.file_name).stem}.jpg"
+        write_jpeg(file, _side_by_side(pixels, judged, names, min_scores))
+    notes = []
+    if len(found) > MAX_PICTURES:
+        notes.append(f"{num_drawn} of {counted(len(found), 'image')} with errors are drawn, those with the most.")
+    if num_unusable:
+        unusable = counted(num_unusable, "image")
+        notes.append(f"{unusable} with errors cannot be read, or not of the size in the ground truth: not drawn.")
+    return notes
 
 
 def _num_errors(image: JudgedImage, names: Mapping[int, str], min_scores: Mapping[int, float]) -> int:

@@ -1,6 +1,6 @@
 import pytest
 
-from no_time_to_train.data.image_roots import locate_images, normalize_file_name
+from no_time_to_train.data.image_roots import locate_images, locate_most_images, normalize_file_name
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 
 
@@ -57,3 +57,16 @@ def test_a_given_folder_is_the_only_one_looked_into(tmp_path):
         locate_images(["a.jpg"], tmp_path / "annotations.json", tmp_path / "empty")
     with pytest.raises(InputFileNotFoundError, match="Give the folder"):
         locate_images(["nowhere-to-be-seen.jpg"], tmp_path / "annotations.json")
+
+
+def test_of_folders_that_hold_a_part_the_fullest_is_taken(tmp_path):
+    for name in ("labeled/a.jpg", "labeled/b.jpg", "truth/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names, file, labeled = ["a.jpg", "b.jpg", "c.jpg"], tmp_path / "truth/gt.json", tmp_path / "labeled"
+    assert locate_most_images(names, file, first=labeled) == (labeled, ["c.jpg"])
+    assert locate_most_images(names, file) == (tmp_path / "truth", ["b.jpg", "c.jpg"])
+    assert locate_most_images(names, file, tmp_path / "truth", first=labeled) == (
+        tmp_path / "truth",
+        ["b.jpg", "c.jpg"],
+    )

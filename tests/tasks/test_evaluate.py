@@ -129,6 +129,27 @@ def test_pictures_show_errors_first_and_can_be_left_out(nttt, labeled: Path, wor
     assert "curves" not in capsys.readouterr().out
 
 
+def test_of_a_part_of_the_images_those_found_are_drawn_and_the_others_counted(nttt, labeled, workplace, capsys) -> None:
+    truth = json.loads((workplace / "gt.json").read_text())
+    for annotation in truth["annotations"]:
+        annotation["category_id"] = {9: 16, 16: 9}[annotation["category_id"]]  # wrong in every image with objects
+    truth["annotations"].append(truth["annotations"][0] | {"id": 6, "image_id": 73, "iscrowd": 1})
+    (workplace / "elsewhere").mkdir()
+    (workplace / "elsewhere/gt.json").write_text(json.dumps(truth))
+    (workplace / "photos/b.png").unlink()
+    (workplace / "photos/c.png").write_bytes(b"no image")
+    assert nttt("eval photos_labeled/ --gt elsewhere/gt.json") == 0
+    printed = capsys.readouterr().out
+    missing = f"1 of 4 images with errors not found under {workplace / 'photos'} (first: b.png), so not drawn."
+    assert missing in printed
+    assert "Give the folder that holds them: --gt-images FOLDER." in printed
+    assert (
+        "1 image with errors cannot be read" in printed and "SAM mask so: --crowds-are-objects scores them" in printed
+    )
+    drawn = sorted(path.name for path in (labeled / "evaluation/errors").iterdir())
+    assert drawn == ["001_a.jpg", "002_a.jpg"]  # a.png and sub/a.png
+
+
 def test_without_matplotlib_or_images_the_rest_is_written(nttt, labeled: Path, workplace: Path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     truth = json.loads((workplace / "gt.json").read_text())
