@@ -69,10 +69,14 @@ def is_text(value: object) -> bool:
 
 
 def read_json_or(path: Path, default: Any) -> Any:
-    """Read a JSON file of ours; return the default where there is none."""
+    """Read a JSON file of ours; return the default where there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     if not path.is_file():
         return default
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}).") from error

@@ -11,13 +11,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pycocotools import mask as coco_mask
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
-from no_time_to_train.ops.rle import Rle, rle_area, rle_to_box_xyxy
+from no_time_to_train.files.json_files import is_number, is_whole_number
+from no_time_to_train.ops.rle import Rle, are_compressed_counts_valid, rle_area, rle_to_box_xyxy
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.references.min_scores import MinScores
 
@@ -81,16 +82,25 @@ class ReviewObject:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote."""
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        score = entry["score"]
+        if entry["status"] not in get_args(Status) or not is_whole_number(entry["category_id"]):
+            raise ValueError(f"no status or category: {entry['status']!r}, {entry['category_id']!r}")
+        if score is not None and not is_number(score):
+            raise ValueError(f"no score: {score!r}")
         original = entry["original_segmentation"]
         return cls(
             id=entry["id"],
             category_id=entry["category_id"],
             status=entry["status"],
-            mask=_mask_from_json(entry["segmentation"]),
-            score=entry["score"],
+            mask=_checked_mask(entry["segmentation"]),
+            score=score,
             original_category_id=entry["original_category_id"],
-            original_mask=None if original is None else _mask_from_json(original),
+            original_mask=None if original is None else _checked_mask(original),
         )
 
 
@@ -131,7 +141,7 @@ class ImageReview:
                 raise InputError(f"{path} has review format {content['format_version']}; this program reads 1.")
             objects = tuple(ReviewObject.from_json(entry) for entry in content["objects"])
             return cls(content["file_name"], objects, bool(content["done"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"{path} is a damaged review file ({type(error).__name__}: {error}). Move it away to review that "
                 "image anew; the others keep their decisions."
@@ -212,6 +222,15 @@ def _not_covered(undecided: Sequence[ReviewObject], decided: Iterable[ReviewObje
 
 def _mask_to_json(mask: Rle) -> dict[str, Any]:
     return {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
+
+
+def _checked_mask(entry: dict[str, Any]) -> Rle:
+    """Read a mask; raise ValueError where its runs do not add up to its size."""
+    mask = _mask_from_json(entry)
+    height, width = mask["size"]
+    if not are_compressed_counts_valid([mask["counts"]], [height * width]).all():
+        raise ValueError("a mask whose runs do not add up to its size")
+    return mask
 
 
 def _mask_from_json(entry: dict[str, Any]) -> Rle:

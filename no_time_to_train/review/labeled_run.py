@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError
-from no_time_to_train.files.json_files import read_json_or
+from no_time_to_train.files.json_files import is_text, is_whole_number, read_json_or
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category
 
@@ -40,7 +40,7 @@ class LabeledRun:
 
         Raises:
             InputFileNotFoundError: the folder, its ``run.json`` or the images are missing.
-            InputError: ``run.json`` is damaged.
+            InputError: ``run.json`` or ``annotations.json`` is damaged.
         """
         run = read_json_or(folder / "run.json", None)
         if run is None:
@@ -48,8 +48,13 @@ class LabeledRun:
                 f"{folder} is no results folder: it has no run.json. Give the folder that labeling wrote, such as "
                 "photos_labeled/."
             )
-        dataset = read_json_or(folder / "annotations.json", {"categories": [], "images": []})
-        categories = [Category(entry["id"], entry["name"]) for entry in dataset["categories"]]
+        annotations = folder / "annotations.json"
+        dataset = read_json_or(annotations, {"categories": [], "images": []})
+        try:
+            categories = _categories_of(dataset["categories"])
+            names = tuple(_file_name_of(entry) for entry in dataset["images"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{annotations} is damaged ({error!r}). Label the images again.") from error
         try:
             settings = run["settings"]
             images = images or Path(settings["images"])
@@ -61,6 +66,48 @@ class LabeledRun:
             raise InputError(f"{folder / 'run.json'} is damaged ({error!r}). Label the images again.") from error
         if not images.is_dir():
             raise InputFileNotFoundError(f"The images of {folder} are no longer in {images}. Say where they lie now.")
-        names = tuple(entry["file_name"] for entry in dataset["images"])
         shown = tuple(category for category in categories if not category.is_background)
         return cls(images, names, shown, min_scores, upright)
+
+
+def read_added_categories(path: Path) -> list[Category]:
+    """Read the categories that a review wrote; none where it wrote none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        return _categories_of(read_json_or(path, []))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}). Remove it, and add the categories again.") from error
+
+
+def read_last_round(path: Path) -> Path | None:
+    """Read which folder a review labeled last; None where it labeled none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        content = read_json_or(path, None)
+        return None if content is None else Path(content["folder"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}). Remove it: the first labeling is shown then.") from error
+
+
+def _categories_of(entries: Any) -> list[Category]:
+    """Raise KeyError or TypeError where the entries are no categories."""
+    if not isinstance(entries, list):
+        raise TypeError(f"no list of categories: {str(entries)[:60]}")
+    for entry in entries:
+        if not is_whole_number(entry["id"]) or not is_text(entry["name"]):
+            raise TypeError(f"no category: {str(entry)[:60]}")
+    return [Category(entry["id"], entry["name"]) for entry in entries]
+
+
+def _file_name_of(entry: Any) -> str:
+    """Raise KeyError or TypeError where the entry names no file."""
+    name = entry["file_name"]
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise TypeError(f"no file name: {str(name)[:60]!r}")
+    return name

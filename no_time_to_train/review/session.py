@@ -14,7 +14,6 @@ from no_time_to_train.data.image_selection import ImageNames, ImageSelection
 from no_time_to_train.data.images import image_size_hw
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_json
-from no_time_to_train.files.json_files import read_json_or
 from no_time_to_train.ops.rle import Rle, rle_area
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.result_folder import recorded_names
@@ -27,7 +26,7 @@ from no_time_to_train.outputs.review_record import (
 )
 from no_time_to_train.outputs.reviewed_dataset import ReviewedImage, write_reviewed
 from no_time_to_train.references.min_scores import MinScores
-from no_time_to_train.review.labeled_run import LabeledRun
+from no_time_to_train.review.labeled_run import LabeledRun, read_added_categories, read_last_round
 from no_time_to_train.review.overview import ImageOverview, Overviews
 from no_time_to_train.review.thresholds import ReviewThresholds
 from no_time_to_train.structures import Category
@@ -78,9 +77,9 @@ class ReviewSession:
         self._undo: list[ImageReview] = []
         self._overviews = Overviews()
         self._categories = list(categories)
-        added = read_json_or(self._review / "categories.json", [])
+        added = read_added_categories(self._review / "categories.json")
         known = {category.id for category in self._categories}
-        self._categories += [Category(entry["id"], entry["name"]) for entry in added if entry["id"] not in known]
+        self._categories += [category for category in added if category.id not in known]
         self.thresholds = ReviewThresholds(self._review / "min_scores.json", min_scores)
         self._use_last_round()
 
@@ -297,11 +296,11 @@ class ReviewSession:
             self._use_last_round()
 
     def _use_last_round(self) -> None:
-        later = read_json_or(self._review / "round.json", None)
+        later = read_last_round(self._review / "round.json")
         if later is None:
             return
-        folder = self.folder / later["folder"]
-        if Path(later["folder"]).is_absolute() and not folder.is_dir():  # of earlier versions, and moved since
+        folder = self.folder / later
+        if later.is_absolute() and not folder.is_dir():  # of earlier versions, and moved since
             folder = self._review / folder.name
         if folder.is_dir():
             self._records = folder / "per_image"

@@ -24,8 +24,8 @@ class ReviewThresholds:
     def __init__(self, path: Path, of_run: MinScores) -> None:
         self.of_run = of_run
         self._path = path
+        content = read_json_or(path, None)
         try:
-            content = read_json_or(path, None)
             self._own = None if content is None else MinScores.from_json(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path} is damaged ({error!r}). Remove it: the run's thresholds count then.") from error

@@ -29,6 +29,7 @@ import no_time_to_train
 from no_time_to_train.errors import EnvironmentProblemError
 from no_time_to_train.models import loading
 from no_time_to_train.review import serve
+from no_time_to_train.review.session import ReviewSession
 from tests.campaign.api import API_KIND, NUM_API_CASES, make_api_case
 from tests.campaign.kinds import KINDS, make_case, run_line, valid_line
 from tests.campaign.running import BAD_OUTCOMES, OUTCOMES, Case, Ending, carry_out, lines_of
@@ -77,7 +78,7 @@ def number_of_cases(kind: str) -> int:
 
 
 def keep_models_loaded() -> None:
-    """Load all modules and the demo models once for all children, in one thread; the review page ends once it is up."""
+    """Load all modules and the demo models once for all children, in one thread; review pages end once all was read."""
     torch.set_num_threads(1)
     for module in pkgutil.walk_packages(no_time_to_train.__path__, "no_time_to_train.", onerror=lambda name: None):
         with contextlib.suppress(ImportError, EnvironmentProblemError):  # what needs a package that is not here
@@ -91,7 +92,14 @@ def keep_models_loaded() -> None:
 
     loading.load_encoder = keeping(loading.load_encoder)
     loading.load_mask_model = keeping(loading.load_mask_model)
-    serve.serve_review = lambda *arguments, **settings: None
+    serve.serve_review = read_all_that_is_reviewed
+
+
+def read_all_that_is_reviewed(session: ReviewSession, *arguments: object, **settings: object) -> None:
+    """Ask for what the review page asks for: the list of images, and then every one of them."""
+    session.overview()
+    for number in range(len(session.file_names)):
+        session.image(number)
 
 
 def make_world(world: Path) -> None:

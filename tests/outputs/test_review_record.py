@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,25 @@ def test_files_come_back_as_they_were(tmp_path: Path) -> None:
 def test_damaged_files_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=r"a\.json"):
+        ImageReview.read(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "x"},
+        {"category_id": "1"},
+        {"score": "high"},
+        {"segmentation": {"size": [10, 20], "counts": "!!"}},
+        {"segmentation": {"size": [10, 21], "counts": square(0)["counts"].decode()}},
+        {"original_segmentation": {"size": [10, 20], "counts": "0"}},
+    ],
+)
+def test_damaged_objects_are_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    item = ReviewObject.added(1, square(0))
+    content = {"format_version": 1, "file_name": "a.png", "done": False, "objects": [item.to_json() | change]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"a\.json is a damaged review file"):
         ImageReview.read(tmp_path / "a.json")
 
 

@@ -103,6 +103,33 @@ def test_damaged_thresholds_are_one_message(session: ReviewSession, content: str
         ReviewSession.of_results(session.folder)
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("annotations.json", "[]"),
+        ("annotations.json", "{}"),
+        ("annotations.json", '{"categories": {}, "images": []}'),
+        ("annotations.json", '{"categories": [{"id": "x", "name": "boat"}], "images": []}'),
+        ("annotations.json", '{"categories": [{"id": 1, "name": 3}], "images": []}'),
+        ("annotations.json", '{"categories": [], "images": [{"id": 1}]}'),
+        ("annotations.json", '{"categories": [], "images": [{"id": 1, "file_name": 3}]}'),
+        ("annotations.json", '{"categories": [], "images": [{"id": 1, "file_name": "a\\u0000b"}]}'),
+        ("annotations.json", "[" * 100_000),
+        ("run.json", "[" * 100_000),
+        ("review/categories.json", '[{"id": 1}]'),
+        ("review/categories.json", "[3]"),
+        ("review/round.json", "[]"),
+        ("review/round.json", '{"folder": 3}'),
+    ],
+)
+def test_damaged_files_are_one_message(session: ReviewSession, file: str, content: str) -> None:
+    path = session.folder / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"{path.name} is damaged \("):
+        ReviewSession.of_results(session.folder)
+
+
 def test_lines_of_the_list_follow_their_files(session: ReviewSession) -> None:
     session.overview()
     write_results(session.folder, session.images, {"b.png": record((2, square(0), 0.8))})
