@@ -217,7 +217,7 @@ def test_decisions_count_in_an_export(session: ReviewSession, capsys: pytest.Cap
     assert main(["export", str(session.folder), "--to", "coco-rle"]) == 0
     assert "With the decisions of the review: 0 of 2 images done." in capsys.readouterr().out
     by_category = ["export", str(session.folder), "--to", "csv", "--min-score", "bird=0.7"]
-    assert main(by_category) == 0 and "1 objects" in capsys.readouterr().out  # the added one only
+    assert main(by_category) == 0 and "1 object in" in capsys.readouterr().out  # the added one only
     [written] = session.folder.with_name("images_labeled_coco-rle").rglob("*.json")
     assert [entry["category_id"] for entry in json.loads(written.read_text())["annotations"]] == [2, 2]
 
