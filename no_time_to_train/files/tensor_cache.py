@@ -124,7 +124,7 @@ class TensorCache:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             self._check(header, tensors, key)
             return CacheEntry(tensors, header["facts"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             logger.warning("%s is not a usable cache entry (%s). It is made again.", path, error)
             return None
 

@@ -120,9 +120,9 @@ class RunFolder:
         """
         try:
             content = json.loads(self.metrics.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise InputError(f"{self.metrics} is damaged ({error}). Remove it and run the same again.") from error
-        if not isinstance(content, dict):
+        if not isinstance(content, dict) or not content:
             raise InputError(f"{self.metrics} holds no metrics. Remove it and run the same again.")
         return content
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.build import compose_bench_config
-from no_time_to_train.runs.run_folder import run_folder
+from no_time_to_train.errors import InputError
+from no_time_to_train.runs.run_folder import RunFolder, run_folder
 from tests.small_benchmark import small_config
 
 
@@ -75,3 +76,12 @@ def test_of_given_files_the_contents_count(tmp_path: Path) -> None:
     assert run_folder(config) == before
     moved.write_text(moved.read_text().replace("boat", "ship"))
     assert run_folder(config) != before
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 100_000])
+def test_damaged_metrics_do_not_count_as_finished(tmp_path: Path, content: str) -> None:
+    run = RunFolder(compose_bench_config([f"runs={tmp_path}"]))
+    run.metrics.parent.mkdir(parents=True)
+    run.metrics.write_text(content)
+    with pytest.raises(InputError, match=r"metrics\.json (is damaged|holds no metrics).* Remove it and run the same"):
+        run.read_metrics()
