@@ -174,8 +174,8 @@ def _decode(image: Image.Image, upright: bool) -> np.ndarray:
 def _pixels(image: Image.Image) -> np.ndarray:
     """Copy the pixels of an RGB image, a strip at a time: at once, Pillow needs three times their size on the way."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    rows = max(_STRIP_PX // image.width, 1)
-    for top in range(0, image.height, rows):
+    rows = max(_STRIP_PX // max(image.width, 1), 1)
+    for top in range(0, image.height if image.width else 0, rows):
         bottom = min(top + rows, image.height)
         pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
     return pixels

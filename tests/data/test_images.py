@@ -261,3 +261,9 @@ def test_strips_hold_every_pixel(tmp_path, monkeypatch, mode: str) -> None:
         expected = np.array(image.convert("RGB"))
     monkeypatch.setattr(images, "_STRIP_PX", 50)
     np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+def test_an_image_without_pixels_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="holds no pixels"):
+        as_pixels(Image.new("RGB", size))
