@@ -17,8 +17,8 @@ from no_time_to_train.errors import EnvironmentProblemError
 def torchvision_nms() -> Callable[[Tensor, Tensor, float], Tensor]:
     """Return torchvision's ``nms``.
 
-    Only the library that holds it is loaded: ``import torchvision`` brings its models and torch's compiler, a quarter
-    of the time that ``nttt label`` takes to start.
+    Only the library that holds it is loaded: ``import torchvision`` brings its models, and torch's compiler where
+    nothing else has brought it yet.
 
     Raises:
         EnvironmentProblemError: torchvision was built for another torch, or is missing.

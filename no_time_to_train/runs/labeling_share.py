@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
@@ -216,17 +216,15 @@ class _ShardSink:
         self._plan = plan
         self._rank = rank
         self._labeled = labeled
-        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        writer = ShardWriter(self._plan.shards, self._rank, self._plan.config.output.min_score)
-        self._writer = self._open.enter_context(closing(writer))
+        self._writer = ShardWriter(self._plan.shards, self._rank, self._plan.config.output.min_score)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._open.close()
+        self._writer.close()
 
     def is_done(self, target: TargetImage) -> bool:
         """Return whether an earlier run has a result of the image."""

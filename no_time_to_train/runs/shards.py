@@ -119,24 +119,28 @@ def drop_unusable(folder: Path, targets: Sequence[TargetImage]) -> Dropped:
     files have changed. Only one process may do it, before any other looks at the folder.
     """
     by_id = {target.id: target for target in targets}
-    found: dict[ImageId, list[tuple[Path, int]]] = defaultdict(list)
+    found: dict[ImageId, list[tuple[Path, int, bool]]] = defaultdict(list)
     damaged: list[str] = []
     unusable: dict[Path, set[int]] = defaultdict(set)
     for path in sorted(folder.glob("rank=*.jsonl")):
         for number, (offset, line) in enumerate(_whole_lines(path), start=1):
             try:
-                found[_checked_line(line, by_id)["image_id"]].append((path, offset))
+                content = _checked_line(line, by_id)
             except (ValueError, RecursionError):
                 damaged.append(f"{path} is damaged in line {number}")
                 unusable[path].add(offset)
+                continue
+            image = by_id[content["image_id"]].path
+            is_current = is_unchanged(image, content.get("bytes"), content.get("sha256"))
+            found[content["image_id"]].append((path, offset, is_current))
     for image_id, places in found.items():
         if len(places) > 1:
             damaged.append(f"{folder} holds {len(places)} results of image {image_id}")
-            for path, offset in places:
+            for path, offset, _ in places:
                 unusable[path].add(offset)
     num_changed = 0
-    for image_id, [(path, offset), *others] in found.items():
-        if not others and not _is_of(path, offset, by_id[image_id].path):
+    for [(path, offset, is_current), *others] in found.values():
+        if not others and not is_current:
             num_changed += 1
             unusable[path].add(offset)
     for path, offsets in unusable.items():
@@ -158,14 +162,6 @@ def _checked_line(line: bytes, targets: Mapping[ImageId, TargetImage]) -> dict[s
         if size_hw is not None and tuple(entry["segmentation"]["size"]) != tuple(size_hw):
             raise ValueError("a mask has another size than its image")
     return content
-
-
-def _is_of(path: Path, offset: int, image: Path) -> bool:
-    """Return whether the line at an offset was made from an image file with the present contents."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        content = json.loads(file.readline())
-    return is_unchanged(image, content.get("bytes"), content.get("sha256"))
 
 
 def labeled_ids(folder: Path) -> set[ImageId]:

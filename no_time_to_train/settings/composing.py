@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from no_time_to_train.errors import InputError
-from no_time_to_train.files.arguments import as_texts
-from no_time_to_train.settings.overrides import Grammar
+from no_time_to_train.settings.overrides import Grammar, as_settings
 from no_time_to_train.settings.reference import allowed
 from no_time_to_train.settings.validation import validate
 from no_time_to_train.settings.walk import settings_of
@@ -60,7 +59,7 @@ class Composer:
             InputError: an unknown setting or option, a value of the wrong type or out of range, or a setting without
                 effect; the message names it.
         """
-        given = tuple(as_texts(overrides, "settings", "merging=hard"))
+        given = tuple(as_settings(overrides))
         return copy.deepcopy(_composed(self, given, tuple(shared)))
 
     def sweep(self, overrides: Sequence[str], folder: Path, run: Callable[[Any, SweepJob], None]) -> None:

@@ -18,6 +18,11 @@ _SWEEP = re.compile(r"(?:range|choice|interval|glob|shuffle|sort|tag)\(.*\)")
 _OPENING, _CLOSING = "([{", ")]}"
 
 
+def as_settings(texts: object) -> Sequence[str]:
+    """Return overrides as callers give them; raise InputError where they are no list of text."""
+    return as_texts(texts, "settings", "merging=hard")
+
+
 @dataclass(frozen=True)
 class Override:
     """One ``key=value``.
@@ -85,7 +90,7 @@ class Grammar:
             InputError: no such setting or option, or something that is no setting at all.
         """
         found: list[str] = []
-        for override in map(self._parse, as_texts(texts, "settings", "merging=hard")):
+        for override in map(self._parse, as_settings(texts)):
             if sweep and override.key.startswith(self.sweeper_keys):
                 found.append(override.typed)
                 continue
@@ -109,11 +114,7 @@ class Grammar:
 
     def keys(self, texts: Sequence[str]) -> set[str]:
         """Return the settings and groups that overrides name, under their present names."""
-        return {
-            target
-            for override in map(self._parse, as_texts(texts, "settings", "merging=hard"))
-            for target in self.targets(override)
-        }
+        return {target for override in map(self._parse, as_settings(texts)) for target in self.targets(override)}
 
     def _parse(self, text: str) -> Override:
         return parse(self.old_overrides.get(text, text))

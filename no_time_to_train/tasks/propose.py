@@ -17,7 +17,6 @@ from no_time_to_train import build
 from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.image_selection import ImageNames
 from no_time_to_train.errors import InputError
-from no_time_to_train.files.arguments import as_texts
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.ops.transfers import to_host
@@ -33,6 +32,7 @@ from no_time_to_train.runs.run import Run
 from no_time_to_train.runs.run_state import RunSettings
 from no_time_to_train.scoring import product_of_powers
 from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.settings.overrides import as_settings
 from no_time_to_train.structures import Category, Detections
 from no_time_to_train.tasks.image_folder import find_targets
 
@@ -93,7 +93,7 @@ def propose_folder(
         >>> report.num_masks  # doctest: +SKIP
         212
     """
-    if not any(text.startswith("proposals=") for text in as_texts(overrides, "settings", "merging=hard")):
+    if not any(text.startswith("proposals=") for text in as_settings(overrides)):
         overrides = ["proposals=semantic_clusters", *overrides]
     config = build.compose_config(overrides)
     upright = config.images.upright
