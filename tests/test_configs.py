@@ -182,7 +182,7 @@ def test_lists_of_numbers_hold_numbers(key: str, value: str) -> None:
         compose_config(["proposals=semantic_clusters", f"{key}={value}"])
 
 
-def test_a_misspelt_experiment_is_refused() -> None:
+def test_a_misspelled_experiment_is_refused() -> None:
     with pytest.raises(InputError, match="experiment=cd_fsdo: no such option.*Did you mean 'cd_fsod'"):
         compose_bench_config(["experiment=cd_fsdo"])
 

@@ -37,4 +37,4 @@ def run(options: argparse.Namespace) -> None:
     )
     print(f"\n{describe_metrics(report.metrics)}")
     out = report.out
-    print(f"\nPictures: {out / 'sheet.jpg'} and {out / 'index.html'}; numbers: metrics.json there.")
+    print(f"\nImages: {out / 'sheet.jpg'} and {out / 'index.html'}; numbers: metrics.json there.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import yaml
 
 from no_time_to_train.config import present_names
 from no_time_to_train.errors import InputError, InputFileNotFoundError
-from no_time_to_train.files.json_files import is_number, is_text, read_json
+from no_time_to_train.evaluation.instance_ap import METRIC_KINDS
+from no_time_to_train.files.json_files import is_number, is_text
 
 _NOT_METRICS = frozenset({"per_category", "num_images", "num_objects", "num_episodes", "seconds_per_image"})
 
@@ -92,8 +94,7 @@ def read_run_result(folder: Path) -> RunResult:
         raise InputError("unfinished (no metrics.json); run its command again")
     settings = _read_settings(config_path)
     try:
-        content = read_json(metrics_path)
-        per_category = content.get("per_category") or {}
+        content = read_metrics(metrics_path)
         shots, seed = _number(folder.parent, "shots"), _number(folder, "seed")
         assert shots is not None and seed is not None
         return RunResult(
@@ -103,11 +104,32 @@ def read_run_result(folder: Path) -> RunResult:
             seed=seed,
             settings=settings,
             metrics=_numbers(content),
-            per_category={name: _numbers(values) for name, values in per_category.items()},
-            seconds_per_image=_optional_number(content.get("seconds_per_image"), "seconds_per_image"),
+            per_category={name: _numbers(values) for name, values in content.get("per_category", {}).items()},
+            seconds_per_image=content.get("seconds_per_image"),
         )
-    except (ValueError, AttributeError) as error:  # also an InputError
+    except ValueError as error:
         raise InputError(f"metrics.json cannot be read ({error}); delete it and run the command again") from error
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Return the content of a run's ``metrics.json``.
+
+    Raises:
+        ValueError: it is damaged, or holds something else.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [kind for kind in METRIC_KINDS.values() if not isinstance(content.get(kind), Mapping)]
+        if missing:
+            raise ValueError(f"it holds no {' and no '.join(missing)} metrics")
+        _optional_number(content.get("seconds_per_image"), "seconds_per_image")
+        for numbers in (content, *content.get("per_category", {}).values()):
+            _numbers(numbers)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except AttributeError as error:
+        raise ValueError("it holds no metrics") from error
+    return content
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

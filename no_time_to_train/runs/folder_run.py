@@ -123,13 +123,14 @@ class _Work:
         run.details["images"] = len(job.targets)
         if run.earlier is not None:
             self._done = self._folder.forget_unusable(job.targets)
-            total = len(job.targets)
             run.forget_drawings = self._forget_drawings
-            run.say(f"{run.path} holds {len(self._done)} of {total} images from the same settings: continuing.")
+            done, total = len(self._done), counted(len(job.targets), "image")
+            then = "continuing" if self._is_something_left else "nothing is left to compute"
+            run.say(f"{run.path} holds {done} of {total} from the same settings: {then}.")
 
     def do(self) -> None:
         """Label the images, and draw the overlays that are missing."""
-        if len(self._done) < len(self._job.targets) or not self._job.is_prepared:
+        if self._is_something_left:
             self._label()
         else:
             self._run.begin()
@@ -146,6 +147,10 @@ class _Work:
     def how_far(self) -> str:
         """Say how many images are done."""
         return f"{self._labeled} of {len(self._job.targets)} images labeled"
+
+    @property
+    def _is_something_left(self) -> bool:
+        return len(self._done) < len(self._job.targets) or not self._job.is_prepared
 
     def _label(self) -> None:
         config, run, targets = self._job.config, self._run, self._job.targets

@@ -21,6 +21,7 @@ from no_time_to_train.config import BenchConfig, config_hash, to_dict
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
 from no_time_to_train.models.catalog import get_spec
+from no_time_to_train.reports.read_runs import read_metrics
 from no_time_to_train.runs.run_state import FINISHED, LOCK_FILE, RunSettings, read_run
 from no_time_to_train.settings import settings_of
 from no_time_to_train.settings.fields import Scope
@@ -116,15 +117,12 @@ class RunFolder:
         """Return the content of ``metrics.json``.
 
         Raises:
-            InputError: it is damaged.
+            InputError: it is damaged, or holds something else.
         """
         try:
-            content = json.loads(self.metrics.read_text(encoding="utf-8"))
-        except (RecursionError, ValueError) as error:
-            raise InputError(f"{self.metrics} is damaged ({error}). Remove it and run the same again.") from error
-        if not isinstance(content, dict) or not content:
-            raise InputError(f"{self.metrics} holds no metrics. Remove it and run the same again.")
-        return content
+            return read_metrics(self.metrics)
+        except ValueError as error:
+            raise InputError(f"{self.metrics} cannot be read ({error}). Remove it and run the same again.") from error
 
     def write_config(self) -> None:
         """Write ``config.yaml``."""

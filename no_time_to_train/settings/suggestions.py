@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def close_names(word: str, names: Iterable[str]) -> list[str]:
-    """Return the names that a misspelt word may stand for, best first; at most three.
+    """Return the names that a misspelled word may stand for, best first; at most three.
 
     Names that begin with the word go first (``dino`` is a short ``dinov2_large``), in their own order.
 

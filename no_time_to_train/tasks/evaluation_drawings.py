@@ -22,12 +22,13 @@ from no_time_to_train.evaluation.detection_errors import (
 from no_time_to_train.files.formats import write_csv, write_jpeg
 from no_time_to_train.outputs.drawing import draw_named_masks
 
-MAX_PICTURES = 24
+MAX_DRAWN = 24
 """Images with errors that are drawn, those with the most first."""
 
 IMAGES = Parameter("images", "FOLDER")
 """The parameter that the notes name."""
 
+_THRESHOLDS, _CURVES, _CONFUSION, _ERRORS = "thresholds.csv", "curves.png", "confusion.png", "errors"
 _RIGHT, _WRONG = (0, 114, 178), (213, 94, 0)  # blue and vermilion, which color-blind people can tell apart
 _GAP_PX = 12
 
@@ -57,6 +58,7 @@ def write_drawings(
         What was left out, and why.
     """
     if not truth.has_masks:
+        _remove_earlier(out)
         return ["the ground truth has no masks: nothing is drawn."]
     categories = [c for c in truth.categories if category_ids is None or c.id in category_ids]
     names = {category.id: category.name for category in categories}
@@ -65,8 +67,9 @@ def write_drawings(
     curves = curves_by_category(judged, list(names))
     best = {category_id: curve.best() for category_id, curve in curves.items()}
     min_scores = {category_id: found[0] for category_id, found in best.items() if found is not None}
+    _remove_earlier(out)
     write_csv(
-        out / "thresholds.csv",
+        out / _THRESHOLDS,
         ("category", "objects", "best threshold", "F1 there"),
         [
             (names[i], curves[i].num_objects, *(("", "") if found is None else (f"{found[0]:.3f}", f"{found[1]:.3f}")))
@@ -80,8 +83,14 @@ def write_drawings(
     root, missing = locate_most_images(file_names, ground_truth, images, first=labeled)
     gone = set(missing)
     there = [image for image, name in zip(worst, file_names, strict=True) if name not in gone]
-    notes += _draw_errors(truth, there, names, min_scores, out / "errors", root)
+    notes += _draw_errors(truth, there, names, min_scores, out / _ERRORS, root)
     return notes + _note_on_missing(missing, len(worst), root)
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove what an earlier evaluation drew: nothing of it may stand beside the present one."""
+    for file in (*map(out.joinpath, (_THRESHOLDS, _CURVES, _CONFUSION)), *out.glob(f"{_ERRORS}/[0-9]*_*.jpg")):
+        file.unlink(missing_ok=True)
 
 
 def _note_on_missing(missing: Sequence[str], num_with_errors: int, root: Path) -> list[str]:
@@ -103,8 +112,8 @@ def _plot(
     from no_time_to_train.reports.evaluation_plots import plot_confusion, plot_curves
 
     try:
-        plot_curves({names[category_id]: curve for category_id, curve in curves.items()}, out / "curves.png")
-        plot_confusion(confusion_matrix(judged, list(names), min_scores), list(names.values()), out / "confusion.png")
+        plot_curves({names[category_id]: curve for category_id, curve in curves.items()}, out / _CURVES)
+        plot_confusion(confusion_matrix(judged, list(names), min_scores), list(names.values()), out / _CONFUSION)
     except ImportError as error:
         return [f"no curves are drawn. {missing_package(error)}"]
     return []
@@ -120,7 +129,7 @@ def _draw_errors(
 ) -> list[str]:
     """Draw images whose files are there, the first ones of many; return what was left out."""
     num_drawn = num_unusable = 0
-    for judged in found[:MAX_PICTURES]:
+    for judged in found[:MAX_DRAWN]:
         image = truth.images_by_id[judged.image_id]
         try:
             pixels = read_image(root / image.file_name)
@@ -133,7 +142,7 @@ def _draw_errors(
         file = out / f"{num_drawn:03}_{Path(image.file_name).stem}.jpg"
         write_jpeg(file, _side_by_side(pixels, judged, names, min_scores))
     notes = []
-    if len(found) > MAX_PICTURES:
+    if len(found) > MAX_DRAWN:
         notes.append(f"{num_drawn} of {counted(len(found), 'image')} with errors are drawn, those with the most.")
     if num_unusable:
         unusable = counted(num_unusable, "image")

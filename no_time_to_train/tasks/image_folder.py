@@ -43,14 +43,14 @@ def find_targets(
 
     What lies in the results folder is left out. What is not read is counted in a warning.
 
-    Where single files or patterns are named, the images that the results folder holds already stay part of it: naming
-    further ones adds to it.
+    Where not a whole folder is meant, the images that the results folder holds already stay part of it: naming further
+    ones adds to it, and a limit takes none away.
 
     Args:
         images: a folder, or files, folders and patterns.
         out: results folder; None: see :func:`default_out`.
         suffix: of the results folder's name.
-        limit: only the first ones.
+        limit: only the first ones, and those that have a result.
         upright: whether they are turned as their EXIF orientation says.
         overwrite: whether earlier results do not count.
 
@@ -62,7 +62,8 @@ def find_targets(
     found = selection.find(own=folder)
     root = selection.root
     names = {path.relative_to(root).as_posix() for path in found.paths[: as_count(limit, "limit")]}
-    if not selection.is_folder and not overwrite:
+    is_part = limit is not None or not selection.is_folder
+    if is_part and not overwrite:
         names |= set(_earlier_names(root, folder))
     targets = [
         TargetImage(path, path.relative_to(root).as_posix(), number, upright=upright)

@@ -103,7 +103,7 @@ def label_folder(
             (``{"boat": 0.6}`` or ``"boat=0.6,bird=0.5"``), or None or ``"auto"``: measured on the reference images, or
             kept in the memory. A finished folder is drawn again with another one, without computing anything again.
         overrides: settings as ``"key=value"``.
-        limit: only the first images, in order of their names.
+        limit: only the first images, in order of their names; those that ``out`` holds already stay part of it.
         overwrite: begin anew where ``out`` holds other results.
         strict: stop at the first image that cannot be read; else it is listed, and the others go on.
         on_progress: is told how far the run is.

@@ -78,7 +78,7 @@ def propose_folder(
         out: results folder; None: as for ``label_folder``, with ``_proposals``.
         overrides: settings as ``"key=value"``; ``"proposals=point_grid"`` chooses another source of masks than
             ``semantic_clusters``.
-        limit: only the first images, in order of their names.
+        limit: only the first images, in order of their names; those that ``out`` holds already stay part of it.
         overwrite: begin anew where ``out`` holds other results.
         on_progress: is told how far the run is.
         command: what continues the run, for ``run.json``.

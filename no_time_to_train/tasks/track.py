@@ -162,6 +162,7 @@ class _Work:
         """Track what is not tracked yet, then write everything that is made of the records."""
         start = 0 if self._run.earlier is None else self._folder.next_frame(self._limit)
         if start is None:
+            self._run.say(f"{self._folder.path} holds all frames from the same settings: nothing is left to compute.")
             self._run.begin()
             add_missing_hashes(self._config, self._run.details)
         else:

@@ -56,8 +56,13 @@ def test_what_is_not_finished_is_listed_with_its_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "reason"),
     [
-        ("metrics.json", b'{"seconds_per_image": "fast"}', "seconds_per_image must be a number, got 'fast'"),
-        ("metrics.json", b'{"box": {"nAP": NaN}}', "box nAP must be a number, got 'nan'"),
+        ("metrics.json", b'{"nonsense": 3}', "metrics.json cannot be read (it holds no box and no mask metrics)"),
+        (
+            "metrics.json",
+            b'{"box": {}, "mask": {}, "seconds_per_image": "fast"}',
+            "seconds_per_image must be a number, got 'fast'",
+        ),
+        ("metrics.json", b'{"box": {"nAP": NaN}, "mask": {}}', "box nAP must be a number, got 'nan'"),
         ("metrics.json", b'{"per_category": {"a": {"box": {"nAP": "x"}}}}', "metrics.json cannot be read"),
         ("metrics.json", b'{"per_category": [1]}', "metrics.json cannot be read"),
         ("metrics.json", b"[" * 10**5, "metrics.json cannot be read"),

@@ -64,9 +64,9 @@ def test_categories_are_averaged(tmp_path: Path) -> None:
 
 def test_parts_are_averaged_where_all_have_the_metric(tmp_path: Path) -> None:
     for split, (ap50, ap_all) in {1: (70.0, 40.0), 2: (50.0, None)}.items():
-        metrics = {"box": {"nAP50": ap50, "nAP": ap_all}}
+        metrics = {"box": {"nAP50": ap50, "nAP": ap_all}, "mask": {}}
         write_run(tmp_path, f"pascal_voc/split={split}", 1, 33, metrics, benchmark={"split": split})
-    write_run(tmp_path, "pascal_voc/split=1", 2, 33, {"box": {"nAP50": 60}}, benchmark={"split": 1})
+    write_run(tmp_path, "pascal_voc/split=1", 2, 33, {"box": {"nAP50": 60}, "mask": {}}, benchmark={"split": 1})
     rows = summarized(tmp_path)
     [average] = average_over_parts(rows)
     assert (average.part, average.shots) == ("mean of 2", 1)
@@ -76,7 +76,7 @@ def test_parts_are_averaged_where_all_have_the_metric(tmp_path: Path) -> None:
 
 def test_metrics_shown(tmp_path: Path) -> None:
     write_run(tmp_path, "coco_20i/fold=0", 1, 1, ap(10, miou=50, fb_iou=60))
-    write_run(tmp_path, "pascal_voc/split=1", 1, 1, {"box": {"nAP": 40, "nAP50": 70, "nAP_small": 3}})
+    write_run(tmp_path, "pascal_voc/split=1", 1, 1, {"box": {"nAP": 40, "nAP50": 70, "nAP_small": 3}, "mask": {}})
     semantic, voc = summarized(tmp_path)
     assert shown_metrics([semantic]) == ["box nAP", "fb_iou", "miou"]
     assert headline_metric([semantic]) == "miou"

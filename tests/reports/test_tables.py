@@ -17,7 +17,7 @@ def rows_of(runs: Path) -> list[ReportRow]:
 @pytest.fixture
 def voc(tmp_path: Path) -> list[ReportRow]:
     for split, value in ((1, 70.0), (2, 56.0)):
-        metrics = {"box": {"nAP50": value}, "voc_ap50_11pt": value + 1}
+        metrics = {"box": {"nAP50": value}, "mask": {}, "voc_ap50_11pt": value + 1}
         write_run(tmp_path, f"pascal_voc/split={split}", 1, 33, metrics, benchmark={"split": split})
     return rows_of(tmp_path)
 

@@ -78,10 +78,24 @@ def test_of_given_files_the_contents_count(tmp_path: Path) -> None:
     assert run_folder(config) != before
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 100_000])
-def test_damaged_metrics_do_not_count_as_finished(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "Expecting value"),
+        ("{}", "it holds no box and no mask metrics"),
+        ("[]", "it holds no metrics"),
+        ("7", "it holds no metrics"),
+        ("[" * 100_000, "it is nested too deeply"),
+        ('{"nonsense": true}', "it holds no box and no mask metrics"),
+        ('{"box": {}, "mask": 3}', "it holds no mask metrics"),
+        ('{"box": {"nAP": "high"}, "mask": {}}', "box nAP must be a number, got 'high'"),
+        ('{"box": {}, "mask": {}, "per_category": [3]}', "it holds no metrics"),
+        ('{"box": {}, "mask": {}, "per_category": {"a": {"mask": {"nAP": "x"}}}}', "mask nAP must be a number"),
+    ],
+)
+def test_damaged_metrics_do_not_count_as_finished(tmp_path: Path, content: str, problem: str) -> None:
     run = RunFolder(compose_bench_config([f"runs={tmp_path}"]))
     run.metrics.parent.mkdir(parents=True)
     run.metrics.write_text(content)
-    with pytest.raises(InputError, match=r"metrics\.json (is damaged|holds no metrics).* Remove it and run the same"):
+    with pytest.raises(InputError, match=rf"metrics\.json cannot be read \({problem}.* Remove it and run the same"):
         run.read_metrics()

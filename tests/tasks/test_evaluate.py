@@ -115,7 +115,7 @@ def test_evaluate_is_quiet_and_writes_nothing(labeled: Path, workplace: Path, ca
     assert captured.out == captured.err == ""
 
 
-def test_pictures_show_errors_first_and_can_be_left_out(nttt, labeled: Path, workplace: Path, capsys) -> None:
+def test_drawings_show_errors_first_and_can_be_left_out(nttt, labeled: Path, workplace: Path, capsys) -> None:
     truth = json.loads((workplace / "gt.json").read_text())
     truth["annotations"][1]["category_id"] = 9  # the bird of b.png is said to be a boat
     (workplace / "gt.json").write_text(json.dumps(truth))
@@ -127,6 +127,24 @@ def test_pictures_show_errors_first_and_can_be_left_out(nttt, labeled: Path, wor
     assert lines[0] == "category,objects,best threshold,F1 there" and lines[1].startswith("boat,4,")
     assert nttt("eval photos_labeled/ --gt gt.json --no-drawings") == 0
     assert "curves" not in capsys.readouterr().out
+
+
+def test_drawings_are_of_the_last_evaluation(nttt, labeled: Path, workplace: Path) -> None:
+    truth = json.loads((workplace / "gt.json").read_text())
+    own = labeled / "evaluation/errors/note_on_b.jpg"
+    wrong = [a | {"category_id": {9: 16, 16: 9}[a["category_id"]]} for a in truth["annotations"]]
+    (workplace / "wrong.json").write_text(json.dumps(truth | {"annotations": wrong}))
+    (workplace / "boxes.json").write_text(
+        json.dumps(truth | {"annotations": [a | {"segmentation": []} for a in truth["annotations"]]})
+    )
+    assert nttt("eval photos_labeled/ --gt wrong.json --gt-images photos") == 0
+    assert len(list((labeled / "evaluation/errors").iterdir())) == 4
+    own.write_text("of somebody")
+    assert nttt("eval photos_labeled/ --gt gt.json") == 0  # without errors
+    assert list((labeled / "evaluation/errors").iterdir()) == [own]
+    assert (labeled / "evaluation/curves.png").is_file()
+    assert nttt("eval photos_labeled/ --gt boxes.json") == 0
+    assert [path for path in (labeled / "evaluation").rglob("*.*")] == [own]
 
 
 def test_of_a_part_of_the_images_those_found_are_drawn_and_the_others_counted(nttt, labeled, workplace, capsys) -> None:

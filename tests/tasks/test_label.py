@@ -92,6 +92,19 @@ def test_a_limit_and_then_the_rest(nttt, workplace: Path, segmenters, read_folde
     assert read_folder(workplace / "parts") == read_folder(workplace / "whole")
 
 
+def test_a_limit_takes_no_results_away(nttt, workplace: Path, segmenters, read_folder) -> None:
+    assert nttt("label photos/ --refs refs/") == 0
+    before = read_folder(workplace / "photos_labeled")
+    assert nttt("label photos/ --refs refs/ --limit 2") == 0
+    assert read_folder(workplace / "photos_labeled") == before
+    assert len(segmenters) == 1
+    assert nttt("label photos/ --refs refs/ --limit 2 --overwrite") == 0
+    assert labeled_names(workplace / "photos_labeled") == NAMES[:2]
+    assert nttt("label photos/ --refs refs/ --limit 3") == 0  # a wider one computes what is new
+    assert segmenters[-1].num_segmented == 1
+    assert labeled_names(workplace / "photos_labeled") == NAMES[:3]
+
+
 @pytest.mark.parametrize("after", [0, 1, 4])
 def test_ctrl_c_leaves_a_valid_folder_and_says_how_to_go_on(
     nttt, workplace: Path, segmenters, interrupt, read_folder, capsys, after: int
@@ -128,7 +141,8 @@ def test_a_finished_run_needs_no_model_again(nttt, workplace: Path, segmenters, 
     assert nttt("label photos/ --refs refs/") == 0
     before, run = read_folder(workplace / "photos_labeled"), (workplace / "photos_labeled/run.json").read_text()
     assert nttt("label photos/ --refs refs/") == 0
-    assert "holds 5 of 5 images" in capsys.readouterr().out
+    said = "photos_labeled holds 5 of 5 images from the same settings: nothing is left to compute."
+    assert said in capsys.readouterr().out
     assert len(segmenters) == 1
     assert read_folder(workplace / "photos_labeled") == before
     assert (workplace / "photos_labeled/run.json").read_text() == run

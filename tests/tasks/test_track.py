@@ -163,10 +163,11 @@ def test_the_first_frames_and_then_the_rest(nttt, workplace: Path, read_folder, 
     assert annotations(workplace / "parts")["videos"][0]["length"] == 5
 
 
-def test_a_finished_run_needs_no_model_again(nttt, workplace: Path, segmenters, read_folder) -> None:
+def test_a_finished_run_needs_no_model_again(nttt, workplace: Path, segmenters, read_folder, capsys) -> None:
     assert nttt("track frames/ --refs refs/") == 0
     before = read_folder(workplace / "frames_tracked")
     assert nttt("track frames/ --refs refs/") == 0
+    assert "holds all frames from the same settings: nothing is left to compute." in capsys.readouterr().out
     assert len(segmenters) == 1
     assert read_folder(workplace / "frames_tracked") == before
     (workplace / "frames_tracked/overlay.mp4").unlink()

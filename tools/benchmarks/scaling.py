@@ -65,16 +65,16 @@ def _scale_references(models: Models, options: argparse.Namespace) -> None:
 
 def _scale_image_size(models: Models, options: argparse.Namespace) -> None:
     start_table(
-        f"Photo size ({options.points} masks, all but the networks)",
+        f"Image size ({options.points} masks, all but the networks)",
         *("height x width", "squashing s", "NMS + merging s", "RLE s", "peak MB above the models"),
     )
     sizes = ((480, 640), (1000, 1500), (3000, 4000), (4284, 5712))
     for size in sizes[: 2 if options.quick else 4]:
         give_back_free_memory()
         before = process_megabytes("VmRSS")
-        photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
         *_, merging, encoding = mask_stages(BlobProposals(models, options.points, options.categories, size))
-        runs = (lambda p=photo: resize_for_model(p, models.fast_sam.image_size), merging.fast, encoding.fast)
+        runs = (lambda i=image: resize_for_model(i, models.fast_sam.image_size), merging.fast, encoding.fast)
         seconds = [f"{measure(run, models.device, options.repeats).median:.4g}" for run in runs]
         peaks = [with_peak_megabytes(run, models.device)[1] for run in runs]
         above = max(map(float, peaks)) - before if all(peaks) else None

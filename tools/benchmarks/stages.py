@@ -147,14 +147,14 @@ def _decoding(models: Models, num_points: int) -> Callable[[Sam2MaskModel], Tens
 
 
 class BlobProposals:
-    """Round masks at random places, labeled at random: random networks give noise no photo would.
+    """Round masks at random places, labeled at random: random networks give noise no image would.
 
     Attributes:
         logits: (N, m, m).
         predicted_ious: (N,).
         features: (h, w, D) feature map.
         prototypes: one for each of C categories.
-        image_size_hw: of the photo.
+        image_size_hw: of the image.
     """
 
     def __init__(self, models: Models, num_masks: int, num_categories: int, image_size_hw: tuple[int, int]) -> None:
@@ -229,7 +229,7 @@ def _pool_upsampled(proposals: BlobProposals) -> Tensor:
 
 
 def _full_size_masks(proposals: BlobProposals, kept: Tensor) -> Tensor:
-    """(K, H, W) float32 logits of the photo's size."""
+    """(K, H, W) float32 logits of the image's size."""
     logits = proposals.logits[kept][:, None]
     return interpolate(logits, size=proposals.image_size_hw, mode="bilinear", align_corners=False, antialias=True)[:, 0]
 

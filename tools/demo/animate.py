@@ -57,9 +57,9 @@ def render_frames(
         detections = segmenter.label(proposals, memory, encoded.pixels)
         drawn = draw_detections(image, detections[detections.scores >= MIN_SCORE])
         large = [rle for rle in proposals.rles() if rle_area(rle) >= _MIN_AREA_SHARE * image[..., 0].size]
-        pictures = (image, draw_masks(image, large), drawn)
-        for picture, (title, milliseconds) in zip(pictures, STEPS, strict=True):
-            frames.append(_frame(sheet, picture, title))
+        steps = (image, draw_masks(image, large), drawn)
+        for step, (title, milliseconds) in zip(steps, STEPS, strict=True):
+            frames.append(_frame(sheet, step, title))
             durations.append(milliseconds)
     return frames, durations
 
@@ -74,12 +74,12 @@ def reference_sheet(references: ReferenceSet) -> np.ndarray:
     return image_sheet(cells, 2, _REFERENCE_SIDE, _GAP)
 
 
-def _frame(sheet: np.ndarray, picture: np.ndarray, title: str) -> Image.Image:
+def _frame(sheet: np.ndarray, step: np.ndarray, title: str) -> Image.Image:
     """Return references on the left and one step on the right, each under its title."""
     left = Image.fromarray(sheet)
     frame = Image.new("RGB", (left.width + _SIDE + 3 * _GAP, max(left.height, _SIDE) + _TITLE + _GAP), "white")
     frame.paste(left, (0, _TITLE))
-    right = Image.fromarray(picture)
+    right = Image.fromarray(step)
     right.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     if max(right.size) < _SIDE:
         right = right.resize([round(side * _SIDE / max(right.size)) for side in right.size], Image.Resampling.LANCZOS)

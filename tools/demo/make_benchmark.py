@@ -33,7 +33,7 @@ _JPEG_QUALITY = 90
 
 
 def _random_size(rng: np.random.Generator) -> tuple[int, int]:
-    """Height and width: half of the pictures are square, none is very long."""
+    """Height and width: half of the images are square, none is very long."""
     first = int(rng.integers(len(_SIZES)))
     second = first if rng.random() < 0.5 else min(max(first + int(rng.choice((-1, 1))), 0), len(_SIZES) - 1)
     return _SIZES[first], _SIZES[second]
