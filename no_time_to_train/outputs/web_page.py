@@ -26,74 +26,104 @@ _PAGE = """<!DOCTYPE html>
 body { font: 15px/1.4 system-ui, sans-serif; margin: 0; background: var(--page); color: var(--text); }
 header { position: sticky; top: 0; background: var(--card); padding: 12px 20px; border-bottom: 1px solid var(--line);
          z-index: 1; }
-header label { margin-right: 18px; white-space: nowrap; }
+header label { margin-right: 18px; }
+header label, header strong { white-space: nowrap; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 14px; padding: 20px; }
 figure { margin: 0; background: var(--card); border-radius: 8px; overflow: hidden; box-shadow: 0 1px 3px #0002; }
 figure img { width: 100%; height: 200px; object-fit: contain; background: var(--frame); display: block; }
 figcaption { padding: 8px 10px; overflow-wrap: anywhere; }
 .chip { display: inline-block; border-radius: 9px; padding: 0 8px; margin: 2px 4px 0 0; font-size: 13px;
         border: 2px solid; }
+nav { margin-top: 8px; }
+#page { width: 5em; }
 </style>
 </head>
 <body>
 <header>
 <label>Category <select id="category"></select></label>
 <label>Score from <input id="score" type="range" min="0" max="1" step="0.01"> <output id="shown"></output></label>
-<label><input id="empty" type="checkbox"> images without objects too</label>
+<label>Name <input id="name" type="search" placeholder="any"></label>
+<label><input id="empty" type="checkbox" checked> images without objects too</label>
 <strong id="total"></strong>
+<nav id="pages"><button id="back">&larr;</button>
+<label>Page <input id="page" type="number" min="1" value="1"> of <output id="last"></output></label>
+<button id="next">&rarr;</button></nav>
 </header>
 <main id="images"></main>
+<script type="application/json" id="run">@RUN@</script>
 <script>
 "use strict";
-const run = @RUN@;
+const IMAGES_ON_A_PAGE = 1000;
+const $ = (id) => document.getElementById(id);
+const run = JSON.parse($("run").textContent);
 const counted = (number, noun) => number + " " + noun + (number === 1 ? "" : "s");
 const element = (name, properties) => Object.assign(document.createElement(name), properties);
-const category = document.getElementById("category");
-const score = document.getElementById("score");
-const empty = document.getElementById("empty");
-category.append(element("option", {value: "", textContent: "all"}));
+$("category").append(element("option", {value: "", textContent: "all"}));
 for (const [id, {name}] of Object.entries(run.categories)) {
-  category.append(element("option", {value: id, textContent: name}));
+  $("category").append(element("option", {value: id, textContent: name}));
 }
-score.value = run.min_score;
-let moved = false;
+$("score").value = run.min_score;
 const own = [...new Set(Object.values(run.min_scores))];
-const lowest = (id) => (moved ? score.valueAsNumber : run.min_scores[id]);
-score.addEventListener("input", () => { moved = true; show(); });
-empty.checked = true;
-function show() {
-  let images = 0, objects = 0;
-  const figures = [];
-  for (const image of run.images) {
-    const counts = {};
-    for (const [id, value] of image.found) {
-      if (value >= lowest(id) && (!category.value || String(id) === category.value)) {
-        counts[id] = (counts[id] || 0) + 1;
-        objects += 1;
-      }
-    }
-    if (!Object.keys(counts).length && !empty.checked) continue;
-    images += 1;
-    const caption = element("figcaption", {textContent: image.name});
-    caption.append(element("br", {}));
-    for (const [id, count] of Object.entries(counts)) {
-      const chip = element("span", {className: "chip", textContent: run.categories[id].name + " " + count});
-      chip.style.borderColor = run.categories[id].color;
-      caption.append(chip);
-    }
-    const link = element("a", {href: image.overlay, target: "_blank"});
-    link.append(element("img", {src: image.overlay, loading: "lazy", alt: image.name}));
-    const figure = element("figure", {});
-    figure.append(link, caption);
-    figures.push(figure);
+let moved = false;
+let selected = [];
+
+// image.found: category, score, category, score ...
+function idsOf({found}) {
+  const wanted = $("category").value, score = $("score").valueAsNumber, ids = [];
+  for (let i = 0; i < found.length; i += 2) {
+    const id = found[i];
+    if (found[i + 1] >= (moved ? score : run.min_scores[id]) && (!wanted || String(id) === wanted)) ids.push(id);
   }
-  document.getElementById("images").replaceChildren(...figures);
-  document.getElementById("shown").textContent =
-    moved || own.length < 2 ? (moved ? score.valueAsNumber : own[0] ?? run.min_score).toFixed(2) : "of each category";
-  document.getElementById("total").textContent = counted(objects, "object") + " in " + counted(images, "image");
+  return ids;
 }
-for (const control of [category, score, empty]) control.addEventListener("change", show);
-show();
+function figure(image) {
+  const caption = element("figcaption", {textContent: image.name});
+  caption.append(element("br", {}));
+  const counts = {};
+  for (const id of idsOf(image)) counts[id] = (counts[id] || 0) + 1;
+  for (const [id, count] of Object.entries(counts)) {
+    const chip = element("span", {className: "chip", textContent: run.categories[id].name + " " + count});
+    chip.style.borderColor = run.categories[id].color;
+    caption.append(chip);
+  }
+  const link = element("a", {href: image.overlay, target: "_blank"});
+  link.append(element("img", {src: image.overlay, loading: "lazy", alt: image.name}));
+  const whole = element("figure", {});
+  whole.append(link, caption);
+  return whole;
+}
+function select() {
+  const name = $("name").value.trim().toLowerCase(), empty = $("empty").checked;
+  let objects = 0;
+  selected = run.images.filter((image) => {
+    if (name && !image.name.toLowerCase().includes(name)) return false;
+    const count = idsOf(image).length;
+    objects += count;
+    return count || empty;
+  });
+  const common = moved ? $("score").valueAsNumber : own[0] ?? run.min_score;
+  $("shown").textContent = moved || own.length < 2 ? common.toFixed(2) : "of each category";
+  $("total").textContent = counted(objects, "object") + " in " + counted(selected.length, "image");
+  turn(1);
+}
+function turn(wanted) {
+  const last = Math.max(Math.ceil(selected.length / IMAGES_ON_A_PAGE), 1);
+  const page = Math.min(Math.max(Math.trunc(wanted) || 1, 1), last);
+  const begin = (page - 1) * IMAGES_ON_A_PAGE;
+  $("images").replaceChildren(...selected.slice(begin, begin + IMAGES_ON_A_PAGE).map(figure));
+  $("pages").hidden = last < 2;
+  Object.assign($("page"), {value: page, max: last});
+  $("last").textContent = last;
+  $("back").disabled = page === 1;
+  $("next").disabled = page === last;
+  scrollTo(0, 0);
+}
+$("score").addEventListener("input", () => { moved = true; select(); });
+for (const id of ["name", "category", "empty"]) $(id).addEventListener("input", select);
+$("page").addEventListener("change", () => turn($("page").valueAsNumber));
+$("back").addEventListener("click", () => turn($("page").valueAsNumber - 1));
+$("next").addEventListener("click", () => turn($("page").valueAsNumber + 1));
+select();
 </script>
 </body>
 </html>
@@ -101,9 +131,10 @@ show();
 
 
 def write_web_page(path: Path, summary: RunSummary, overlay_of: Callable[[str], str]) -> None:
-    """Write thumbnails of the overlays, filtered by category and score.
+    """Write thumbnails of the overlays, filtered by category, score and name.
 
-    The drawings keep the run's own thresholds; the page begins with them.
+    The drawings keep the run's own thresholds; the page begins with them. It shows a thousand images at a time and
+    filters all of them, so that a browser can show any number.
 
     Args:
         path: the page.
@@ -127,7 +158,7 @@ def write_web_page(path: Path, summary: RunSummary, overlay_of: Callable[[str], 
             shown = {
                 "name": image.file_name,
                 "overlay": quote(overlay_of(image.file_name)),
-                "found": [[category_id, round(score, 3)] for category_id, score in image.found],
+                "found": [value for category_id, score in image.found for value in (category_id, round(score, 3))],
             }
             file.write(separator + _script_json(shown))
             separator = ", "

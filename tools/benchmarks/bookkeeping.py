@@ -107,8 +107,16 @@ class _NoNetworks:
             categories=categories,
         )
 
-    def segment_batch(self, images: Sequence[Any], memory: Any, targets: Any = None) -> list[Detections]:
-        return [self._detections] * len(images)
+    looks_twice = False
+
+    def encode(self, images: Sequence[Any], targets: Any = None) -> list[SimpleNamespace]:
+        return [SimpleNamespace(pixels=image) for image in images]
+
+    def propose(self, image: Any, memory: Any) -> None:
+        return None
+
+    def label(self, pooled: Any, memory: Any, pixels: Any = None) -> Detections:
+        return self._detections
 
 
 def _categories(options: argparse.Namespace) -> tuple[Category, ...]:
@@ -136,7 +144,7 @@ def _continue(folder: Path, options: argparse.Namespace) -> Callable[[], object]
 
 def _summaries(folder: Path, options: argparse.Namespace) -> Callable[[], object]:
     categories = _categories(options)
-    [detections] = _NoNetworks(categories, options.detections).segment_batch([0], None)
+    detections = _NoNetworks(categories, options.detections).label(None, None)
     results = ResultFolder(folder / "out", categories, keep_min_score=0.0, min_scores=MinScores(0.95))
     targets = [TargetImage(folder / _name(n), _name(n), n) for n in range(1, options.images[0] + 1)]
     first = results.record_path(targets[0])
