@@ -77,6 +77,7 @@ def run(options: argparse.Namespace) -> None:
 def _take_reviewed_state(options: argparse.Namespace) -> None:
     """Make the decisions of a reviewed folder what is exported, in place of the run's own annotations."""
     from no_time_to_train.references.min_scores import choose_min_scores
+    from no_time_to_train.review.overview import describe_problems
     from no_time_to_train.review.session import REVIEW_FOLDER, ReviewSession
 
     folder = options.source
@@ -88,7 +89,8 @@ def _take_reviewed_state(options: argparse.Namespace) -> None:
     options.out = options.out or folder.resolve().with_name(f"{folder.resolve().name}_{options.to}")
     options.source, options.images, options.min_score = annotations, session.images, None
     images = counted(len(session.file_names), "image")
-    print(f"With the decisions of the review: {len(session.numbers_done())} of {images} done.")
+    done = f"With the decisions of the review: {len(session.numbers_done())} of {images} done."
+    print(done + describe_problems(session.problems()))
 
 
 def describe(report: ExportReport) -> str:

@@ -40,6 +40,9 @@ def serve(session: ReviewSession, options: argparse.Namespace) -> None:
     def tell(address: str) -> None:
         images = counted(len(session.file_names), "image")
         print(f"{images} from {session.images}. Every decision is saved at once; Ctrl-C ends.")
+        problems = session.problems()
+        if problems:
+            print(f"{counted(len(problems), 'image')} cannot be shown. First: {problems[0]}")
         print(f"The page: {address}", flush=True)
         if not options.no_browser:
             webbrowser.open(address)

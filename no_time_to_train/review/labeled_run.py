@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +11,8 @@ from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.files.json_files import is_text, is_whole_number, read_json_or
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,17 +85,31 @@ def read_added_categories(path: Path) -> list[Category]:
         raise InputError(f"{path} is damaged ({error!r}). Remove it, and add the categories again.") from error
 
 
-def read_last_round(path: Path) -> Path | None:
-    """Read which folder a review labeled last; None where it labeled none.
+def last_labeling(folder: Path, review: Path) -> Path:
+    """Return the folder that a review labeled last; the results folder itself where it labeled none.
+
+    Args:
+        folder: the results folder.
+        review: the review's own folder in it.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file that says it is damaged.
     """
+    path = review / "round.json"
     try:
         content = read_json_or(path, None)
-        return None if content is None else Path(content["folder"])
+        later = None if content is None else Path(content["folder"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error!r}). Remove it: the first labeling is shown then.") from error
+    if later is None:
+        return folder
+    found = folder / later
+    if later.is_absolute() and not found.is_dir():  # of earlier versions, and moved since
+        found = review / later.name
+    if found.is_dir():
+        return found
+    logger.warning("%s, labeled last, is no more: the first labeling is shown.", found)
+    return folder
 
 
 def _categories_of(entries: Any) -> list[Category]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
+from no_time_to_train.errors import counted
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.review_record import ImageReview
 from no_time_to_train.outputs.summary import ImageSummary
 
-Status = Literal["done", "begun", "new"]
+Status = Literal["done", "begun", "new", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,17 @@ class ImageOverview:
 
     Attributes:
         file_name: relative to the images folder.
-        status: ``done``, ``begun`` or ``new``.
+        status: ``done``, ``begun`` or ``new``; ``damaged`` where a file of the image cannot be used.
         found: (category id, score) of its detections, best first.
         num_decided: objects that were kept or dropped by hand.
+        problem: which file is damaged and what to do; empty where none is.
     """
 
     file_name: str
     status: Status
-    found: tuple[tuple[int, float], ...]
-    num_decided: int
+    found: tuple[tuple[int, float], ...] = ()
+    num_decided: int = 0
+    problem: str = ""
 
     @classmethod
     def of(cls, file_name: str, record: ImageRecord | None, review: ImageReview) -> Self:
@@ -48,8 +51,16 @@ class ImageOverview:
             "status": self.status,
             "found": [value for category_id, score in self.found for value in (category_id, round(score, 3))],
             "decided": self.num_decided,
+            **({"problem": self.problem} if self.problem else {}),
         }
         return json.dumps(content, separators=(",", ":"))
+
+
+def describe_problems(problems: Sequence[str]) -> str:
+    """Say how many images are left out as a file of theirs is damaged; nothing where there are none."""
+    if not problems:
+        return ""
+    return f" {counted(len(problems), 'image')} left out, of which a file is damaged. First: {problems[0]}"
 
 
 Stamp = tuple[int, int] | None

@@ -6,7 +6,9 @@ folder: a prototype is the mean of its instances, and their number is known.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from no_time_to_train.errors import InputError, counted
 from no_time_to_train.references.loading import load_references
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.review.jobs import Report, ReviewJobs
+from no_time_to_train.review.overview import describe_problems
 from no_time_to_train.review.session import REVIEW_FOLDER, ReviewSession
 from no_time_to_train.runs.run_state import read_run
 from no_time_to_train.structures import TargetImage
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from no_time_to_train.config import Config
     from no_time_to_train.models.interfaces import MaskModel
     from no_time_to_train.segmenter import Segmenter
+
+
+logger = logging.getLogger(__name__)
 
 
 class ReviewModels:
@@ -49,19 +55,46 @@ class ReviewModels:
             self._segmenter = build_segmenter(self.config)
         return self._segmenter
 
-    @property
+    @cached_property
     def config(self) -> Config:
-        """The settings of the run, changed by the overrides."""
-        from no_time_to_train.build import compose_config_on
+        """The settings of the run, changed by the overrides.
+
+        Raises:
+            InputError: ``run.json`` is damaged, or does not say which models and steps were used.
+        """
+        from no_time_to_train.build import compose_config_on, named_settings
+        from no_time_to_train.config import method_settings, present_names
         from no_time_to_train.reports.read_runs import flatten
 
-        folder = self._session.folder
-        run = (read_run(folder) or {}) if (folder / "run.json").is_file() else {}  # none where references are drawn
-        return compose_config_on(flatten(run.get("settings", {}).get("config", {})), self._overrides)
+        run = self._session.folder / "run.json"
+        if not run.is_file():  # references are drawn
+            return compose_config_on({}, self._overrides)
+        recorded = flatten((read_run(run.parent) or {})["settings"]["config"])
+        config = compose_config_on(recorded, self._overrides)
+        said = {*present_names(recorded), *named_settings(self._overrides)}
+        if "preset" not in said:  # else nothing of the run counts
+            unsaid = [key for key in method_settings(config) if not {key, key.split(".")[0]} & said]
+            _refuse_or_tell(run, unsaid)
+        return config
 
     def mask_model(self) -> MaskModel:
         """Return the mask model, which answers clicks."""
         return self.segmenter.mask_model
+
+
+def _refuse_or_tell(run: Path, unsaid: Sequence[str]) -> None:
+    """Tell which settings ``run.json`` does not say; refuse where a model or a step is among them.
+
+    An earlier version, which had fewer settings, said its models and steps all the same.
+    """
+    chosen = [key.removesuffix(".name") for key in unsaid if key.endswith(".name")]
+    if chosen:
+        raise InputError(
+            f"{run} is damaged: it does not say which {' and '.join(chosen)} labeled the images. Start the review with "
+            f"{' '.join(f'{group}=...' for group in chosen)}, or label the images again."
+        )
+    if unsaid:
+        logger.warning("%s does not say %s: the default is used.", run, ", ".join(unsaid))
 
 
 def review_jobs(session: ReviewSession, models: ReviewModels) -> ReviewJobs:
@@ -83,7 +116,8 @@ def export_reviewed(session: ReviewSession, format: str) -> str:
     session.write_annotations(annotations)
     out = _free_folder(session.folder.with_name(f"{session.folder.name}_{format}"))
     report = export_dataset(annotations, format, out, images=session.images)
-    return f"{counted(report.num_objects, 'object')} in {counted(report.num_images, 'image')}: {report.folder}"
+    found = f"{counted(report.num_objects, 'object')} in {counted(report.num_images, 'image')}: {report.folder}"
+    return found + describe_problems(session.problems())
 
 
 def label_again(session: ReviewSession, models: ReviewModels, report: Report) -> str:
@@ -96,7 +130,7 @@ def label_again(session: ReviewSession, models: ReviewModels, report: Report) ->
         InputError: nothing was kept yet.
     """
     references_file = session.folder / REVIEW_FOLDER / "references.json"
-    count = session.write_annotations(references_file, only_kept=True)
+    count, problems = session.write_annotations(references_file, only_kept=True), session.problems()
     if not count:
         raise InputError("Nothing was kept yet: keep or add an object first, it becomes a reference.")
     memory = models.segmenter.build_memory(load_references(references_file, session.images, upright=session.upright))
@@ -125,7 +159,8 @@ def label_again(session: ReviewSession, models: ReviewModels, report: Report) ->
         num_labeled = len(label_targets(run, targets, source, config, thresholds).summary.images)
     session.use_round(folder)
     skipped = f"; {len(targets) - num_labeled} cannot be read" if num_labeled < len(targets) else ""
-    return f"{counted(num_labeled, 'image')} labeled again with {counted(count, 'more reference')}{skipped}."
+    labeled = f"{counted(num_labeled, 'image')} labeled again with {counted(count, 'more reference')}{skipped}."
+    return labeled + describe_problems(problems)
 
 
 def _free_folder(wanted: Path) -> Path:

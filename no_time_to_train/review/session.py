@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,12 +25,10 @@ from no_time_to_train.outputs.review_record import (
 )
 from no_time_to_train.outputs.reviewed_dataset import ReviewedImage, write_reviewed
 from no_time_to_train.references.min_scores import MinScores
-from no_time_to_train.review.labeled_run import LabeledRun, read_added_categories, read_last_round
+from no_time_to_train.review.labeled_run import LabeledRun, last_labeling, read_added_categories
 from no_time_to_train.review.overview import ImageOverview, Overviews
 from no_time_to_train.review.thresholds import ReviewThresholds
 from no_time_to_train.structures import Category
-
-logger = logging.getLogger(__name__)
 
 REVIEW_FOLDER = "review"
 _MAX_UNDO = 200
@@ -71,7 +68,6 @@ class ReviewSession:
         self.file_names = tuple(file_names)
         self.upright = upright
         self._review = folder / REVIEW_FOLDER
-        self._records = folder / "per_image"
         self._references_file: Path | None = None
         self._lock = RLock()
         self._undo: list[ImageReview] = []
@@ -81,7 +77,7 @@ class ReviewSession:
         known = {category.id for category in self._categories}
         self._categories += [category for category in added if category.id not in known]
         self.thresholds = ReviewThresholds(self._review / "min_scores.json", min_scores)
-        self._use_last_round()
+        self._records = last_labeling(folder, self._review) / "per_image"
 
     @classmethod
     def of_results(cls, folder: Path, images: Path | None = None) -> Self:
@@ -162,9 +158,16 @@ class ReviewSession:
         """Return one entry per image, in order."""
         return [self._overview_of(number, name) for number, name in enumerate(self.file_names)]
 
+    def problems(self) -> list[str]:
+        """Say what is wrong with the images of which a file is damaged; they are left out of everything else."""
+        return [item.problem for item in self.overview() if item.problem]
+
     def _overview_of(self, number: int, name: str) -> ImageOverview:
         def make() -> ImageOverview:
-            return ImageOverview.of(name, self.record(number), self.review(number))
+            try:
+                return ImageOverview.of(name, self.record(number), self.review(number))
+            except InputError as error:
+                return ImageOverview(name, "damaged", problem=str(error))
 
         return self._overviews.of(self._record_path(name), self._review_path(name), make)
 
@@ -264,10 +267,12 @@ class ReviewSession:
 
     def numbers_done(self) -> list[int]:
         """Return the numbers of the images that were looked at as a whole."""
-        return [number for number in range(len(self.file_names)) if self.review(number).is_done]
+        return [number for number, item in enumerate(self.overview()) if item.status == "done"]
 
     def write_annotations(self, path: Path, min_scores: MinScores | None = None, *, only_kept: bool = False) -> int:
         """Write the reviewed state as a COCO data set; returns the number of annotations.
+
+        Images of which a file is damaged are left out, see :meth:`problems`.
 
         Args:
             path: the file.
@@ -280,7 +285,9 @@ class ReviewSession:
         return write_reviewed(path, images, categories)
 
     def _reviewed_images(self, min_scores: MinScores, *, only_kept: bool) -> Iterator[ReviewedImage]:
-        for number, name in enumerate(self.file_names):
+        for number, (name, overview) in enumerate(zip(self.file_names, self.overview(), strict=True)):
+            if overview.problem:
+                continue
             record = self.record(number)
             objects = reviewed_objects(record, self.review(number), min_scores)
             if only_kept:
@@ -293,19 +300,7 @@ class ReviewSession:
         with self._lock:
             relative = os.path.relpath(folder.resolve(), self.folder.resolve())
             write_json(self._review / "round.json", {"folder": Path(relative).as_posix()})
-            self._use_last_round()
-
-    def _use_last_round(self) -> None:
-        later = read_last_round(self._review / "round.json")
-        if later is None:
-            return
-        folder = self.folder / later
-        if later.is_absolute() and not folder.is_dir():  # of earlier versions, and moved since
-            folder = self._review / folder.name
-        if folder.is_dir():
-            self._records = folder / "per_image"
-        else:
-            logger.warning("%s, labeled last, is no more: the first labeling is shown.", folder)
+            self._records = last_labeling(self.folder, self._review) / "per_image"
 
     def _size_hw(self, number: int, record: ImageRecord | None) -> tuple[int, int]:
         return record.image_size_hw if record else image_size_hw(self.image_path(number), upright=self.upright)

@@ -251,6 +251,25 @@ def corner(page: Any, x: float, y: float) -> tuple[float, float]:
     return box["x"] + place["x"], box["y"] + place["y"]
 
 
+def test_a_damaged_image_is_marked_and_the_others_go_on(page: Any, server: Server) -> None:
+    [name] = {page.locator("#title").inner_text()} - {""}
+    other = page.locator("#images li", has_not_text=name).first
+    damaged = other.locator(".name").inner_text()
+    (server.folder / "per_image" / f"{damaged}.json").write_text("{}")
+    page.reload()
+    page.locator("#objects li").first.wait_for()
+    line = page.locator("#images li", has_text=damaged)
+    assert damaged in line.locator(".dot.damaged").get_attribute("title")
+    line.locator("button").click()
+    status(page, "Label that image again.")
+    assert page.locator("#title").inner_text() == damaged and page.locator("#objects li").count() == 0
+    assert pixel(page, 80, 60)[3] == 0  # nothing of the image before is left
+    page.keyboard.press("Enter")
+    click(page, 30, 30)
+    page.locator("#images li", has_text=name).locator("button").click()
+    page.locator("#objects li").first.wait_for()
+
+
 def test_a_killed_server_loses_nothing(page: Any, server: Server) -> None:
     click(page, 30, 30)
     page.keyboard.press("x")

@@ -140,6 +140,39 @@ def test_lines_of_the_list_follow_their_files(session: ReviewSession) -> None:
     ]
 
 
+def damage(session: ReviewSession, path: str) -> Path:
+    file = session.folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text('{"nothing": 3}')
+    return file
+
+
+@pytest.mark.parametrize("path", ["per_image/a.png.json", "review/per_image/a.png.json"])
+def test_a_damaged_file_stops_only_its_own_image(session: ReviewSession, tmp_path: Path, path: str) -> None:
+    session.decide(1, [session.image(1)["objects"][0]["id"]], "keep")
+    session.finish(1)
+    file = damage(session, path)
+    opened = ReviewSession.of_results(session.folder)
+    first, second = opened.overview()
+    assert (first.status, second.status) == ("damaged", "done")
+    assert json.loads(first.json_text)["problem"] == first.problem and str(file) in first.problem
+    with pytest.raises(InputError, match=r"a\.png\.json"):
+        opened.image(0)
+    assert opened.numbers_done() == [1] and opened.problems() == [first.problem]
+    assert opened.write_annotations(tmp_path / "reviewed.json") == 1
+    assert [image["id"] for image in json.loads((tmp_path / "reviewed.json").read_text())["images"]] == [2]
+    file.unlink()
+    assert opened.problems() == []
+
+
+def test_an_export_counts_damaged_images(session: ReviewSession, capsys: pytest.CaptureFixture[str]) -> None:
+    session.finish(1)
+    file = damage(session, "per_image/a.png.json")
+    assert main(["export", str(session.folder), "--to", "csv"]) == 0
+    said = f"1 of 2 images done. 1 image left out, of which a file is damaged. First: {file} cannot be used"
+    assert said in capsys.readouterr().out
+
+
 def test_a_moved_folder_keeps_its_last_round(session: ReviewSession, tmp_path: Path) -> None:
     later = session.folder / "review" / "round_2"
     write_results(later, session.images, {"a.png": record((1, square(0), 0.8))})

@@ -50,7 +50,7 @@ function drawMasks() {
 function drawObjects() {
   const list = $("objects");
   list.replaceChildren();
-  for (const item of state.image.objects) {
+  for (const item of state.image?.objects ?? []) {
     if (!isShown(item) && item.status !== "dropped") continue;
     const entry = document.createElement("li");
     entry.className = `${item.status} ${item.id === state.selected ? "chosen" : ""}`;
@@ -143,7 +143,7 @@ function drawImages() {
     const line = document.createElement("li");
     const dot = document.createElement("span");
     dot.className = `dot ${entry.status}`;
-    dot.title = entry.status;
+    dot.title = entry.problem || entry.status;
     const button = document.createElement("button");
     button.append(dot, named(entry.name), small(String(countOf(entry))));
     button.onclick = () => open(number);
@@ -241,7 +241,7 @@ async function open(number) {
     state.selected = null;
     $("hover").hidden = true;
     markImage();
-    const [image, bitmap] = await load(number);
+    const [image, bitmap] = await load(number).catch((error) => { if (state.number === number) showNothing(); throw error; });
     if (state.number !== number) return;
     state.image = image;
     view.show(bitmap, image);
@@ -252,6 +252,15 @@ async function open(number) {
     const next = neighbor(1);
     if (next !== undefined) load(next);
   });
+}
+
+// Of an image that cannot be shown nothing may stand there, least of all the image before it.
+function showNothing() {
+  state.image = null;
+  view.show(null, { width: 1, height: 1 });
+  $("title").textContent = state.info.images[state.number].name;
+  $("objects").replaceChildren();
+  drawMasks();
 }
 
 function neighbor(step) {
@@ -293,6 +302,7 @@ async function decide(decision) {
 }
 
 async function finish() {
+  if (!state.image) return undefined;
   if (state.image.done) {
     await change("reopen", {});
     return say("Open again.");
@@ -310,6 +320,7 @@ async function undo() {
     if (number === null) return say("There is nothing to undo.");
     loaded.delete(number);
     await open(number);
+    if (!state.image) return undefined;
     const entry = state.info.images[number];
     entry.status = state.image.done ? "done" : state.image.objects.some((item) => item.status !== "undecided") ? "begun" : "new";
     drawImages();
