@@ -115,4 +115,4 @@ class ColorFollower:
 
 def _mask_of(color: Tensor, frame: Tensor) -> ObjectMask:
     inside = (frame - color).abs().amax(dim=2) < 20
-    return ObjectMask(torch.where(inside, 10.0, -10.0), 5.0 if inside.any() else -5.0)
+    return ObjectMask(torch.where(inside, 10.0, -10.0), torch.where(inside.any(), 5.0, -5.0))

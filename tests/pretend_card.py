@@ -1,16 +1,20 @@
 """A GPU that is not there: tensors that say they are on ``cuda`` and hold their values in host memory.
 
 Torch's own fake tensors say of every operation whether a GPU would take its inputs, and where its results would be: an
-operation on tensors of the CPU and the GPU is refused as there. The values are computed on the CPU, so that sizes that
-depend on them are those of a real run. Whatever would make the host wait for the GPU is noted.
+operation on tensors of the CPU and the GPU, or of two GPUs, is refused as there. The values are computed on the CPU, so
+that sizes that depend on them are those of a real run. Whatever would make the host wait for the GPU is noted.
+
+``cuda:1`` is the second of two GPUs, while the first is torch's current one. Neither takes float64: Apple's GPUs have
+none.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,11 +23,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from no_time_to_train.ops import masks, resize
 
-_CPU, _CARD = torch.device("cpu"), torch.device("cuda:0")
+_CPU = torch.device("cpu")
 _PACKAGE = "no_time_to_train"
 _SIZE_DEPENDS_ON_VALUES = {
     "aten::_local_scalar_dense",
@@ -40,7 +44,7 @@ _CACHES = (masks._taps, masks._cell_starts, resize.interpolation_matrix)
 """What is kept on the device from image to image."""
 _COPIES = {"aten::_to_copy", "aten::copy_"}
 _INDEXING = {"aten::index", "aten::index_put", "aten::index_put_"}
-_KNOWN_DEVICES: dict[Any, str | None] = {}
+_KNOWN_DEVICES: dict[Any, torch.device | None] = {}
 """Where a function's results are, by the function and the devices of its inputs."""
 
 
@@ -50,7 +54,7 @@ class CardTensor(Tensor):
     values: Tensor
 
     @staticmethod
-    def __new__(cls, values: Tensor) -> CardTensor:
+    def __new__(cls, values: Tensor, device: torch.device) -> CardTensor:
         with torch.inference_mode(False):  # or torch takes no views of the weights inside of it
             return Tensor._make_wrapper_subclass(  # type: ignore[attr-defined, no-any-return]
                 cls,
@@ -58,10 +62,10 @@ class CardTensor(Tensor):
                 strides=values.stride(),
                 storage_offset=values.storage_offset(),
                 dtype=values.dtype,
-                device=_CARD,
+                device=device,
             )
 
-    def __init__(self, values: Tensor) -> None:
+    def __init__(self, values: Tensor, device: torch.device) -> None:
         self.values = values
 
     def tolist(self) -> Any:
@@ -76,12 +80,16 @@ class PretendCard(TorchDispatchMode):
     """Everything that runs while this mode is on.
 
     Attributes:
+        device: of the GPU.
         waits: how often the host would have waited for the GPU, by function of the package and kind of operation.
+        sent: bytes copied to the GPU, by function of the package.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
+        self.device = device
         self.waits: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
         self._fake = FakeTensorMode(
             shape_env=ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True),
             allow_non_fake_inputs=True,
@@ -101,17 +109,16 @@ class PretendCard(TorchDispatchMode):
         leaves = tree_leaves((args, kwargs))
         if func.name() == "aten::_fused_sdp_choice":
             return 0  # the plain formula, of which the CPU has every operation
-        if all(_device_of(leaf) != "cuda" for leaf in leaves):
+        if all(device is None or device.type == "cpu" for device in map(_device_of, leaves)):
             with torch._C._DisableTorchDispatch():
                 return func(*args, **kwargs)
-        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        if _is_composite(func):
             with self:
                 return func.decompose(*args, **kwargs)
         if func.name().split(".")[0] in _INDEXING:
             _check_indices(*args)
         device = self._device_of_results(func, args, kwargs, leaves)
-        if self._makes_host_wait(func, args, kwargs):
-            self.note(func.name().split("::")[1].removeprefix("_"))
+        self._note_copies(func, args, kwargs)
         with torch._C._DisableTorchDispatch():
             if func is torch.ops.aten._softmax.default and args[2]:  # from half to float at once: a GPU's alone
                 args = (on_host(args[0]).float(), args[1], False)
@@ -121,8 +128,14 @@ class PretendCard(TorchDispatchMode):
         def place(result: Tensor) -> Tensor:
             if id(result) in given:
                 return given[id(result)]
-            return CardTensor(result) if device == "cuda" else result
+            if device is None or device.type == "cpu":
+                return result
+            if result.dtype == torch.float64:
+                raise TypeError(f"{func} gives float64, which Apple's GPUs do not have")
+            return CardTensor(result, device)
 
+        if isinstance(results, Tensor):
+            return place(results)
         return tree_map_only(Tensor, place, results)
 
     def note(self, operation: str) -> None:
@@ -137,7 +150,15 @@ class PretendCard(TorchDispatchMode):
     def _is_pinned(self, tensor: Tensor) -> bool:
         return any(tensor is pinned for pinned in self._pinned)
 
-    def _device_of_results(self, func: Any, args: Any, kwargs: Any, leaves: list[Any]) -> str | None:
+    def _note_copies(self, func: Any, args: Any, kwargs: Any) -> None:
+        name = func.name().split(".")[0]
+        if self._makes_host_wait(func, args, kwargs):
+            self.note(name.split("::")[1].removeprefix("_"))
+        if name in _COPIES and (args[1] if name == "aten::copy_" else args[0]).is_cpu:
+            source = args[1] if name == "aten::copy_" else args[0]
+            self.sent[_caller()] += source.nbytes
+
+    def _device_of_results(self, func: Any, args: Any, kwargs: Any, leaves: list[Any]) -> torch.device | None:
         """Ask torch's fake tensors, once for each function and devices of its inputs."""
         key = (func, *((_device_of(leaf), isinstance(leaf, Tensor) and leaf.ndim == 0) for leaf in leaves))
         if key not in _KNOWN_DEVICES:
@@ -168,7 +189,8 @@ class PretendCard(TorchDispatchMode):
 
 
 class _Stream:
-    def __init__(self, card: PretendCard) -> None:
+    def __init__(self, card: PretendCard, device: torch.device | None) -> None:
+        assert device == card.device, f"a stream of {device} says nothing of what {card.device} has done"
         self._card = card
 
     def synchronize(self) -> None:
@@ -176,16 +198,17 @@ class _Stream:
 
 
 @contextmanager
-def pretend_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendCard]:
-    """Let the device ``cuda`` exist for this block."""
-    card = PretendCard()
+def pretend_card(monkeypatch: pytest.MonkeyPatch, device: str = "cuda") -> Iterator[PretendCard]:
+    """Let this device exist for this block: ``cuda``, the first of two, or ``cuda:1``."""
+    card = PretendCard(torch.device("cuda", torch.device(device).index or 0))
     with monkeypatch.context() as patch, card:
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
         patch.setattr(torch.cuda, "current_device", lambda: 0)
-        patch.setattr(torch.cuda, "device_count", lambda: 1)
+        patch.setattr(torch.cuda, "device", lambda device: nullcontext())
+        patch.setattr(torch.cuda, "device_count", lambda: 2)
         patch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
-        patch.setattr(torch.cuda, "current_stream", lambda device=None: _Stream(card))
+        patch.setattr(torch.cuda, "current_stream", lambda device=None: _Stream(card, device))
         patch.setattr(Tensor, "pin_memory", lambda tensor: card.pin(tensor))
         for cached in _CACHES:
             cached.cache_clear()
@@ -199,22 +222,37 @@ def on_host(tensor: Tensor) -> Tensor:
     return tensor.values if isinstance(tensor, CardTensor) else tensor
 
 
+@cache
+def _is_composite(func: Any) -> bool:
+    has_kernel: Callable[[str, str], bool] = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has_kernel(func.name(), "CompositeImplicitAutograd")
+
+
 def _check_indices(indexed: Tensor, indices: Sequence[Tensor | None], values: Tensor | None = None, *_: Any) -> None:
     """Refuse what torch refuses; fake tensors let it pass."""
-    if indexed.is_cpu and any(index is not None and not index.is_cpu for index in indices):
-        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
-    if values is not None and values.device.type != indexed.device.type and values.ndim:
+    if any(index is not None and not index.is_cpu and index.device != indexed.device for index in indices):
+        raise RuntimeError(f"indices should be either on cpu or on the same device as the indexed ({indexed.device})")
+    if values is not None and values.device != indexed.device and values.ndim:
         raise RuntimeError(f"values on {values.device} into a tensor on {indexed.device}")
 
 
 def _on_host(values: Any) -> Any:
-    values = tree_map_only(Tensor, on_host, values)
-    return tree_map(lambda value: _CPU if isinstance(value, torch.device) else value, values)
+    """Put values in the place of the GPU's tensors, and the CPU in the place of its name; lists and dicts go in."""
+    if isinstance(values, CardTensor):
+        return values.values
+    if isinstance(values, torch.device):
+        return _CPU
+    if isinstance(values, list | tuple):
+        return [_on_host(value) for value in values]
+    return {key: _on_host(value) for key, value in values.items()} if isinstance(values, dict) else values
 
 
-def _device_of(leaf: Any) -> str | None:
+def _device_of(leaf: Any) -> torch.device | None:
+    """Return where a tensor is or is asked for; a GPU's name without a number is the current one's."""
     device = leaf.device if isinstance(leaf, Tensor) else leaf
-    return device.type if isinstance(device, torch.device) else None
+    if not isinstance(device, torch.device):
+        return None
+    return torch.device(device.type, 0) if device.index is None and device.type != "cpu" else device
 
 
 def _caller() -> str:

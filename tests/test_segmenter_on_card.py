@@ -139,6 +139,9 @@ def test_the_pretended_card_takes_what_a_card_takes(monkeypatch: pytest.MonkeyPa
             lambda: torch.cat([on_card, on_cpu]),
             lambda: on_cpu[torch.zeros(1, dtype=torch.long, device="cuda")],
             lambda: on_card.numpy(),
+            lambda: on_card.double(),
+            lambda: on_card + torch.ones(3, device="cuda:1"),
+            lambda: on_card[torch.zeros(1, dtype=torch.long, device="cuda:1")],
         ]
         for mix in mixed:
             with pytest.raises((RuntimeError, TypeError)):
@@ -210,18 +213,31 @@ def test_how_often_the_host_waits(networks: Networks, monkeypatch: pytest.Monkey
     }
 
 
-@pytest.mark.slow
-def test_references_are_encoded(networks: Networks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One with a mask, one with a box."""
-    Image.fromarray(make_image(seed=3)).save(tmp_path / "image.png")
+def make_references(folder: Path, num_images: int) -> ReferenceSet:
+    """On each image two instances: one with a mask, one with a box."""
     mask = np.zeros((90, 140), bool)
     mask[20:70, 30:100] = True
-    first, second = (
-        ReferenceInstance(tmp_path / "image.png", 1, number, CATEGORIES[0], (30, 20, 100, 70), encode_mask(mask))
-        for number in (1, 2)
-    )
-    references = ReferenceSet(CATEGORIES[:1], (first, replace(second, mask=None)))
+    found: list[ReferenceInstance] = []
+    for number in range(num_images):
+        path = folder / f"{number}.png"
+        Image.fromarray(make_image(seed=3 + number)).save(path)
+        with_mask = ReferenceInstance(path, number, 2 * number, CATEGORIES[0], (30, 20, 100, 70), encode_mask(mask))
+        found += [with_mask, replace(with_mask, annotation_id=2 * number + 1, mask=None)]
+    return ReferenceSet(CATEGORIES[:1], tuple(found))
+
+
+def test_references_are_encoded(networks: Networks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The host waits once for each batch of crops, and where a mask is made of a box."""
+    references = make_references(tmp_path, 2)
     on_cpu = make_segmenter(networks, "folded", "cpu", torch.float32).build_memory(references)
-    with pretend_card(monkeypatch):
-        on_card = make_segmenter(networks, "folded", "cuda", torch.float32).build_memory(references)
+    with pretend_card(monkeypatch, "cuda:1") as card:
+        segmenter = make_segmenter(networks, "folded", "cuda:1", torch.float32)
+        card.waits.clear()
+        on_card = segmenter.build_memory(references)
     torch.testing.assert_close(on_card.class_means()[0], on_cpu.class_means()[0])
+    assert card.waits == {
+        "models.sam2.shared_decoder._single_mask: nonzero": 2,
+        "ops.masks._crossings: nonzero": 2,
+        "ops.transfers.to_host: synchronize": 2 + 1,
+        "models.prompting.segment_prompts: to_copy": 2,
+    }

@@ -13,6 +13,7 @@ from no_time_to_train.errors import InputError
 from no_time_to_train.models.batching import PromptBatcher, default_prompts_per_batch
 from no_time_to_train.models.interfaces import BestMasks, ImageEmbedding, MaskPrediction, PromptBatch
 from no_time_to_train.models.precision import forward_precision
+from no_time_to_train.ops.transfers import to_device
 
 
 class PromptDecoder(Protocol):
@@ -179,7 +180,7 @@ class BatchedMaskModel:
 
     def _on_device(self, prompts: PromptBatch) -> PromptBatch:
         def move(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-            return None if tensor is None else tensor.to(self.device, dtype)
+            return None if tensor is None else to_device(tensor.to(dtype), self.device)
 
         return PromptBatch(
             points_xy=move(prompts.points_xy, torch.float32),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -70,6 +70,11 @@ def forward_precision(device: torch.device, dtype: torch.dtype) -> Iterator[None
             matmul.fp32_precision, convolution.fp32_precision = before
 
 
+def current_device(device: torch.device) -> AbstractContextManager[object]:
+    """Make a CUDA GPU the one that ``cuda`` without a number means; other devices change nothing."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
 def _check_cuda(device: torch.device) -> None:
     if not torch.cuda.is_available():
         built_for = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
@@ -87,7 +92,8 @@ def _check_cuda(device: torch.device) -> None:
 
 def _has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with current_device(device):  # torch looks at no other
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         capabilities = cpu_capabilities()
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

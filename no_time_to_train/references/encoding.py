@@ -18,6 +18,7 @@ from no_time_to_train.config import ReferencesConfig, to_dict
 from no_time_to_train.errors import InputError
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.ops.pooling import pool_weighted_features
+from no_time_to_train.ops.transfers import to_device, to_host
 from no_time_to_train.references.crops import ReferenceCrop, describe_reference, stream_reference_crops
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
@@ -103,13 +104,12 @@ def encode_references(
     Arguments and errors as for :func:`build_memory_bank`.
     """
     for batch in _batches(stream_reference_crops(references, encoder.image_size, mask_model, config), batch_size):
-        features = encoder.encode(torch.stack([crop.image for crop in batch]).to(encoder.device))
-        for crop, feature_map in zip(batch, features, strict=True):
-            weights = to_patch_grid(crop.mask, feature_map)
-            prototype = pool_weighted_features(weights[None], feature_map)[0] if weights.any() else None
+        pooled = encode_crops([crop.image for crop in batch], [crop.mask for crop in batch], encoder)
+        prototypes = iter(to_host(*(prototype for prototype in pooled if prototype is not None)))
+        for crop, on_device in zip(batch, pooled, strict=True):
             yield EncodedReference(
                 reference=crop.reference,
-                prototype=None if prototype is None else prototype.detach().to("cpu", torch.float32),
+                prototype=None if on_device is None else next(prototypes),
                 mask_area_px=int((crop.mask > 0.5).sum()),
                 crop_size_px=crop.mask.shape[0],
             )
@@ -173,13 +173,31 @@ def _batches(crops: Iterable[ReferenceCrop], batch_size: int) -> Iterator[list[R
         yield batch
 
 
-def to_patch_grid(mask: Tensor, feature_map: Tensor) -> Tensor:
-    """Resize an (S, S) soft mask to (h, w) weights of patches.
+def encode_crops(images: Sequence[Tensor], masks: Sequence[Tensor], encoder: FeatureEncoder) -> list[Tensor | None]:
+    """Average the features of each crop under its mask (equation 1).
 
-    Nearest, the soft values kept.
+    The host waits for no GPU.
+
+    Args:
+        images: (3, S, S) float in 0..1 each, on the CPU.
+        masks: (S, S) float in 0..1 each, on the CPU.
+        encoder: the frozen encoder.
+
+    Returns:
+        (D,) float32 on the encoder's device for each crop, not normalized; None where the mask covers no patch.
     """
-    size = feature_map.shape[:2]
-    return torch.nn.functional.interpolate(mask[None, None], tuple(size), mode="nearest")[0, 0].to(feature_map.device)
+    features = encoder.encode(to_device(torch.stack(list(images)), encoder.device))
+    weights = torch.stack([_to_patch_grid(mask, features.shape[1], features.shape[2]) for mask in masks])
+    pooled = [
+        pool_weighted_features(of_crop[None], feature_map)[0]
+        for of_crop, feature_map in zip(to_device(weights, features.device), features, strict=True)
+    ]
+    return [mean if covers.any() else None for mean, covers in zip(pooled, weights, strict=True)]
+
+
+def _to_patch_grid(mask: Tensor, rows: int, columns: int) -> Tensor:
+    """Resize an (S, S) soft mask to weights of patches: nearest, the soft values kept."""
+    return torch.nn.functional.interpolate(mask[None, None], (rows, columns), mode="nearest")[0, 0]
 
 
 def _report_too_small(items: Sequence[EncodedReference], builder: MemoryBankBuilder) -> None:

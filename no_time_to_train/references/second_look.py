@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from no_time_to_train.models.interfaces import FeatureEncoder
-from no_time_to_train.ops.pooling import pool_weighted_features
 from no_time_to_train.ops.rle import Rle, decode_rle, rle_to_box_xyxy
 from no_time_to_train.references.cropping import crop_reference
-from no_time_to_train.references.encoding import to_patch_grid
+from no_time_to_train.references.encoding import encode_crops
 
 
 def encode_mask_crops(
@@ -35,15 +33,13 @@ def encode_mask_crops(
         batch_size: crops in one pass of the encoder.
 
     Returns:
-        (D,) float32 for each mask, not normalized; None where the mask covers no patch of its crop.
+        (D,) float32 on the encoder's device for each mask, not normalized; None where the mask covers no patch of its
+        crop.
     """
     found: list[Tensor | None] = []
     for start in range(0, len(rles), batch_size):
         crops = [_crop(pixels, rle, encoder, context_ratio) for rle in rles[start : start + batch_size]]
-        feature_maps = encoder.encode(torch.stack([image for image, _ in crops]).to(encoder.device))
-        for (_, mask), feature_map in zip(crops, feature_maps, strict=True):
-            weights = to_patch_grid(mask, feature_map)
-            found.append(pool_weighted_features(weights[None], feature_map)[0] if weights.any() else None)
+        found += encode_crops([image for image, _ in crops], [mask for _, mask in crops], encoder)
     return found
 
 

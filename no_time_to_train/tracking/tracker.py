@@ -23,6 +23,7 @@ from no_time_to_train.models.sam2.video_memory import FrameEncoding, Sam2VideoMe
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import mask_ious, rle_area
+from no_time_to_train.ops.transfers import to_device, to_host
 from no_time_to_train.references.memory_bank import MemoryBank, as_memory
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.segmenter import Segmenter
@@ -146,10 +147,11 @@ class VideoTracker:
         if not steps:
             return self._tracks
         rles = encode_mask_logits(torch.stack([mask.logits for mask, _ in steps.values()]), frame.size_hw)
+        [object_scores] = to_host(torch.stack([mask.object_score for mask, _ in steps.values()]))
         tracks = list(self._tracks)
-        for (track_id, (mask, memory)), rle in zip(steps.items(), rles, strict=True):
+        for (track_id, (_, memory)), rle, score in zip(steps.items(), rles, object_scores.tolist(), strict=True):
             track = tracks[track_id - 1]
-            is_visible = mask.object_score > 0 and rle_area(rle) > 0
+            is_visible = score > 0 and rle_area(rle) > 0
             num_missing = 0 if is_visible else track.num_missing_frames + 1
             keeps = num_missing <= self.options.max_missing_frames
             # What comes back into sight by SAM 2's word alone has to be detected in the very next key frame.
@@ -194,8 +196,9 @@ class VideoTracker:
         squares = square_masks(detections.rles, self._follower.image_size)
         is_large_enough = squares.flatten(1).any(dim=1)  # to be seen at the network's resolution
         detections, squares = detections[is_large_enough.numpy()], squares[is_large_enough]
-        features = pool_mask_features(squares.to(encoded.features.device), encoded.features)
-        return _Objects(detections, squares, normalize(features, dim=1).cpu())
+        squares = to_device(squares, encoded.features.device)
+        [features] = to_host(normalize(pool_mask_features(squares, encoded.features), dim=1))
+        return _Objects(detections, squares, features)
 
     def _pairs_in_sight(self, objects: _Objects) -> dict[int, int]:
         """Pair tracks in sight with the detections that confirm them: by place and by features."""
@@ -319,7 +322,7 @@ class _Frame:
 
 @dataclass(frozen=True, eq=False)
 class _Objects:
-    """The detections of a key frame: also as (N, S, S) bool squares, and their (N, D) unit features."""
+    """The detections of a key frame: also as (N, S, S) bool squares on the device, and their (N, D) unit features."""
 
     detections: Detections
     squares: Tensor

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -52,8 +55,19 @@ def test_auto_precision_on_a_cpu(
 
 
 def test_auto_precision_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    current = [0]
+
+    @contextmanager
+    def make_current(device: torch.device) -> Iterator[None]:
+        before = current.pop()
+        current.append(before if device.index is None else device.index)
+        yield
+        current[:] = [before]
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: current == [0])
+    monkeypatch.setattr(torch.cuda, "device", make_current)
     assert resolve_precision("auto", torch.device("cuda")) == torch.bfloat16
+    assert resolve_precision("auto", torch.device("cuda:1")) == torch.float32, "the second one is older"
     assert resolve_precision("auto", torch.device("mps")) == torch.float32
 
 

@@ -17,7 +17,7 @@ from no_time_to_train.models.checkpoints import check_names_and_shapes, read_sta
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import ImageEmbedding
 from no_time_to_train.models.mask_decoding import BatchedMaskModel, split_embeddings
-from no_time_to_train.models.precision import forward_precision
+from no_time_to_train.models.precision import current_device, forward_precision
 from no_time_to_train.models.sam2.decoder_choice import build_decoder
 from no_time_to_train.models.weight_headers import check_finite
 from no_time_to_train.models.weights import find_weights
@@ -128,7 +128,7 @@ def load_sam2(
         raise InputError(f"mask_model={spec.name}: {spec.name} is a feature encoder. Use it as encoder={spec.name}.")
     source = find_weights(spec, weights)
     state_dict = read_state_dict(source)
-    module = build_sam2(spec)
+    module = build_sam2(spec, device)
     check_names_and_shapes(module.state_dict(), state_dict, source=source, model=spec.name)
     check_finite(state_dict.items(), source)
     module.load_state_dict(state_dict)
@@ -146,19 +146,29 @@ def load_sam2(
     )
 
 
-def build_sam2(spec: ModelSpec) -> SAM2Base:
+def build_sam2(spec: ModelSpec, device: torch.device | str = "cpu") -> SAM2Base:
     """Build the network of ``spec`` with random weights, from its YAML.
 
     SAM 2.0 and 2.1 differ only in that.
+
+    Args:
+        spec: of the network.
+        device: where it will be moved; what the package puts on a GPU by itself goes to none but this one.
     """
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    with hydra_left_as_found():
+    with hydra_left_as_found(), current_device(torch.device(device)):
+        from sam2.modeling.position_encoding import PositionEmbeddingSine
+
         config = OmegaConf.load(_config_path(spec))
         OmegaConf.update(config, "model.sam_mask_decoder_extra_args", _DYNAMIC_MULTIMASK, force_add=True)
         OmegaConf.resolve(config)
-        return instantiate(config.model)
+        network: SAM2Base = instantiate(config.model)
+    for part in network.modules():
+        if isinstance(part, PositionEmbeddingSine):
+            part.cache.clear()  # made on a GPU wherever there is one, and copied from there again and again
+    return network
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from no_time_to_train.models.catalog import IMAGENET_MEAN, IMAGENET_STD
 from no_time_to_train.models.precision import forward_precision
 from no_time_to_train.models.sam2.model import Sam2MaskModel
 from no_time_to_train.ops.images import as_image_tensor
+from no_time_to_train.ops.transfers import to_device
 
 MAX_CONDITIONING_FRAMES = 4
 """Frames with a mask prompt that are remembered of an object: the newest. (The predictor keeps all there ever were.)"""
@@ -100,10 +101,10 @@ class ObjectMemory:
 
 @dataclass(frozen=True, eq=False)
 class ObjectMask:
-    """One object's mask in one frame: logits (m, m), and the logit of whether the object is there at all."""
+    """One object's mask in one frame: logits (m, m), and the logit of whether the object is there at all, a scalar."""
 
     logits: Tensor
-    object_score: float
+    object_score: Tensor
 
 
 class Sam2VideoMemory:
@@ -160,7 +161,7 @@ class Sam2VideoMemory:
         """
         memory = memory or ObjectMemory()
         with forward_precision(self.device, self._dtype):
-            prompt = mask.to(self.device, torch.float32)[None, None]
+            prompt = to_device(mask, self.device).float()[None, None]
             output = self._step(frame_index, frame, ObjectMemory(), prompt, remember=False)
             # As the predictor does: through the low resolution of its outputs, then cut at 0.
             full = interpolate(output["pred_masks"], size=mask.shape, mode="bilinear", align_corners=False)
@@ -245,4 +246,4 @@ class Sam2VideoMemory:
 
 
 def _object_mask(output: dict[str, Any]) -> ObjectMask:
-    return ObjectMask(output["pred_masks"][0, 0].float(), float(output["object_score_logits"]))
+    return ObjectMask(output["pred_masks"][0, 0].float(), output["object_score_logits"].float().flatten()[0])
