@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from no_time_to_train.errors import InputError
@@ -79,6 +80,11 @@ class Grammar:
     further: Mapping[str, FurtherOptions] = field(default_factory=dict)
     sweeper_keys: tuple[str, ...] = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 
+    @cached_property
+    def settings(self) -> Mapping[str, Setting]:
+        """Return every setting of the schema by its name."""
+        return {setting.key: setting for setting in settings_of(self.schema)}
+
     def read(self, texts: Sequence[str], *, sweep: bool = False) -> list[str]:
         """Return the overrides in Hydra's grammar.
 
@@ -107,9 +113,8 @@ class Grammar:
         """
         key = override.key
         targets = self.old_keys.get(self.short_keys.get(key, key)) or (self.short_keys.get(key, key),)
-        known = [*self.groups, *(setting.key for setting in settings_of(self.schema))]
-        if not set(targets) <= set(known):
-            raise InputError(f"{key}: no such setting.{self._advice(key, known)}")
+        if not all(target in self.groups or target in self.settings for target in targets):
+            raise InputError(f"{key}: no such setting.{self._advice(key, [*self.groups, *self.settings])}")
         return targets
 
     def keys(self, texts: Sequence[str]) -> set[str]:
@@ -134,7 +139,7 @@ class Grammar:
         values = [renamed.get(value, value) for value in values]
         if target in self.groups and not is_swept:
             return ",".join(self._option(override.key, target, value) for value in values)
-        setting = next((s for s in settings_of(self.schema) if s.key == target), None)
+        setting = self.settings.get(target)
         if setting is None or is_swept:
             return override.value
         return ",".join(_quoted(value, setting, can_sweep=sweep) for value in values)

@@ -115,6 +115,7 @@ _NOTHING_SAID = Facts("")
 
 
 def _walk(config: Any, prefix: str = "", above: Facts = _NOTHING_SAID, unused: str | None = None) -> Iterator[Any]:
+    defaults = type(config)()
     for field in fields(config):
         own = facts_of(field)
         facts = replace(
@@ -126,8 +127,7 @@ def _walk(config: Any, prefix: str = "", above: Facts = _NOTHING_SAID, unused: s
             yield Section(key, value, facts.help, reason is None)
             yield from _walk(value, f"{key}.", facts, reason)
         else:
-            default = getattr(type(config)(), field.name)
-            yield Setting(key, value, default, str(field.type), facts, reason)
+            yield Setting(key, value, getattr(defaults, field.name), str(field.type), facts, reason)
 
 
 def _reason_unused(config: Any, prefix: str, key: str, facts: Facts) -> str | None:
