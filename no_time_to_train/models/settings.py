@@ -37,7 +37,7 @@ class MaskModelConfig:
     decoder: str = setting(
         "auto",
         "`folded` shares the image's side between prompts; `compiled` is the same in C++ that is compiled on this "
-        "machine, for float32 on a CPU; `plain` is the sam2 package's own. The numbers are the same up to rounding. "
+        "machine, for CPUs, in float32; `plain` is the sam2 package's own. The numbers are the same up to rounding. "
         "`auto`: `compiled` for full-size networks where it can be, else `folded`. Networks of transformers (`hf/`) "
         "have their own.",
         choices=("auto", "compiled", "folded", "plain"),

@@ -31,7 +31,7 @@ def build_decoder(module: SAM2Base, decoder: str, dtype: torch.dtype) -> PromptD
         decoder: ``plain`` calls the sam2 package's own. ``folded`` gives the same numbers faster. ``compiled`` is
             ``folded`` with C++ in place of torch for what takes most of the time. ``auto``: ``compiled`` for a
             full-size network where that is possible, else ``folded``.
-        dtype: ``torch.float32``, or the format of autocast.
+        dtype: ``torch.float32``, or the format of autocast. ``compiled`` computes in float32 with either.
 
     Raises:
         InputError: no decoder of that name, or not for this network.
@@ -44,7 +44,7 @@ def build_decoder(module: SAM2Base, decoder: str, dtype: torch.dtype) -> PromptD
     from no_time_to_train.models.sam2.shared_decoder import PointDecoder, arithmetic_dtype
 
     dtype = arithmetic_dtype(dtype, module.no_mem_embed.device)
-    obstacle = _obstacle(module, dtype)
+    obstacle = _obstacle(module)
     if decoder == "compiled" and obstacle:
         raise InputError(f"mask_model.decoder=compiled is not for {obstacle}. Use mask_model.decoder=auto.")
     if decoder == "folded" or obstacle or (decoder == "auto" and _num_tokens(module) < _FULL_SIZE):
@@ -52,7 +52,7 @@ def build_decoder(module: SAM2Base, decoder: str, dtype: torch.dtype) -> PromptD
     from no_time_to_train.models.sam2.compiled_passes import CompiledPasses
 
     try:
-        return PointDecoder(module, dtype, CompiledPasses())
+        return PointDecoder(module, torch.float32, CompiledPasses())
     except EnvironmentProblemError as error:
         if decoder == "compiled":
             raise
@@ -63,14 +63,12 @@ def build_decoder(module: SAM2Base, decoder: str, dtype: torch.dtype) -> PromptD
         return PointDecoder(module, dtype)
 
 
-def _obstacle(module: SAM2Base, dtype: torch.dtype) -> str | None:
+def _obstacle(module: SAM2Base) -> str | None:
     """Return for what there is no compiled decoder, or None."""
     from no_time_to_train.models.sam2.compiled_passes import can_be_compiled
 
     if module.no_mem_embed.device.type != "cpu":
         return f"device={module.no_mem_embed.device.type}"
-    if dtype != torch.float32:
-        return f"{str(dtype)[6:]}, in which this processor decodes"
     decoder = module.sam_mask_decoder
     attention = decoder.transformer.final_attn_token_to_image
     activations = [layer for layer in decoder.output_upscaling if isinstance(layer, nn.GELU)]

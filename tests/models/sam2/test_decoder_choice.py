@@ -65,14 +65,22 @@ def test_no_compiler_is_said(network: Network, caplog: pytest.LogCaptureFixture)
         build_decoder(network, "compiled", CPU_FLOAT)
 
 
-@pytest.mark.usefixtures("full_size")
-def test_half_precision_that_the_processor_has_is_left_to_torch(
+@pytest.mark.skipif(find_compiler() is None, reason="no C++ compiler")
+@pytest.mark.usefixtures("compiled", "full_size")
+def test_compiled_in_float32_where_the_processor_has_bfloat16(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_tile": True}, raising=False)
-    assert not is_compiled(build_decoder(network, "auto", torch.bfloat16))
-    with pytest.raises(InputError, match="decoder=compiled is not for bfloat16"):
-        build_decoder(network, "compiled", torch.bfloat16)
+    chosen = build_decoder(network, "auto", torch.bfloat16)
+    assert is_compiled(chosen) and chosen._transformer.dtype == torch.float32
+    folded = build_decoder(network, "folded", torch.bfloat16)
+    assert not is_compiled(folded) and folded._transformer.dtype == torch.bfloat16
+
+
+@pytest.mark.usefixtures("full_size", "without_compiler")
+def test_half_precision_without_a_compiler(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_tile": True}, raising=False)
+    assert build_decoder(network, "auto", torch.bfloat16)._transformer.dtype == torch.bfloat16
 
 
 def test_networks_of_other_sizes(network: Network) -> None:
