@@ -30,7 +30,7 @@ from no_time_to_train.models.catalog import CATALOG, HF, TIMM, ModelSpec, get_sp
 from no_time_to_train.settings import settings_of
 from no_time_to_train.settings.composing import Composer, SweepJob, register
 from no_time_to_train.settings.fields import facts_of
-from no_time_to_train.settings.overrides import FurtherOptions, Grammar, as_typed
+from no_time_to_train.settings.overrides import FurtherOptions, Grammar, as_typed, with_named
 
 if TYPE_CHECKING:
     import torch
@@ -249,8 +249,7 @@ def load_segmenter(
         "device": device,
         "precision": precision,
     }
-    settings = [f"{key}={value}" for key, value in named.items() if value is not None]
-    return build_segmenter(compose_config([*settings, *overrides]))
+    return build_segmenter(compose_config(with_named(overrides, **named)))
 
 
 def build_segmenter(config: Config) -> Segmenter:

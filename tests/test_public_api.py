@@ -9,7 +9,7 @@ import doctest
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import no_time_to_train as ntt
 from no_time_to_train.files.paths import demo_data_folder
 from no_time_to_train.references.min_scores import MinScores
+from no_time_to_train.settings.composing import Composer
 from no_time_to_train.tasks import check_references, memory_building
 from no_time_to_train.tasks.memory_building import measure_thresholds
 
@@ -129,3 +130,33 @@ def test_first_lines_are_short(name: str) -> None:
 def test_objects_of_another_kind_are_refused_first(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ntt.InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda **named: ntt.label_folder("photos", references="references.json", **named),
+        lambda **named: ntt.propose_folder("photos", **named),
+        lambda **named: ntt.track_video("photos", references="references.json", **named),
+        lambda **named: ntt.fit("references.json", **named),
+        lambda **named: ntt.check_references("references.json", **named),
+        lambda **named: ntt.compare_proposals(**named),
+        lambda overrides, **named: ntt.load_segmenter(*overrides, **named),
+    ],
+)
+def test_every_function_takes_preset_and_device_like_the_command_line(
+    call: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compose(composer: Composer, overrides: Sequence[str], shared: Sequence[str] = ()) -> None:
+        raise ntt.InputError(" ".join([*shared, *overrides]))
+
+    monkeypatch.setattr(Composer, "compose", compose)
+    with pytest.raises(ntt.InputError, match=r"preset=fast device=cpu merging=hard$"):
+        call(preset="fast", device="cpu", overrides=["merging=hard"])
+
+
+def test_settings_beside_a_loaded_segmenter_are_refused() -> None:
+    segmenter = object.__new__(ntt.Segmenter)
+    for function in (ntt.fit, ntt.check_references):
+        with pytest.raises(ntt.InputError, match="so preset=fast merging=hard beside it would change nothing"):
+            function("references.json", segmenter=segmenter, preset="fast", overrides=["merging=hard"])

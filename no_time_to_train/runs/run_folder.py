@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -98,17 +99,19 @@ class RunFolder:
         """
         return self._config.evaluator.name != "episodes" and self._is_labeled()
 
-    def settings(self, references: str, images: str) -> RunSettings:
+    def settings(self, references: str, images: str, reference_counts: Mapping[str, int]) -> RunSettings:
         """Return what must be equal for the folder to be continued.
 
         Args:
             references: fingerprint of the references.
             images: fingerprint of the images.
+            reference_counts: how many references there are of every category, by name.
         """
         return RunSettings(
             config=to_dict(self._config),
             config_hash=config_hash(self._config),
             references=references,
+            reference_counts=reference_counts,
             images=images,
             min_score=self._config.output.draw_min_score,
         )

@@ -14,7 +14,7 @@ from types import NoneType
 from typing import Any
 
 from no_time_to_train.config import SETTINGS_FORMAT
-from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.errors import InputError, Parameter, counted
 from no_time_to_train.files.formats import write_json
 
 FINISHED = "finished"
@@ -22,6 +22,8 @@ LOCK_FILE = ".lock"
 """Held by the process that writes the folder."""
 
 _OTHER_FOLDER, _ANEW = Parameter("out", "OTHER_FOLDER"), Parameter("overwrite", True)
+_MAX_NAMED = 5
+"""Categories that a message names."""
 _RESULTS = ("per_image", "chunks", "unfinished/shards")
 """Folders of single results: what a run computes. All other files are made from it."""
 _OWN_FOLDERS = ("per_image", "chunks", "unfinished", "state", "overlays", "references", "evaluation")
@@ -50,6 +52,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "min_score": (int, float),
     "config": dict,
     "min_scores": (dict, NoneType),
+    "reference_counts": (dict, NoneType),
 }
 """What ``settings`` of ``run.json`` must hold."""
 
@@ -62,6 +65,7 @@ class RunSettings:
         config: every setting, as a nested dict (for messages).
         config_hash: of the settings that can change a result.
         references: fingerprint of the references, or of the memory bank that was given instead.
+        reference_counts: how many there are of every category, by name (for messages).
         images: the folder of the images.
         min_score: lowest score drawn and counted; a folder may be continued with another one.
         min_scores: the same of every category, by name; empty: not known yet, or all have ``min_score``.
@@ -75,6 +79,7 @@ class RunSettings:
     min_score: float
     min_scores: Mapping[str, float] = field(default_factory=dict)
     asked_min_score: str = ""
+    reference_counts: Mapping[str, int] = field(default_factory=dict)
 
     def difference(self, earlier: dict[str, Any]) -> str | None:
         """Describe differences from the settings in an earlier ``run.json``.
@@ -84,7 +89,8 @@ class RunSettings:
         if earlier["images"] != self.images:
             return f"of other images ({earlier['images']} vs {self.images})"
         if earlier["references"] != self.references:
-            return f"from different references ({earlier['references']} vs {self.references})"
+            before = earlier.get("reference_counts")
+            return f"from different references{_describe_counts(before, self.reference_counts)}"
         if earlier.get("settings_format", 1) != SETTINGS_FORMAT:
             return "by another version of this program, whose settings had other names or meanings"
         if earlier["config_hash"] != self.config_hash:
@@ -200,6 +206,7 @@ def write_run(path: Path, settings: RunSettings, details: dict[str, Any]) -> Non
     """
     shown = {
         "references": settings.references,
+        **({"reference_counts": dict(settings.reference_counts)} if settings.reference_counts else {}),
         "settings_format": SETTINGS_FORMAT,
         "config_hash": settings.config_hash,
         "images": settings.images,
@@ -209,6 +216,18 @@ def write_run(path: Path, settings: RunSettings, details: dict[str, Any]) -> Non
         "config": settings.config,
     }
     write_json(path / "run.json", {**details, "settings": shown})
+
+
+def _describe_counts(earlier: Mapping[str, int] | None, now: Mapping[str, int]) -> str:
+    """Say in parentheses how many references of which categories changed; nothing where an earlier version ran."""
+    if not earlier or not now:
+        return ""
+    changed = [name for name in {**earlier, **now} if earlier.get(name, 0) != now.get(name, 0)]
+    if not changed:
+        return " (as many of every category, but other images, boxes, masks or prototypes)"
+    shown = [f"{name}: {earlier.get(name, 0)} then, {now.get(name, 0)} now" for name in changed[:_MAX_NAMED]]
+    others = len(changed) - len(shown)
+    return f" ({'; '.join([*shown, *([counted(others, 'other category')] if others else [])])})"
 
 
 def _differences(earlier: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -24,6 +24,20 @@ def as_settings(texts: object) -> Sequence[str]:
     return as_texts(texts, "settings", "merging=hard")
 
 
+def with_named(overrides: object, **named: str | None) -> list[str]:
+    """Put settings that have an argument of their own before the others, which win.
+
+    Raises:
+        InputError: the overrides are no list of text.
+
+    Example:
+        >>> from no_time_to_train.settings.overrides import with_named
+        >>> with_named(["merging=hard"], preset="fast", device=None)
+        ['preset=fast', 'merging=hard']
+    """
+    return [*(f"{key}={value}" for key, value in named.items() if value is not None), *as_settings(overrides)]
+
+
 @dataclass(frozen=True)
 class Override:
     """One ``key=value``.

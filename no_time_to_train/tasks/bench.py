@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from no_time_to_train import build
@@ -118,7 +119,7 @@ def _carry_out(
     on_progress: OnProgress,
 ) -> dict[str, Any]:
     """Carry out a run with its files, in the first process."""
-    settings = folder.settings(work.references_fingerprint, work.images_fingerprint)
+    settings = folder.settings(work.references_fingerprint, work.images_fingerprint, work.reference_counts)
     advice = "Remove it, or choose another place with runs=DIR."
     metrics: dict[str, Any] = {}
     with Run(folder.path, settings, command=command, advice=advice, on_progress=on_progress) as run:
@@ -143,6 +144,7 @@ class _EpisodesRun:
     """Episodes of COCO-20i: no predictions of images, only IoUs."""
 
     references_fingerprint = "episodes"
+    reference_counts: Mapping[str, int] = MappingProxyType({})
     is_labeled = False
 
     def __init__(self, config: BenchConfig, on_progress: OnProgress) -> None:
@@ -189,6 +191,7 @@ class _LabelingRun:
         self.is_labeled = folder.is_labeled
         self.details: dict[str, Any] = {}
         self.references_fingerprint = references_fingerprint(task.references)
+        self.reference_counts = task.references.counts()
         names = json.dumps([[target.id, target.file_name] for target in task.targets])
         self.images_fingerprint = f"{len(task.targets)} images {hashlib.sha256(names.encode()).hexdigest()[:12]}"
         num_categories = len(task.references.categories)

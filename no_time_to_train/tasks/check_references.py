@@ -11,7 +11,7 @@ import torch
 
 from no_time_to_train import build
 from no_time_to_train.errors import InputError
-from no_time_to_train.files.arguments import as_function, as_object, as_path
+from no_time_to_train.files.arguments import as_function, as_path
 from no_time_to_train.files.formats import write_csv
 from no_time_to_train.outputs.reference_sheets import write_reference_sheets
 from no_time_to_train.references.encoding import EncodedReference, encode_references
@@ -20,8 +20,9 @@ from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.references.quality import LeaveOneOut, leave_one_out
 from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
 from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
-from no_time_to_train.tasks.memory_building import measure_thresholds
+from no_time_to_train.tasks.memory_building import measure_thresholds, settings_to_fit_with
 
 SMALL_PX = 32
 """The published sampler takes no reference whose box is narrower or lower."""
@@ -38,7 +39,7 @@ class CheckedReference:
         nearest: the other category that is nearest, None where there is none.
 
     Example:
-        >>> report = ntt.check_references("references.json", overrides=["preset=demo"])
+        >>> report = ntt.check_references("references.json", preset="demo")
         >>> 0 <= report.references[0].own <= 1
         True
     """
@@ -93,7 +94,7 @@ class ReferenceReport:
         min_scores: thresholds measured on the reference images, as for ``label_folder``; None: they cannot be measured.
 
     Example:
-        >>> report = ntt.check_references("references.json", overrides=["preset=demo"])
+        >>> report = ntt.check_references("references.json", preset="demo")
         >>> report.num_skipped, len(report.rows())
         (0, 4)
     """
@@ -146,6 +147,8 @@ def check_references(
     reference_images: str | Path | None = None,
     categories: Sequence[str] | None = None,
     out: str | Path | None = None,
+    preset: str | None = None,
+    device: str | None = None,
     overrides: Sequence[str] = (),
     segmenter: Segmenter | None = None,
     on_progress: OnProgress = tell_nobody,
@@ -159,15 +162,16 @@ def check_references(
         reference_images: folder of the images; None: found beside the references.
         categories: names of the categories to use; None: all.
         out: folder for the table and the images; None: nothing is written.
+        preset, device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"``.
-        segmenter: with loaded models; None: one is loaded by the settings.
+        segmenter: with loaded models, and the settings in place of these; None: one is loaded by the settings.
         on_progress: is told how far it is.
 
     Raises:
         InputError: no reference is usable.
 
     Example:
-        >>> report = ntt.check_references("references.json", overrides=["preset=demo"])
+        >>> report = ntt.check_references("references.json", preset="demo")
         >>> report.counts()
         {'striped_star': 2, 'dotted_mushroom': 2}
         >>> worst = report.references[0]
@@ -175,9 +179,8 @@ def check_references(
         True
     """
     as_function(on_progress, "on_progress")
-    if segmenter is not None:
-        as_object(segmenter, Segmenter, "segmenter", "ntt.load_segmenter")
-    config = segmenter.config if segmenter else build.compose_config(overrides)
+    overrides = with_named(overrides, preset=preset, device=device)
+    config = settings_to_fit_with(segmenter, overrides)
     reference_set = as_references(references, reference_images, categories, upright=config.images.upright)
     segmenter = segmenter or build.build_segmenter(config)
     encoded = [item for item in _encode(segmenter, reference_set, on_progress) if item.prototype is not None]

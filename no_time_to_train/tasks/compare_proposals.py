@@ -37,6 +37,7 @@ from no_time_to_train.runs.prefetch import read_ahead
 from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
 from no_time_to_train.runs.provenance import versions
 from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import ReferenceSet, TargetImage
 from no_time_to_train.tasks.comparison_data import ComparisonData, load_comparison_data
 from no_time_to_train.tasks.proposal_sources import WrittenSource, parse_sources
@@ -172,6 +173,8 @@ def compare_proposals(
     reference_images: str | Path | None = None,
     limit: int | None = None,
     out: str | Path | None = None,
+    preset: str | None = None,
+    device: str | None = None,
     overrides: Sequence[str] = (),
     on_progress: OnProgress = tell_nobody,
     command: Sequence[str] = (),
@@ -189,6 +192,7 @@ def compare_proposals(
         reference_images: its images; None: found beside it.
         limit: only the first images.
         out: folder for ``comparison.csv``, ``comparison.json`` and ``recall.png``; None: nothing is written.
+        preset, device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"`` that all sources share, those of benchmarks (``shots=3``) among them.
         on_progress: is told how far it is.
         command: for the record.
@@ -201,14 +205,14 @@ def compare_proposals(
         ...     "point_grid[points_per_side=4]",
         ...     annotations="ground_truth.json",
         ...     images="photos",
-        ...     overrides=["preset=demo"],
+        ...     preset="demo",
         ... )
         >>> [result.name for result in comparison.results], comparison.num_images
         (['point_grid[points_per_side=4]'], 2)
     """
     as_function(on_progress, "on_progress")
     written = parse_sources(sources)
-    overrides = _with_preset(overrides, is_benchmark=annotations is None)
+    overrides = _with_preset(with_named(overrides, preset=preset, device=device), is_benchmark=annotations is None)
     config = build.compose_bench_config(shared=overrides)
     settings = replace(config.benchmark, limit=as_count(limit, "limit") or config.benchmark.limit)
     given = {"annotations": annotations, "images": images, "refs": references, "ref_images": reference_images}

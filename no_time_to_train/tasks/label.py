@@ -21,6 +21,7 @@ from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
 from no_time_to_train.runs.run_state import RunSettings
 from no_time_to_train.segmenter import Segmenter
+from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import ReferenceSet, TargetImage
 from no_time_to_train.tasks.image_folder import find_targets
 from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory, memory_of_folder
@@ -78,6 +79,8 @@ def label_folder(
     categories: Sequence[str] | None = None,
     out: str | Path | None = None,
     min_score: MinScoreRequest = None,
+    preset: str | None = None,
+    device: str | None = None,
     overrides: Sequence[str] = (),
     limit: int | None = None,
     overwrite: bool = False,
@@ -102,6 +105,7 @@ def label_folder(
         min_score: lowest score drawn, counted and put into ``annotations.json``: a number, numbers by category
             (``{"boat": 0.6}`` or ``"boat=0.6,bird=0.5"``), or None or ``"auto"``: measured on the reference images, or
             kept in the memory. A finished folder is drawn again with another one, without computing anything again.
+        preset, device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"``.
         limit: only the first images, in order of their names; those that ``out`` holds already stay part of it.
         overwrite: begin anew where ``out`` holds other results.
@@ -119,6 +123,7 @@ def label_folder(
         >>> report.counts  # doctest: +SKIP
         {'boat': 3, 'bird': 1}
     """
+    overrides = with_named(overrides, preset=preset, device=device)
     source, config = MemorySource.opened(references, memory, reference_images, categories, overrides)
     thresholds = ThresholdChoice.of(min_score, config, overrides, "output.draw_min_score")
     thresholds.check(source.categories)
@@ -147,6 +152,7 @@ def open_run(
         config=to_dict(config),
         config_hash=config_hash(config),
         references=source.fingerprint,
+        reference_counts=source.counts,
         images=images.resolve().as_posix(),
         min_score=config.output.draw_min_score,
     )

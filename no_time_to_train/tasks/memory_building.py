@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from no_time_to_train.config import method_settings
+from no_time_to_train import build
+from no_time_to_train.config import Config, method_settings
 from no_time_to_train.data.images import read_image
 from no_time_to_train.errors import InputError, Parameter, counted
+from no_time_to_train.files.arguments import as_object
 from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
@@ -18,6 +20,23 @@ from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tel
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings.walk import settings_of
 from no_time_to_train.structures import Category, ReferenceSet, TargetImage
+
+
+def settings_to_fit_with(segmenter: Segmenter | None, overrides: Sequence[str]) -> Config:
+    """Return the settings of a segmenter that was given; those of overrides where there is none.
+
+    Raises:
+        InputError: both were given, or one of them is something else.
+    """
+    if segmenter is None:
+        return build.compose_config(overrides)
+    as_object(segmenter, Segmenter, "segmenter", "ntt.load_segmenter")
+    if overrides:
+        raise InputError(
+            f"segmenter brings its settings along, so {' '.join(overrides)} beside it would change nothing. Give "
+            "settings to ntt.load_segmenter."
+        )
+    return segmenter.config
 
 
 def build_memory(

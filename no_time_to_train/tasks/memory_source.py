@@ -49,6 +49,16 @@ class MemorySource:
     references: ReferenceSet | None = None
     bank: MemoryBank | None = None
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many references there are of every category, by name."""
+        if self.references is not None:
+            return self.references.counts()
+        assert self.bank is not None  # else there are references
+        return dict(
+            zip((category.name for category in self.categories), self.bank.instance_counts.tolist(), strict=True)
+        )
+
     @classmethod
     def of(
         cls,

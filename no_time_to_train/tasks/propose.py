@@ -32,7 +32,7 @@ from no_time_to_train.runs.run import Run
 from no_time_to_train.runs.run_state import RunSettings
 from no_time_to_train.scoring import product_of_powers
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.settings.overrides import as_settings
+from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import Category, Detections
 from no_time_to_train.tasks.image_folder import find_targets
 
@@ -61,6 +61,8 @@ def propose_folder(
     images: ImageNames,
     *,
     out: str | Path | None = None,
+    preset: str | None = None,
+    device: str | None = None,
     overrides: Sequence[str] = (),
     limit: int | None = None,
     overwrite: bool = False,
@@ -76,6 +78,7 @@ def propose_folder(
     Args:
         images: folder of the images, sub-folders included; or files, folders and patterns, as for ``label_folder``.
         out: results folder; None: as for ``label_folder``, with ``_proposals``.
+        preset, device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"``; ``"proposals=point_grid"`` chooses another source of masks than
             ``semantic_clusters``.
         limit: only the first images, in order of their names; those that ``out`` holds already stay part of it.
@@ -89,11 +92,12 @@ def propose_folder(
         RunInterrupted: Ctrl-C; the folder holds what was done and can be continued.
 
     Example:
-        >>> report = ntt.propose_folder("photos/", overrides=["preset=fast"])  # doctest: +SKIP
+        >>> report = ntt.propose_folder("photos/", preset="fast")  # doctest: +SKIP
         >>> report.num_masks  # doctest: +SKIP
         212
     """
-    if not any(text.startswith("proposals=") for text in as_settings(overrides)):
+    overrides = with_named(overrides, preset=preset, device=device)
+    if not any(text.startswith("proposals=") for text in overrides):
         overrides = ["proposals=semantic_clusters", *overrides]
     config = build.compose_config(overrides)
     upright = config.images.upright

@@ -24,6 +24,7 @@ from no_time_to_train.references.min_scores import MinScoreRequest, read_min_sco
 from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run, add_missing_hashes, describe_models, hashing_weights
 from no_time_to_train.runs.run_state import RunSettings
+from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import ReferenceSet
 from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
@@ -73,6 +74,8 @@ def track_video(
     categories: Sequence[str] | None = None,
     out: str | Path | None = None,
     min_score: MinScoreRequest = None,
+    preset: str | None = None,
+    device: str | None = None,
     overrides: Sequence[str] = (),
     max_frames: int | None = None,
     overwrite: bool = False,
@@ -92,6 +95,7 @@ def track_video(
         out: results folder; None: ``<video>_tracked``.
         min_score: lowest score of a detection, as of ``label_folder``; None or ``"auto"``: measured on the reference
             images, or kept in the memory.
+        preset, device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"``; those of ``tracking`` decide how detections become tracks.
         max_frames: only the first frames.
         overwrite: begin anew where ``out`` holds other results.
@@ -107,6 +111,7 @@ def track_video(
         >>> [found.category for found in report.objects]  # doctest: +SKIP
         ['boat', 'bird']
     """
+    overrides = with_named(overrides, preset=preset, device=device)
     asked = read_min_score(min_score)
     if isinstance(asked, float):
         overrides = [*overrides, f"tracking.min_score={asked}"]
@@ -120,6 +125,7 @@ def track_video(
         config=to_dict(config),
         config_hash=config_hash(config, "track"),
         references=source.fingerprint,
+        reference_counts=source.counts,
         images=clip.fingerprint,
         min_score=config.tracking.min_score,
         asked_min_score=thresholds.describe_request(),

@@ -12,6 +12,7 @@ SETTINGS = RunSettings(
     config={"device": "cpu", "merging": {"exponent": 0.5}},
     config_hash="aaa",
     references="r1",
+    reference_counts={"boat": 3, "bird": 2},
     images="/photos",
     min_score=0.4,
 )
@@ -41,7 +42,19 @@ def test_the_same_settings_continue(folder: Path) -> None:
     ("change", "message"),
     [
         ({"images": "/other"}, "of other images"),
-        ({"references": "r2"}, r"from different references \(r1 vs r2\)"),
+        ({"references": "r2", "reference_counts": {}}, r"from different references\. Choose"),
+        (
+            {"references": "r2"},
+            r"from different references \(as many of every category, but other images, boxes, masks or prototypes\)\. ",
+        ),
+        (
+            {"references": "r2", "reference_counts": {"boat": 4, "tern": 1}},
+            r"from different references \(boat: 3 then, 4 now; bird: 2 then, 0 now; tern: 0 then, 1 now\)\. ",
+        ),
+        (
+            {"references": "r2", "reference_counts": {f"c{n}": 1 for n in range(9)}},
+            r"\(boat: 3 then, 0 now; bird: 2 then, 0 now; c0: 0 then, 1 now; .*; 6 other categories\)\. ",
+        ),
         (
             {"config_hash": "bbb", "config": {"device": "cuda", "merging": {"exponent": 0.3}}},
             r"with other settings \(merging.exponent=0.5 vs 0.3\)",

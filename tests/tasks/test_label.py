@@ -201,7 +201,7 @@ def test_other_references_or_settings_need_a_choice(nttt, workplace: Path, segme
     assert nttt("label photos/ --refs refs/") == 0
     assert nttt("label photos/ --refs refs/ --classes boat") == 1
     error = capsys.readouterr().err
-    assert "photos_labeled was made from different references" in error
+    assert "photos_labeled was made from different references (bird: 1 then, 0 now). " in error
     assert "Choose: --out OTHER_FOLDER, or --overwrite." in error
     assert nttt("label photos/ --refs refs/ merging.exponent=0.3") == 1
     assert "with other settings (merging.exponent=0.5 vs 0.3)" in capsys.readouterr().err
