@@ -7,12 +7,10 @@ The paper calls AP over the novel categories nAP (arXiv 2507.02798, section 4): 
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +18,10 @@ from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.data.coco_results import CocoResults, checked_results, read_results
 from no_time_to_train.data.images import describe_size_mismatch
-from no_time_to_train.errors import InputError, Parameter, missing_package
+from no_time_to_train.errors import InputError, Parameter
+from no_time_to_train.evaluation.coco_eval import Engine, IouType, coco_precision
 from no_time_to_train.evaluation.name_matching import MATCH_BY_NAME
 from no_time_to_train.files.arguments import as_path, as_texts
-
-IouType = Literal["bbox", "segm"]
-Engine = Literal["pycocotools", "faster-coco-eval"]
 
 METRIC_KINDS: dict[IouType, str] = {"bbox": "box", "segm": "mask"}
 """The names of COCO's IoU types in ``metrics.json``."""
@@ -136,7 +132,9 @@ def evaluate_instances(
     results: list[dict[str, Any]] = _checked(predictions)
     if category_ids is not None:
         results = [result for result in results if result["category_id"] in dataset.categories_by_id]
-    return collect_metrics(dataset, results, iou_types, lambda iou_type: _precision(dataset, results, iou_type, engine))
+    return collect_metrics(
+        dataset, results, iou_types, lambda iou_type: coco_precision(dataset, results, iou_type, engine)
+    )
 
 
 def collect_metrics(
@@ -232,91 +230,6 @@ def _reason_to_skip(iou_type: IouType, dataset: CocoDataset, results: list[dict[
             return f"{without_mask} of {len(dataset.annotations)} ground-truth objects have only a box."
     without = sum(not result.get(key) for result in results)
     return f"{without} of {len(results)} predictions have no {key}." if without else None
-
-
-def _ground_truth(dataset: CocoDataset) -> dict[str, Any]:
-    """Return the ground truth as COCOeval wants it.
-
-    Boxes are not clipped: published numbers are computed on those.
-    """
-    content = dataset.to_dict()
-    for entry, annotation in zip(content["annotations"], dataset.annotations, strict=True):
-        entry["bbox"] = list(annotation.coco_ap_box_xywh)
-    return content
-
-
-def _precision(
-    dataset: CocoDataset, results: list[dict[str, Any]], iou_type: IouType, engine: Engine
-) -> tuple[np.ndarray, list[int]]:
-    """Return COCOeval's precision (IoU thresholds, 101 recalls, categories, areas) and category ids.
-
-    It is for 100 detections.
-    """
-    coco_class, evaluator_class = _engine_classes(engine)
-    truth = _ground_truth(dataset)
-    detections = _as_annotations(results, iou_type)
-    # COCOeval sorts image ids, which numbers and texts together cannot be.
-    in_order = sorted(
-        (image.id for image in dataset.images), key=lambda image_id: (isinstance(image_id, str), image_id)
-    )
-    numbers = {image_id: number for number, image_id in enumerate(in_order, start=1)}
-    for entry in (*truth["annotations"], *detections):
-        entry["image_id"] = numbers[entry["image_id"]]
-    for entry in truth["images"]:
-        entry["id"] = numbers[entry["id"]]
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco_gt = _coco_object(coco_class, truth)
-        coco_dt = _coco_object(coco_class, {**truth, "annotations": detections})
-        evaluator = evaluator_class(coco_gt, coco_dt, iou_type)
-        evaluator.evaluate()
-        evaluator.accumulate()
-    precision = np.asarray(evaluator.eval["precision"])
-    expected = (len(evaluator.params.iouThrs), len(evaluator.params.recThrs), len(evaluator.params.catIds))
-    return precision.reshape(*expected, len(_AREA_LABELS), -1)[..., -1], list(evaluator.params.catIds)
-
-
-def _engine_classes(engine: Engine) -> tuple[Any, Any]:
-    if engine == "pycocotools":
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-
-        return COCO, COCOeval
-    if engine == "faster-coco-eval":
-        try:
-            from faster_coco_eval import COCO, COCOeval_faster
-        except ImportError as error:
-            raise missing_package(error) from error
-        return COCO, COCOeval_faster
-    raise InputError(f"engine {engine!r} is not a choice. Use pycocotools or faster-coco-eval.")
-
-
-def _coco_object(coco_class: Any, dataset: dict[str, Any]) -> Any:
-    coco = coco_class()
-    coco.dataset = dataset
-    coco.createIndex()
-    return coco
-
-
-def _as_annotations(results: list[dict[str, Any]], iou_type: IouType) -> list[dict[str, Any]]:
-    """Return what ``loadRes`` makes of results.
-
-    Sizes of masks come from the mask: with a box beside it, loadRes would take the box's area and misplace objects
-    among small, medium and large.
-    """
-    from pycocotools import mask as coco_mask
-
-    annotations = []
-    for number, result in enumerate(results, start=1):
-        annotation = {key: result[key] for key in ("image_id", "category_id", "score")}
-        if iou_type == "segm":
-            annotation["segmentation"] = result["segmentation"]
-            annotation["area"] = float(coco_mask.area(result["segmentation"]))
-            annotation["bbox"] = [float(value) for value in coco_mask.toBbox(result["segmentation"])]
-        else:
-            annotation["bbox"] = result["bbox"]
-            annotation["area"] = result["bbox"][2] * result["bbox"][3]
-        annotations.append({**annotation, "id": number, "iscrowd": 0})
-    return annotations
 
 
 def average_precision(precision: np.ndarray) -> AveragePrecision:
