@@ -24,7 +24,7 @@ from no_time_to_train.models.prompting import Numbers, PromptableImage, Prompted
 from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area
-from no_time_to_train.ops.transfers import to_host
+from no_time_to_train.ops.transfers import to_device, to_host
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
 from no_time_to_train.proposals.tiled import with_tiles
@@ -188,7 +188,7 @@ class Segmenter:
     def _propose_once(self, image: EncodedImage, memory: MemoryBank | None) -> PooledProposals:
         prototypes = None
         if memory is not None and "references" in self.proposals.needs:
-            prototypes = memory.class_means()[0].to(self.device)
+            prototypes = to_device(memory.class_means()[0], self.device)
         settings = self.config.proposals
         proposals = self.proposals.propose(image, self.mask_model, prototypes)
         return pool_proposals(proposals, image, settings.consistency, settings.min_consistency)

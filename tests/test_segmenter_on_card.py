@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +20,14 @@ from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import MaskModel
 from no_time_to_train.models.patch_encoder import PatchEncoder
 from no_time_to_train.models.promptable import PromptableModel
+from no_time_to_train.models.prompting import PromptedMasks, segment_prompts
 from no_time_to_train.models.sam2.model import Sam2MaskModel, build_sam2
 from no_time_to_train.ops.rle import decode_rle, encode_mask
+from no_time_to_train.proposals.cache import ProposalCache
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
 from no_time_to_train.segmenter import Segmenter
-from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet
+from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet, TargetImage
 from tests.models.conftest import TINY_SAM2_YAML, randomise
 from tests.models.test_promptable import tiny_sam2_config
 from tests.pretend_card import CardTensor, pretend_card
@@ -113,11 +116,11 @@ def make_image(height: int = 90, width: int = 140, seed: int = 0) -> np.ndarray:
 def on_both(
     networks: Networks, monkeypatch: pytest.MonkeyPatch, *overrides: str, family: str = "folded"
 ) -> tuple[Detections, Detections]:
-    """What the CPU and the GPU that is not there find with the same settings, in float32."""
+    """What the CPU and a GPU that is not there, the second of two, find with the same settings, in float32."""
     image, memory = make_image(), make_memory()
     on_cpu = make_segmenter(networks, family, "cpu", torch.float32, *overrides).segment(image, memory)
-    with pretend_card(monkeypatch):
-        on_card = make_segmenter(networks, family, "cuda", torch.float32, *overrides).segment(image, memory)
+    with pretend_card(monkeypatch, "cuda:1"):
+        on_card = make_segmenter(networks, family, "cuda:1", torch.float32, *overrides).segment(image, memory)
     return on_cpu, on_card
 
 
@@ -170,6 +173,12 @@ def test_autocast_runs_from_end_to_end(
     assert len(found) and np.isfinite(found.scores).all()
 
 
+AUTOMATIC = [
+    "proposals=automatic_masks",
+    "proposals.points_per_side=3",
+    "proposals.automatic_masks.pred_iou_thresh=0",
+    "proposals.automatic_masks.stability_score_thresh=0",
+]
 SETTINGS = {
     "second look": ["second_look.max_masks=3"],
     "half-open boxes": ["output.box_convention=half_open"],
@@ -182,11 +191,16 @@ SETTINGS = {
     "consistency": ["proposals.consistency=drop", "proposals.min_consistency=0.1"],
     "tiles": ["tiles=80"],
     "semantic": ["proposals=semantic_clusters", "proposals.semantic_clusters.min_predicted_iou=0"],
-    "automatic": [
-        "proposals=automatic_masks",
-        "proposals.points_per_side=3",
-        "proposals.automatic_masks.pred_iou_thresh=0",
-        "proposals.automatic_masks.stability_score_thresh=0",
+    "automatic": AUTOMATIC,
+    "automatic in crops": [*AUTOMATIC, "proposals.automatic_masks.crop_n_layers=1"],
+    "automatic without small regions": [*AUTOMATIC, "proposals.automatic_masks.min_mask_region_area=20"],
+    "quality": ["scoring=quality"],
+    "union": [
+        "proposals=union",
+        "proposals.sources=[point_grid,semantic_clusters]",
+        "proposals.points_per_side=4",
+        "proposals.point_grid.min_predicted_iou=0",
+        "proposals.semantic_clusters.min_predicted_iou=0",
     ],
 }
 
@@ -241,3 +255,66 @@ def test_references_are_encoded(networks: Networks, monkeypatch: pytest.MonkeyPa
         "ops.transfers.to_host: synchronize": 2 + 1,
         "models.prompting.segment_prompts: to_copy": 2,
     }
+
+
+def test_boxes_become_masks(networks: Networks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The host waits for the masks that give way to others, for the sure ones, and as for any image."""
+    boxes = [[10, 10, 60, 50], [40, 20, 90, 60], [5, 5, 130, 80]]
+    results = [{"image_id": 1, "bbox": box, "score": 0.5} for box in boxes]
+    (tmp_path / "boxes.json").write_text(json.dumps(results))
+    settings = (
+        "proposals=boxes",
+        f"proposals.boxes.boxes_file={tmp_path / 'boxes.json'}",
+        "proposals.boxes.min_predicted_iou=0",
+    )
+    image, memory, targets = make_image(), make_memory(), [TargetImage(tmp_path / "image.png", "image.png", 1)]
+    on_cpu = make_segmenter(networks, "folded", "cpu", torch.float32, *settings)
+    with pretend_card(monkeypatch, "cuda:1") as card:
+        on_card = make_segmenter(networks, "folded", "cuda:1", torch.float32, *settings)
+        on_card.segment_batch([image], memory, targets)
+        card.waits.clear()
+        [found] = on_card.segment_batch([image], memory, targets)
+    assert_same(on_cpu.segment_batch([image], memory, targets)[0], found)
+    assert card.waits == {
+        "models.sam2.shared_decoder._single_mask: nonzero": 1,
+        "proposals.boxes.propose: nonzero": 1,
+        "ops.transfers.to_host: synchronize": 2,
+        "ops.masks._crossings: nonzero": 1,
+    }
+
+
+@pytest.mark.parametrize("family", QUICK_AND_SLOW)
+def test_clicks_and_their_refinement(networks: Networks, monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    """Points, a box and the mask of an earlier answer, in a session as of ``nttt review``."""
+
+    def session(device: str) -> PromptedMasks:
+        model = make_mask_model(networks, family, device, torch.float32)
+        first = segment_prompts(model, make_image(), points_xy=[[40, 30], [90, 60]], point_labels=[1, 0])
+        return segment_prompts(
+            model,
+            first.image,
+            points_xy=[[50, 40]],
+            point_labels=torch.ones(1, device=device),
+            boxes_xyxy=[20, 10, 110, 80],
+            mask=first.best().logits[:, 0],
+        )
+
+    on_cpu = session("cpu")
+    with pretend_card(monkeypatch, "cuda:1"):
+        on_card = session("cuda:1")
+    np.testing.assert_allclose(on_card.predicted_ious, on_cpu.predicted_ious, atol=1e-5)
+    assert (on_card.masks == on_cpu.masks).mean() > 0.999
+
+
+def test_cached_proposals_come_back(networks: Networks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They are stored and loaded by threads; loading waits for nothing."""
+    memory = make_memory()
+    with pretend_card(monkeypatch, "cuda:1") as card:
+        segmenter = make_segmenter(networks, "folded", "cuda:1", torch.float32)
+        pooled = segmenter.propose(segmenter.encode([make_image()])[0])
+        cache = ProposalCache(tmp_path, "made for a test", segmenter.device)
+        cache.store("image", pooled)
+        card.waits.clear()
+        again = cache.load("image")
+        assert again is not None and isinstance(again.features, CardTensor) and not card.waits
+        assert_same(segmenter.label(pooled, memory), segmenter.label(again, memory))

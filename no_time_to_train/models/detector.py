@@ -14,6 +14,7 @@ from no_time_to_train.models.catalog import CATALOG, HUB_FOLDER, HUB_ID, ModelSp
 from no_time_to_train.models.precision import forward_precision
 from no_time_to_train.models.transformers_folders import PROCESSOR_FILE, load_network, read_config, read_image_processor
 from no_time_to_train.models.weights import find_weights
+from no_time_to_train.ops.transfers import to_host
 
 if TYPE_CHECKING:
     from transformers import Owlv2ForObjectDetection
@@ -59,7 +60,8 @@ class BoxDetector:
         [found] = self.processor.post_process_object_detection(
             outputs, threshold=0.0, target_sizes=torch.tensor([image.shape[:2]], device=self.device)
         )
-        return found["boxes"].float().cpu().numpy(), found["scores"].float().cpu().numpy()
+        boxes, scores = to_host(found["boxes"].float(), found["scores"].float())
+        return boxes.numpy(), scores.numpy()
 
 
 class ObjectnessDetector:
@@ -94,7 +96,8 @@ class ObjectnessDetector:
             scores = self.module.objectness_predictor(features)[0].sigmoid()
             boxes = self.module.box_predictor(features, feature_map)[0]
         # Shares of the square that the image became when it was padded at its right or bottom.
-        return _corners(boxes * max(image.shape[:2])).cpu().numpy(), scores.cpu().numpy()
+        boxes, scores = to_host(_corners(boxes * max(image.shape[:2])), scores)
+        return boxes.numpy(), scores.numpy()
 
 
 def load_detector(source: str, *, device: torch.device | str = "cpu") -> Detector:

@@ -47,8 +47,9 @@ class WholeDecoder(ABC):
     def predict_above(self, embedding: ImageEmbedding, prompts: PromptBatch, min_predicted_iou: float) -> BestMasks:
         """Predict each prompt's masks whose IoU is above the minimum."""
         prediction = self.predict(embedding, prompts, True)
-        kept = prediction.predicted_ious > min_predicted_iou
-        return BestMasks(prediction.logits[kept], prediction.predicted_ious[kept], torch.nonzero(kept)[:, 0])
+        prompts_above, outputs = torch.nonzero(prediction.predicted_ious > min_predicted_iou, as_tuple=True)
+        kept = prompts_above, outputs
+        return BestMasks(prediction.logits[kept], prediction.predicted_ious[kept], prompts_above)
 
 
 def split_embeddings(embedding: Tensor, stride_4: Tensor, stride_8: Tensor) -> list[ImageEmbedding]:
@@ -104,12 +105,12 @@ class BatchedMaskModel:
         self.model_id = model_id
         self.image_size = image_size
         self.mask_size = mask_size
-        self.device = torch.device(device)
         self.dtype = dtype
         self._decoder = decoder
-        self._batcher = PromptBatcher(prompts_per_batch or default_prompts_per_batch(self.device, self.mask_size))
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(std, device=device).view(3, 1, 1)
+        self.device = self._mean.device  # with its number: in other threads another GPU may be the current one
+        self._batcher = PromptBatcher(prompts_per_batch or default_prompts_per_batch(self.device, self.mask_size))
 
     def predict(self, embedding: ImageEmbedding, prompts: PromptBatch, *, multimask: bool) -> MaskPrediction:
         """Predict masks for N prompts of one image.

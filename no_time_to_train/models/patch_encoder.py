@@ -54,10 +54,10 @@ class PatchEncoder:
         self.patch_size = patch_size
         self.feature_dim = feature_dim
         self.num_prefix_tokens = num_prefix_tokens
-        self.device = torch.device(device)
         self.dtype = dtype
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(std, device=device).view(3, 1, 1)
+        self.device = self._mean.device  # with its number: in other threads another GPU may be the current one
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the features of every patch.

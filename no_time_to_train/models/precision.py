@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
+from typing import Any
 
 import torch
 
@@ -61,13 +63,39 @@ def forward_precision(device: torch.device, dtype: torch.dtype) -> Iterator[None
         if reduced or device.type != "cuda":
             yield
             return
-        matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
-        before = matmul.fp32_precision, convolution.fp32_precision
-        matmul.fp32_precision = convolution.fp32_precision = "ieee"
-        try:
+        with _no_tf32:
             yield
-        finally:
-            matmul.fp32_precision, convolution.fp32_precision = before
+
+
+class _NoTf32:
+    """Switch TF32 off as long as any thread is inside: the switch is the whole process's."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._num_inside = 0
+        self._before: tuple[str, str] = "none", "none"
+
+    def __enter__(self) -> None:
+        matmul, convolution = self._switches()
+        with self._lock:
+            if not self._num_inside:
+                self._before = matmul.fp32_precision, convolution.fp32_precision
+            self._num_inside += 1
+            matmul.fp32_precision = convolution.fp32_precision = "ieee"
+
+    def __exit__(self, *error: object) -> None:
+        matmul, convolution = self._switches()
+        with self._lock:
+            self._num_inside -= 1
+            if not self._num_inside:
+                matmul.fp32_precision, convolution.fp32_precision = self._before
+
+    @staticmethod
+    def _switches() -> tuple[Any, Any]:
+        return torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
+
+
+_no_tf32 = _NoTf32()
 
 
 def current_device(device: torch.device) -> AbstractContextManager[object]:

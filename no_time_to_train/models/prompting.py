@@ -183,8 +183,8 @@ def _check_points(
     if points_xy is None or point_labels is None:
         given, missing = ("point_labels", "points_xy") if points_xy is None else ("points_xy", "point_labels")
         raise InputError(f"{given} came without {missing}: every point needs a label, 1 on the object or 0 beside it.")
-    points = _as_tensor(points_xy, "points_xy", "(N, P, 2) or (P, 2)")
-    labels = _as_tensor(point_labels, "point_labels", "(N, P) or (P,)")
+    points = _as_tensor(points_xy, "points_xy", "(N, P, 2) or (P, 2)").cpu()
+    labels = _as_tensor(point_labels, "point_labels", "(N, P) or (P,)").cpu()
     if points.ndim == 2 and labels.ndim == 1:
         points, labels = points[None], labels[None]
     if points.ndim != 3 or points.shape[2] != 2 or points.shape[:2] != labels.shape:
@@ -192,7 +192,7 @@ def _check_points(
             "points_xy must be (N, P, 2) with point_labels (N, P), or (P, 2) with (P,) for a single prompt, got "
             f"{tuple(points.shape)} and {tuple(labels.shape)}."
         )
-    if not torch.isin(labels, torch.tensor([-1.0, 0, 1], device=labels.device)).all():
+    if not torch.isin(labels, torch.tensor([-1.0, 0, 1])).all():
         raise InputError(
             f"point_labels must be 1 (on the object), 0 (beside it) or -1 (no point), got {labels.unique().tolist()}."
         )
@@ -202,7 +202,7 @@ def _check_points(
 
 def _check_boxes(boxes_xyxy: Numbers, image_size_hw: tuple[int, int]) -> Tensor:
     """Return (N, 4) boxes."""
-    boxes = _as_tensor(boxes_xyxy, "boxes_xyxy", "(N, 4) or (4,)")
+    boxes = _as_tensor(boxes_xyxy, "boxes_xyxy", "(N, 4) or (4,)").cpu()
     boxes = boxes[None] if boxes.ndim == 1 else boxes
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise InputError(f"boxes_xyxy must be (N, 4), or (4,) for a single prompt, got {tuple(boxes.shape)}.")
@@ -232,8 +232,7 @@ def _check_mask(mask: Numbers, mask_size: int) -> Tensor:
 
 def _check_inside(points_xy: Tensor, image_size_hw: tuple[int, int], name: str) -> None:
     height, width = image_size_hw
-    limits = torch.tensor([width, height], device=points_xy.device)
-    outside = ~((points_xy >= 0) & (points_xy <= limits)).all(dim=1)
+    outside = ~((points_xy >= 0) & (points_xy <= torch.tensor([width, height]))).all(dim=1)
     if outside.any():
         x, y = points_xy[outside][0].tolist()
         raise InputError(

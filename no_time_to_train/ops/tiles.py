@@ -51,7 +51,7 @@ def touches_inner_edge(boxes_xyxy: Tensor, tile_xyxy: Box, image_size_hw: tuple[
     """Find the boxes that reach an edge of their tile that is no edge of the image: what they hold is cut off there.
 
     Args:
-        boxes_xyxy: (N, 4) float, in pixels of the image.
+        boxes_xyxy: (N, 4) float, in pixels of the image, on the CPU.
         tile_xyxy: the tile.
         image_size_hw: (height, width) of the image.
         margin_px: a box as near to an edge as this reaches it.
@@ -60,6 +60,6 @@ def touches_inner_edge(boxes_xyxy: Tensor, tile_xyxy: Box, image_size_hw: tuple[
         (N,) bool.
     """
     height, width = image_size_hw
-    edges = torch.tensor(tile_xyxy, dtype=boxes_xyxy.dtype, device=boxes_xyxy.device)
-    is_inner = edges != torch.tensor((0, 0, width, height), dtype=edges.dtype, device=edges.device)
+    edges = torch.tensor(tile_xyxy, dtype=boxes_xyxy.dtype)
+    is_inner = edges != torch.tensor((0, 0, width, height), dtype=edges.dtype)
     return (((boxes_xyxy - edges).abs() <= margin_px) & is_inner).any(dim=1)

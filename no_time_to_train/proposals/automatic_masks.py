@@ -23,6 +23,7 @@ from no_time_to_train.ops.masks import encode_mask_logits, grid_logits, stabilit
 from no_time_to_train.ops.nms import nms
 from no_time_to_train.ops.regions import remove_small_regions
 from no_time_to_train.ops.rle import Rle, decode_rle, rles_to_boxes_xyxy
+from no_time_to_train.ops.transfers import to_device, to_host
 from no_time_to_train.proposals.crop_layers import Crop, crop_points_xy, image_crops, is_cut_off
 from no_time_to_train.proposals.interfaces import EncodedImage, MaskProposals, Need, ProposalSource
 from no_time_to_train.proposals.settings import AutomaticMasksConfig
@@ -59,8 +60,9 @@ class GeneratedMasks:
     def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> GeneratedMasks:
         """Select by slice, list of positions or boolean array of length K."""
         positions = np.arange(len(self))[index]
-        chosen = {f.name: getattr(self, f.name)[positions] for f in fields(self) if f.name != "rles"}
-        return GeneratedMasks(rles=tuple(self.rles[i] for i in positions), **chosen)
+        arrays = {f.name: getattr(self, f.name)[positions] for f in fields(self) if f.name not in ("rles", "logits")}
+        logits = self.logits[to_device(torch.from_numpy(positions), self.logits.device)]
+        return GeneratedMasks(rles=tuple(self.rles[i] for i in positions), **arrays, logits=logits)
 
     @property
     def masks(self) -> np.ndarray:
@@ -162,9 +164,12 @@ class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
         height, width = image.image_size_hw
         is_whole = (masks.crop_boxes_xyxy == (0, 0, width, height)).all(axis=1)
         from_pixels = np.flatnonzero(~is_whole | (self.min_mask_region_area > 0))
-        logits[from_pixels] = grid_logits([masks.rles[i] for i in from_pixels], mask_model.mask_size).to(logits.device)
+        if len(from_pixels):
+            grids = grid_logits([masks.rles[i] for i in from_pixels], mask_model.mask_size)
+            logits[to_device(torch.from_numpy(from_pixels), logits.device)] = to_device(grids, logits.device)
         predicted_ious, stabilities = (
-            torch.from_numpy(values).to(logits.device) for values in (masks.predicted_ious, masks.stability_scores)
+            to_device(torch.from_numpy(values), logits.device)
+            for values in (masks.predicted_ious, masks.stability_scores)
         )
         return MaskProposals(logits, predicted_ious, masks.rles, stabilities)
 
@@ -212,14 +217,17 @@ class AutomaticMasks(AutomaticMasksConfig, ProposalSource):
         is_stable = stability >= self.stability_score_thresh
         if self.stability_score_thresh <= 0:
             is_stable = torch.ones_like(is_stable)
-        logits = found.logits[is_stable]
+        kept = torch.nonzero(is_stable)[:, 0]
+        logits = found.logits[kept]
         rles = encode_mask_logits(logits, image_size_hw, crop_xyxy=crop.box_xyxy, antialias=False)
-        points_in_image = points_xy[found.prompt_indices[is_stable].cpu()] + torch.tensor(crop.box_xyxy[:2])
+        of_masks = found.predicted_ious[kept], stability[kept], found.prompt_indices[kept]
+        predicted_ious, stabilities, prompt_indices = to_host(*of_masks)
+        points_in_image = points_xy[prompt_indices] + torch.tensor(crop.box_xyxy[:2])
         masks = GeneratedMasks(
             rles=tuple(rles),
             boxes_xyxy=rles_to_boxes_xyxy(rles),
-            predicted_ious=found.predicted_ious[is_stable].cpu().numpy(),
-            stability_scores=stability[is_stable].cpu().numpy(),
+            predicted_ious=predicted_ious.numpy(),
+            stability_scores=stabilities.numpy(),
             points_xy=points_in_image.numpy(),
             crop_boxes_xyxy=np.tile(np.array(crop.box_xyxy), (len(rles), 1)),
             logits=logits,

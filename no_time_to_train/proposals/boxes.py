@@ -124,10 +124,10 @@ class BoxProposals(ProposalSource):
         boxes_xyxy, scores = self.origin.find(image, mask_model.device)
         chosen = self._best(clip_boxes(boxes_xyxy, image.image_size_hw), scores)
         square = scale_boxes(chosen, image.image_size_hw, (mask_model.image_size, mask_model.image_size))
-        prompts = PromptBatch(boxes_xyxy=torch.from_numpy(square).float().to(mask_model.device))
+        prompts = PromptBatch(boxes_xyxy=torch.from_numpy(square).float())
         prediction = mask_model.predict(image.embedding, prompts, multimask=False)
         logits, predicted_ious = prediction.logits[:, 0], prediction.predicted_ious[:, 0]
-        kept = predicted_ious > self.min_predicted_iou
+        kept = torch.nonzero(predicted_ious > self.min_predicted_iou)[:, 0]
         return MaskProposals(logits[kept], predicted_ious[kept])
 
     def _best(self, boxes_xyxy: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from no_time_to_train.files.hashes import sha256_of_file
 from no_time_to_train.files.tensor_cache import CacheEntry, EntryMemory, TensorCache, cache_fingerprint
 from no_time_to_train.models.precision import resolve_device, resolve_precision
 from no_time_to_train.ops.rle import Rle
+from no_time_to_train.ops.transfers import to_device, to_host
 from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.settings.walk import result_settings
 from no_time_to_train.structures import TargetImage
@@ -132,12 +133,9 @@ def proposals_identity(config: Config) -> dict[str, Any]:
 def _to_entry(pooled: PooledProposals) -> CacheEntry:
     rles = pooled.rles()
     counts = bytearray(b"".join(rle["counts"] for rle in rles))
+    names = ("predicted_ious", "stabilities", "grid_boxes_xyxy", "features", "consistencies")
     tensors = {
-        "predicted_ious": pooled.predicted_ious,
-        "stabilities": pooled.stabilities,
-        "grid_boxes_xyxy": pooled.grid_boxes_xyxy,
-        "features": pooled.features,
-        "consistencies": pooled.consistencies,
+        **dict(zip(names, to_host(*(getattr(pooled, name) for name in names)), strict=True)),
         "rle_counts": torch.frombuffer(counts, dtype=torch.uint8) if counts else torch.zeros(0, dtype=torch.uint8),
         "rle_lengths": torch.tensor([len(rle["counts"]) for rle in rles], dtype=torch.int64),
     }
@@ -145,7 +143,9 @@ def _to_entry(pooled: PooledProposals) -> CacheEntry:
 
 
 def _from_entry(entry: CacheEntry, device: torch.device) -> PooledProposals:
-    on_device = {name: tensor.to(device) for name, tensor in entry.tensors.items() if not name.startswith("rle_")}
+    on_device = {
+        name: to_device(tensor, device) for name, tensor in entry.tensors.items() if not name.startswith("rle_")
+    }
     height, width = entry.facts["image_size_hw"]
     counts = entry.tensors["rle_counts"].numpy().tobytes()
     ends = entry.tensors["rle_lengths"].cumsum(0).tolist()

@@ -60,7 +60,7 @@ class SemanticClusters(SemanticClustersConfig, ProposalSource):
         Raises:
             InputError: more clusters are wanted than there are patches.
         """
-        boxes_xyxy = self.boxes_xyxy(image.features, mask_model.image_size).to(mask_model.device)
+        boxes_xyxy = self.boxes_xyxy(image.features, mask_model.image_size)
         # The best of three rather than the single output: a box of patches often holds less or more than the object;
         # masks that are not kept are never upscaled. (On the demo benchmark both cover the objects equally well.)
         best = mask_model.predict_best(

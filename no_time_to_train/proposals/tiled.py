@@ -12,10 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.rle import Rle, decode_rle, encode_mask_crop
 from no_time_to_train.ops.tiles import Box, tile_boxes, touches_inner_edge
+from no_time_to_train.ops.transfers import to_device, to_host
 from no_time_to_train.proposals.pooled import PooledProposals
 
 
@@ -56,19 +58,21 @@ def place_in_image(
     """
     left, top, right, bottom = tile_xyxy
     height, width = image_size_hw
-    cell = torch.tensor([right - left, bottom - top] * 2, device=pooled.grid_boxes_xyxy.device) / mask_size
-    boxes = pooled.grid_boxes_xyxy * cell + torch.tensor([left, top] * 2, device=cell.device)
+    [grid_boxes_xyxy] = to_host(pooled.grid_boxes_xyxy)
+    cell = torch.tensor([right - left, bottom - top] * 2) / mask_size
+    boxes = grid_boxes_xyxy * cell + torch.tensor([left, top] * 2)
     # The grid is coarse: one cell is where its mask may end.
     is_cut = touches_inner_edge(boxes, tile_xyxy, image_size_hw, margin_px=float(cell.max()))
-    kept = torch.nonzero(~is_cut).flatten()
-    image_cell = torch.tensor([width, height] * 2, device=cell.device) / mask_size
+    uncut = torch.nonzero(~is_cut).flatten()
+    image_cell = torch.tensor([width, height] * 2) / mask_size
+    kept, boxes = (to_device(of_masks, pooled.features.device) for of_masks in (uncut, boxes[uncut] / image_cell))
     return PooledProposals(
         predicted_ious=pooled.predicted_ious[kept],
         stabilities=pooled.stabilities[kept],
-        grid_boxes_xyxy=boxes[kept] / image_cell,
+        grid_boxes_xyxy=boxes,
         features=pooled.features[kept],
         consistencies=pooled.consistencies[kept],
-        masks=tuple(_masks_in_image(pooled, kept, tile_xyxy, image_size_hw)),
+        masks=tuple(_masks_in_image(pooled, uncut, tile_xyxy, image_size_hw)),
         image_size_hw=image_size_hw,
     )
 
@@ -87,10 +91,9 @@ def join_tiles(whole: PooledProposals, tiles: Sequence[PooledProposals]) -> Pool
     )
 
 
-def _masks_in_image(
-    pooled: PooledProposals, kept: torch.Tensor, tile_xyxy: Box, image_size_hw: tuple[int, int]
-) -> list[Rle]:
-    if isinstance(pooled.masks, torch.Tensor):
-        return encode_mask_logits(pooled.masks[kept], image_size_hw, crop_xyxy=tile_xyxy)
+def _masks_in_image(pooled: PooledProposals, kept: Tensor, tile_xyxy: Box, image_size_hw: tuple[int, int]) -> list[Rle]:
+    if isinstance(pooled.masks, Tensor):
+        masks = pooled.masks[to_device(kept, pooled.masks.device)]
+        return encode_mask_logits(masks, image_size_hw, crop_xyxy=tile_xyxy)
     left, top = tile_xyxy[:2]
     return [encode_mask_crop(decode_rle(pooled.masks[i]), top, left, image_size_hw) for i in kept.tolist()]

@@ -95,5 +95,11 @@ def test_float32_on_a_gpu_switches_tf32_off_and_back() -> None:
         with forward_precision(torch.device("cuda"), torch.float32):
             assert (matmul.fp32_precision, convolution.fp32_precision) == ("ieee", "ieee")
         assert (matmul.fp32_precision, convolution.fp32_precision) == ("tf32", "tf32")
+        first, second = (forward_precision(torch.device("cuda"), torch.float32) for _ in range(2))
+        first.__enter__(), second.__enter__()  # as of two threads
+        first.__exit__(None, None, None)
+        assert convolution.fp32_precision == "ieee", "the other one still computes"
+        second.__exit__(None, None, None)
+        assert convolution.fp32_precision == "tf32"
     finally:
         matmul.fp32_precision, convolution.fp32_precision = before

@@ -23,6 +23,7 @@ from no_time_to_train.models.sam2.compiled_passes import CompiledPasses
 from no_time_to_train.models.sam2.factored_tokens import FactoredTokens
 from no_time_to_train.models.sam2.folded_transformer import FoldedTransformer, ImageTerms
 from no_time_to_train.models.sam2.mask_upscaling import MaskUpscaling, UpscalingTerms
+from no_time_to_train.ops.transfers import to_device, to_host
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -146,8 +147,10 @@ class PointDecoder:
         """
         with forward_precision(embedding.embedding.device, torch.float32):
             decoded = self._decode(embedding, prompts)
-            above, outputs = torch.nonzero(decoded.predicted_ious[:, 1:] > min_predicted_iou, as_tuple=True)
-            upscaled, rows = torch.unique_consecutive(above, return_inverse=True)
+            [is_above] = to_host(decoded.predicted_ious[:, 1:] > min_predicted_iou)
+            indices = torch.nonzero(is_above, as_tuple=True)
+            indices += torch.unique_consecutive(indices[0], return_inverse=True)
+            above, outputs, upscaled, rows = (to_device(i, decoded.mask_tokens.device) for i in indices)
             vectors = self._hyper_vectors(decoded, slice(1, None))[upscaled]
             logits = self._upscale(decoded, upscaled, vectors)[rows, outputs]
             return BestMasks(logits, decoded.predicted_ious[above, outputs + 1], above)
