@@ -5,9 +5,16 @@
 #   docker run --rm --gpus all -v "$PWD:/work" -v nttt-weights:/weights nttt label images/ --refs refs.json
 #
 # Without a network, from a folder wheels/ that was filled before (`pip wheel -w wheels ".[bench,faiss,video]"`):
-#   docker build -t nttt --network none .
+#   docker build -t nttt --network none --build-arg COMPILER= .
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim
+
+# For the mask decoder on a CPU, which is compiled on the first run of every container (a few seconds; kept with
+# -v nttt-compiled:/root/.cache/nttt). Left empty: a smaller image, in which a CPU decodes masks at half the speed.
+ARG COMPILER=g++
+RUN if [ -n "${COMPILER}" ]; then \
+        apt-get update && apt-get install -y --no-install-recommends "${COMPILER}" && rm -rf /var/lib/apt/lists/*; \
+    fi
 
 ARG TORCH_INDEX=
 ARG EXTRAS=bench,faiss,video

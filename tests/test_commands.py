@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,6 +60,23 @@ def test_every_preset_is_listed(capsys) -> None:
     shown = capsys.readouterr().out
     presets = {path.stem for path in (Path(commands.__file__).parents[1] / "configs" / "preset").glob("*.yaml")}
     assert len(presets) > 3 and all(preset in shown for preset in presets)
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ("", commands.VERBS),
+        ("data", ("list", "prepare", "verify")),
+        ("refs", ("check", "draw")),
+        ("weights", ("list", "get", "verify", "convert")),
+        ("serve", ("label-studio",)),
+    ],
+)
+def test_a_command_that_stops_short_lists_its_choices(line: str, choices: Iterable[str], capsys) -> None:
+    assert commands.main(line.split()) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.endswith(f"{' '.join(['nttt', *line.split()])}: error: name one of the above\n")
+    assert {words[0] for words in map(str.split, told.err.splitlines()) if words} >= set(choices)
 
 
 @pytest.mark.parametrize("given", ["shots=1,10", "seed=range(0,5)"])

@@ -7,12 +7,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from no_time_to_train.adapters.label_studio import create_app
 from no_time_to_train.adapters.label_studio_images import TaskImages
 from no_time_to_train.adapters.memory_labeler import MemoryLabeler
-from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter
+from no_time_to_train.errors import InputError, InputFileNotFoundError, Parameter, missing_package
 from no_time_to_train.references.min_scores import MinScoreRequest
-from no_time_to_train.web.serving import listen, serve
+
+try:
+    from no_time_to_train.adapters.label_studio import create_app
+    from no_time_to_train.web.serving import listen, serve
+except ModuleNotFoundError as error:
+    raise missing_package(error) from error
 
 
 def serve_label_studio(

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 
 from no_time_to_train import __version__
 from no_time_to_train.commands.console import LogHandler
-from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, spell_flag, spell_flags
+from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, show_choices, spell_flag, spell_flags
 from no_time_to_train.errors import NoTimeToTrainError, Parameter, RunInterrupted, Terminated, missing_package
 from no_time_to_train.models.threads import prepare_threads
 
@@ -200,7 +200,8 @@ def build_parser(verbs: Collection[str] = tuple(VERBS)) -> Parser:
         epilog=OVERRIDES_HELP,
     )
     parser.add_argument("--version", action="version", version=f"nttt {__version__}")
-    parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(run=show_choices, subparser=parser, takes_overrides=False, debug=False)
+    parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for verb, summary in VERBS.items():
         own = parsers.add_parser(verb, help=summary, description=summary)
         if verb in verbs:

@@ -11,7 +11,7 @@ from no_time_to_train.errors import InputError, counted
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their flags."""
-    actions = flags.add_actions(parser, run_list)
+    actions = flags.add_actions(parser)
     flags.add_action(actions, "list", "what every benchmark needs, and what is here", run_list, takes_overrides=True)
     for name, summary, run in (
         ("prepare", "download and unpack what a benchmark lacks, or say what to put where", run_prepare),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,17 @@ def set_verb(parser: argparse.ArgumentParser, run: Run, *, takes_overrides: bool
     parser.set_defaults(run=run, subparser=parser, takes_overrides=takes_overrides)
 
 
-def add_actions(parser: argparse.ArgumentParser, run: Run) -> Verbs:
+def add_actions(parser: argparse.ArgumentParser) -> Verbs:
     """Give a verb actions, one of which must be named."""
-    set_verb(parser, run)
-    return parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    set_verb(parser, show_choices)
+    return parser.add_subparsers(title="actions", metavar="ACTION")
+
+
+def show_choices(options: argparse.Namespace) -> None:
+    """Answer a command that stops short of what it should do: print its help, and end as wrong usage does."""
+    parser: argparse.ArgumentParser = options.subparser
+    parser.print_help(sys.stderr)
+    parser.exit(2, f"\n{parser.prog}: error: name one of the above\n")  # 2: as argparse ends wrong usage
 
 
 def add_action(

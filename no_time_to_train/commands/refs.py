@@ -20,7 +20,7 @@ _SHOWN = 30
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their flags."""
-    actions = flags.add_actions(parser, run_check)
+    actions = flags.add_actions(parser)
     check = flags.add_action(actions, "check", "score every reference by the others", run_check, takes_overrides=True)
     check.add_argument("refs", type=Path, nargs="?", help="COCO file or folder of references")
     check.add_argument("--out", type=Path, metavar="DIR", help="default: the references' name with _checked")

@@ -12,7 +12,7 @@ _PORT = 9090  # as all backends of Label Studio
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their flags."""
-    actions = flags.add_actions(parser, run_label_studio)
+    actions = flags.add_actions(parser)
     summary = "answer Label Studio's requests for predictions until Ctrl-C"
     action = flags.add_action(actions, "label-studio", summary, run_label_studio, takes_overrides=True)
     action.add_argument("--memory", type=Path, metavar="FILE", required=True, help="result of nttt fit")

@@ -10,10 +10,10 @@ from no_time_to_train.commands import console, flags
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their flags."""
-    actions = flags.add_actions(parser, run_list)
+    actions = flags.add_actions(parser)
     flags.add_action(actions, "list", "every model, and where its weights are", run_list)
     get = flags.add_action(actions, "get", "download weights", run_get)
-    get.add_argument("names", nargs="+", metavar="MODEL")
+    get.add_argument("names", nargs="+", metavar="MODEL", help="a name of nttt weights list")
     verify = flags.add_action(actions, "verify", "check weights on this machine and print their hashes", run_verify)
     verify.add_argument("names", nargs="*", metavar="MODEL", help="default: all that are here")
     convert = flags.add_action(actions, "convert", "write a PyTorch checkpoint as safetensors", run_convert)

@@ -11,10 +11,12 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from no_time_to_train.errors import EnvironmentProblemError
@@ -25,10 +27,35 @@ _FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno")
 _COMPILERS = ("c++", "g++", "clang++")
 
 
-def find_compiler() -> str | None:
-    """Return the path of a C++ compiler: ``$CXX``, or the first of the usual names; None without it."""
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else _COMPILERS
-    return next(filter(None, map(shutil.which, names)), None)
+def find_compiler() -> tuple[str, ...] | None:
+    """Return the command of a C++ compiler, its path first; None where there is none.
+
+    It is ``$CXX``, which may have arguments as in ``ccache g++``, or the first of the usual names.
+    """
+    asked = os.environ.get("CXX", "").strip()
+    commands = [(asked,), _words(asked)] if asked else [(name,) for name in _COMPILERS]
+    for program, *arguments in filter(None, commands):
+        path = shutil.which(program)
+        if path is not None:
+            return (path, *arguments)
+    return None
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:  # a quotation mark without its other half
+        return ()
+
+
+def describe_missing_compiler() -> str:
+    """Say that there is no C++ compiler, why, and how to mend it."""
+    asked = os.environ.get("CXX", "").strip()
+    missing = f"$CXX is {asked!r}, which is no program" if asked else f"none of {', '.join(_COMPILERS)} is found"
+    return (
+        f"There is no C++ compiler: {missing}. Install one (on Debian and Ubuntu: apt install g++)"
+        f"{', or unset CXX' if asked else ''}."
+    )
 
 
 @functools.cache
@@ -43,12 +70,7 @@ def load_native(source: Path) -> ctypes.CDLL:
     """
     compiler = find_compiler()
     if compiler is None:
-        asked = os.environ.get("CXX")
-        missing = f"$CXX is {asked!r}, which is no program" if asked else f"none of {', '.join(_COMPILERS)} is found"
-        raise EnvironmentProblemError(
-            f"There is no C++ compiler: {missing}. Install one (on Debian and Ubuntu: apt install g++)"
-            f"{', or unset CXX' if asked else ''}."
-        )
+        raise EnvironmentProblemError(describe_missing_compiler())
     library = _folder() / f"{source.stem}-{_key(source, compiler)}.so"
     if not library.exists():
         _compile(compiler, source, library)
@@ -58,10 +80,11 @@ def load_native(source: Path) -> ctypes.CDLL:
         raise EnvironmentProblemError(f"{library} cannot be loaded: {error}. Delete it, and run again.") from error
 
 
-def _key(source: Path, compiler: str) -> str:
+def _key(source: Path, compiler: Sequence[str]) -> str:
     """Hash everything the library depends on: a home folder may be shared by machines with other processors."""
     files = [source, *sorted(source.parent.glob("*.h"))]
-    facts = [*(file.read_text() for file in files), _target(), os.path.realpath(compiler), *_FLAGS]
+    program, *arguments = compiler
+    facts = [*(file.read_text() for file in files), _target(), os.path.realpath(program), *arguments, *_FLAGS]
     facts.append(instruction_set())
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
 
@@ -93,16 +116,16 @@ def _folder_of_this_process() -> Path:
     return Path(tempfile.mkdtemp(prefix="nttt-compiled-"))
 
 
-def _compile(compiler: str, source: Path, library: Path) -> None:
+def _compile(compiler: Sequence[str], source: Path, library: Path) -> None:
     logger.info("Compiling %s for this processor, once; this takes some seconds.", source.name)
     try:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             built = Path(folder) / library.name
-            command = [compiler, *_FLAGS, _target(), str(source), "-o", str(built)]
+            command = [*compiler, *_FLAGS, _target(), str(source), "-o", str(built)]
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=600, check=False)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-                raise EnvironmentProblemError(f"{compiler} cannot compile {source.name}: {last}")
+                raise EnvironmentProblemError(f"{' '.join(compiler)} cannot compile {source.name}: {last}")
             built.replace(library)  # at once, so that other processes see all of it or nothing
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnvironmentProblemError(f"{compiler} cannot compile {source.name}: {error}.") from error
+        raise EnvironmentProblemError(f"{' '.join(compiler)} cannot compile {source.name}: {error}.") from error

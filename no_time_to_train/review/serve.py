@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from no_time_to_train.errors import EnvironmentProblemError, install_command
+from no_time_to_train.errors import missing_package
 from no_time_to_train.review.jobs import ReviewJobs
 from no_time_to_train.review.prompted_masks import PromptedMasks
 from no_time_to_train.review.session import ReviewSession
@@ -36,9 +36,7 @@ def serve_review(
         from no_time_to_train.review.app import create_app
         from no_time_to_train.web.serving import THIS_MACHINE, listen, serve
     except ModuleNotFoundError as error:
-        raise EnvironmentProblemError(
-            f"The review page needs {error.name}, which is not installed: {install_command('app')}."
-        ) from error
+        raise missing_package(error) from error
     with listen(port) as listener:
         own_port = listener.getsockname()[1]
         token = secrets.token_urlsafe(24)

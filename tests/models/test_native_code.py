@@ -99,7 +99,32 @@ def test_no_compiler(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         native_code.load_native(source)
 
 
+@needs_compiler
+def test_a_compiler_may_have_arguments(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [compiler] = find_compiler() or ()
+    launcher = tmp_path / "launcher with a space"
+    launcher.write_text('#!/bin/sh\ntouch "$0.was-run"\nexec "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("CXX", f"'{launcher}' {compiler} -DUNUSED=1")
+    assert find_compiler() == (str(launcher), compiler, "-DUNUSED=1")
+    assert native_code.load_native(source).number() == 7
+    assert launcher.with_name(f"{launcher.name}.was-run").exists()
+    monkeypatch.setenv("CXX", str(launcher))  # a path with a space, as it is
+    assert find_compiler() == (str(launcher),)
+
+
+@pytest.mark.parametrize("command", ["no-such-launcher g++", "'half a quotation"])
+def test_a_command_that_is_no_program(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", command)
+    assert find_compiler() is None and repr(command) in native_code.describe_missing_compiler()
+
+
 def test_other_processors_get_libraries_of_their_own(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = native_code._key(source, "c++")
+    here = native_code._key(source, ["c++"])
     monkeypatch.setattr(native_code, "instruction_set", lambda: "another")
-    assert native_code._key(source, "c++") != here
+    assert native_code._key(source, ["c++"]) != here
+
+
+def test_other_arguments_give_libraries_of_their_own(source: Path) -> None:
+    keys = {native_code._key(source, command) for command in (["c++"], ["c++", "-g"], ["env", "c++"])}
+    assert len(keys) == 3

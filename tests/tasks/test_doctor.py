@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -70,6 +71,13 @@ def test_a_missing_compiler_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("CXX", "no-such-compiler")
     finding = doctor.check_compiler()
     assert finding.state == "note" and "no C++ compiler" in finding.text and "apt install g++" in finding.text
+    assert "$CXX is 'no-such-compiler'" in finding.text and "at half the speed" in finding.text
+
+
+def test_a_compiler_is_named_with_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", f"{sys.executable} -O1")
+    finding = doctor.check_compiler()
+    assert finding.state == "ok" and finding.text.startswith(f"{sys.executable} -O1: the first run on a CPU compiles")
 
 
 def test_missing_and_old_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -231,3 +232,7 @@ def _in_threads(count: int, run: Callable[[int, int], None]) -> None:
 @functools.cache
 def _workers(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="decoder")
+
+
+if hasattr(os, "register_at_fork"):  # threads are not forked: a child would wait for ever for its parent's
+    os.register_at_fork(after_in_child=_workers.cache_clear)
