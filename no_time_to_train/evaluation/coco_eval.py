@@ -72,10 +72,10 @@ def coco_precision(
             coco_gt = _coco_object(coco_class, {**data, "annotations": objects})
             coco_dt = _coco_object(coco_class, {**data, "annotations": detections})
             evaluator = evaluator_class(coco_gt, coco_dt, iou_type)
+            evaluator.params.maxDets = params.maxDets[-1:]  # those at 1 and 10 detections are not wanted
             evaluator.evaluate()
             evaluator.accumulate()
-        own = np.asarray(evaluator.eval["precision"]).reshape(*shape[:2], shape[3], -1)
-        precision[:, :, position] = own[..., -1]
+        precision[:, :, position] = np.asarray(evaluator.eval["precision"]).reshape(*shape[:2], shape[3])
     return precision, category_ids
 
 
