@@ -68,8 +68,9 @@ def decay_scores(
     share_left = torch.ones_like(scores, dtype=torch.float32)
     for label in labels.unique().tolist():
         members = (labels == label).nonzero()[:, 0]
-        ios = torch.from_numpy(intersection_over_self([rles[i] for i in members.tolist()]))
-        ios = ios.to(scores.device, torch.float32).tril(diagonal=-1)  # masks ranked before, on the left, lower others
+        shares = intersection_over_self([rles[i] for i in members.tolist()])
+        # Masks ranked before, on the left, lower others. (Here torch would wake all its threads for a few numbers.)
+        ios = torch.from_numpy(np.tril(shares, k=-1)).to(scores.device, torch.float32)
         share_left[members] = _SHARE_LEFT[config.name](ios, normalized_features[members], config)
     return scores * share_left
 

@@ -15,6 +15,7 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from no_time_to_train.errors import EnvironmentProblemError
+from no_time_to_train.files.formats import write_yaml
 
 _PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 _PROJECT = "no-time-to-train"
@@ -50,10 +51,13 @@ def log_metrics(name: str, folder: Path, runs: Path, settings: Mapping[str, Any]
     if name == "csv":  # what an earlier scoring left would be warned about
         shutil.rmtree(folder / "logs", ignore_errors=True)
     logger = _logger(name, folder, runs)
-    logger.log_hyperparams(dict(settings))
+    if name != "csv":  # that writes them by way of OmegaConf, which takes fifty times as long as what stands below
+        logger.log_hyperparams(dict(settings))
     logger.log_metrics(numbers({key: value for key, value in metrics.items() if key != "per_category"}))
     logger.save()
     logger.finalize("success")
+    if name == "csv":
+        write_yaml(folder / "logs" / "hparams.yaml", settings)
     if isinstance(logger, WandbLogger):
         logger.experiment.finish()  # or the next run of a sweep would go on in this one
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import no_time_to_train
@@ -33,9 +33,13 @@ def versions() -> dict[str, str | None]:
         "python": platform.python_version(),
         "no_time_to_train": no_time_to_train.__version__,
     }
-    for package in _PACKAGES:
-        found[package] = installed_version(package)
-    return found
+    return found | _package_versions()
+
+
+@cache
+def _package_versions() -> dict[str, str | None]:
+    """Return what is installed; looking it up takes longer than a run of a sweep should wait for."""
+    return {package: installed_version(package) for package in _PACKAGES}
 
 
 def weight_hashes(config: Config) -> dict[str, dict[str, str]]:

@@ -14,13 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from no_time_to_train.benchmarks.registry import task_name
 from no_time_to_train.config import BenchConfig, config_hash, to_dict
 from no_time_to_train.errors import InputError
-from no_time_to_train.files.formats import write_text
+from no_time_to_train.files.formats import write_yaml
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.reports.read_runs import read_metrics
 from no_time_to_train.runs.run_state import FINISHED, LOCK_FILE, RunSettings, read_run
@@ -129,7 +128,7 @@ class RunFolder:
 
     def write_config(self) -> None:
         """Write ``config.yaml``."""
-        write_text(self.path / "config.yaml", yaml.safe_dump(to_dict(self._config), sort_keys=False))
+        write_yaml(self.path / "config.yaml", to_dict(self._config))
 
     def clean_up(self) -> None:
         """Remove what only a continued run needs."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from no_time_to_train.files import formats as atomic_files
 
@@ -26,6 +27,16 @@ def test_json_list(entries: list) -> None:
     atomic_files.write_json_list(file, iter(entries))
     assert json.loads(file.getvalue()) == entries
     assert len(file.getvalue().splitlines()) == (1 if not entries else len(entries) + 2)
+
+
+def test_yaml_reads_back_with_and_without_libyaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {"z": {"names": ["ü", "no", "1e5", "a: b"], "nothing": None, "text": "word " * 40}, "a": [], "b": 1e-6}
+    atomic_files.write_yaml(tmp_path / "fast.yaml", content)
+    monkeypatch.delattr(yaml, "CSafeDumper", raising=False)
+    atomic_files.write_yaml(tmp_path / "plain.yaml", content)
+    assert (tmp_path / "fast.yaml").read_bytes() == (tmp_path / "plain.yaml").read_bytes()
+    read = yaml.safe_load((tmp_path / "plain.yaml").read_text(encoding="utf-8"))
+    assert read == content and list(read) == ["z", "a", "b"]
 
 
 def test_csv_quotes_what_needs_it(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
-from no_time_to_train.files.formats import write_text
+from no_time_to_train.files.formats import write_text, write_yaml
 from no_time_to_train.outputs.exports.dataset import ExportDataset, ExportImage, split, stems
 from no_time_to_train.outputs.exports.options import ExportOptions
 
@@ -30,7 +28,7 @@ def write(dataset: ExportDataset, folder: Path, options: ExportOptions) -> None:
         "val": "images/val" if parts[1] else "images/train",
         "names": {index_of[category.id]: category.name for category in dataset.categories},
     }
-    write_text(folder / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_yaml(folder / "data.yaml", content)
 
 
 def label_text(image: ExportImage, index_of: dict[int, int]) -> str:
