@@ -330,8 +330,8 @@ def coco_result(entry: Mapping[str, Any], image_id: int | str) -> dict[str, Any]
 
 def _check_unique_categories(categories: Sequence[Category]) -> None:
     for attribute in ("id", "name"):
-        values = [getattr(category, attribute) for category in categories]
-        repeated = sorted({value for value in values if values.count(value) > 1}, key=str)
+        counts = Counter(getattr(category, attribute) for category in categories)
+        repeated = sorted((value for value, count in counts.items() if count > 1), key=str)
         if repeated:
             raise ValueError(f"category {attribute}s must be unique, repeated: {', '.join(map(str, repeated))}")
 

@@ -206,7 +206,7 @@ def _selected(categories: tuple[Category, ...], names: Sequence[str] | None) -> 
     if names is None:
         return categories
     wanted = [category_name_of(name) for name in as_texts(names, "categories", "boat")]
-    chosen = select_categories(categories, wanted)
+    chosen = frozenset(select_categories(categories, wanted))
     return tuple(category for category in categories if category in chosen or category.is_background)
 
 
@@ -271,7 +271,8 @@ def _number(objects: Sequence[LabeledObject], labels: Sequence[str], upright: bo
 def _checked(references: ReferenceSet, source: str, names: Sequence[str] | None) -> ReferenceSet:
     """Keep the chosen categories; warn of those without a reference, refuse if there is none at all."""
     categories = _selected(references.categories, names)
-    chosen = ReferenceSet(categories, tuple(i for i in references.instances if i.category in categories))
+    wanted = frozenset(categories)
+    chosen = ReferenceSet(categories, tuple(i for i in references.instances if i.category in wanted))
     if not len(chosen):
         raise InputError(
             f"{source} has no usable reference: annotate at least one object. What is marked as a crowd (iscrowd 1) "

@@ -47,7 +47,9 @@ def encode_share(
     """
     encoded: EncodedImages = {}
     for position, of_image in _share(references, rank, world_size):
-        one_image = ReferenceSet(references.categories, tuple(of_image))
+        # Its own categories: all of the run's would be checked for every image.
+        categories = dict.fromkeys(reference.category for reference in of_image)
+        one_image = ReferenceSet(tuple(categories), tuple(of_image))
         encode = partial(encode_references, one_image, encoder, mask_model=mask_model, config=config, batch_size=1)
         encoded[position] = list(encode()) if cache is None else _through_cache(of_image, encode, cache)
         if on_progress is not None:

@@ -7,9 +7,12 @@ The networks are left out: every image "holds" the same random detections, few o
 images are hard links to one small file. Each figure comes from a process of its own:
 
 - label: ``nttt label``, from the search for images to ``index.html``;
-- continue: the same command once more, on the finished folder;
+- continue: the same command once more, on the finished folder: copies of the results of one image;
 - summaries: only the files made from the records of all images, which are hard links to one record;
-- bench: ``nttt bench`` without the evaluation, with references of their own.
+- bench: ``nttt bench`` without the evaluation, with references of their own;
+- review: the list of images that ``nttt review`` shows when it is opened;
+- export: ``nttt export --to coco-rle`` of every detection, without the images;
+- eval: ``nttt eval`` of every detection, each of which is right.
 """
 
 from __future__ import annotations
@@ -17,12 +20,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,13 +35,16 @@ import torch
 from PIL import Image
 
 from no_time_to_train import build
+from no_time_to_train.evaluation.instance_ap import evaluate_instances
 from no_time_to_train.ops.rle import encode_mask
 from no_time_to_train.outputs.image_record import ImageRecord
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.min_scores import MinScores
+from no_time_to_train.review.session import ReviewSession
 from no_time_to_train.structures import Category, Detections, TargetImage
 from no_time_to_train.tasks import bench
+from no_time_to_train.tasks.export import export_dataset
 from no_time_to_train.tasks.label import label_folder
 from tools.benchmarks.tables import print_row, start_table
 
@@ -74,10 +80,12 @@ def main() -> None:
 def _measure_inside(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = _PARTS[options.inside](Path(folder), options)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         cpu, wall = time.process_time(), time.perf_counter()
         work()
         seconds = [time.process_time() - cpu, time.perf_counter() - wall]
-        print(json.dumps([*seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000]))
+        state = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        print(json.dumps([*seconds, int(state["VmHWM"].split()[0]) / 1000]))
 
 
 class _NoNetworks:
@@ -123,7 +131,7 @@ def _categories(options: argparse.Namespace) -> tuple[Category, ...]:
     return tuple(Category(number, f"category {number}") for number in range(1, options.categories + 1))
 
 
-def _label(folder: Path, options: argparse.Namespace) -> Callable[[], object]:
+def _label(folder: Path, options: argparse.Namespace) -> Callable[..., object]:
     images, segmenter = _images(folder, options), _NoNetworks(_categories(options), options.detections)
     build.build_segmenter = lambda config: segmenter  # type: ignore[assignment,return-value]
     memory = MemoryBank(
@@ -133,13 +141,40 @@ def _label(folder: Path, options: argparse.Namespace) -> Callable[[], object]:
         encoder_id="none",
         encoder_image_size=28,
     )
-    return lambda: label_folder(images, memory=memory, out=folder / "out", min_score=0.95, overrides=["preset=demo"])
+    return partial(
+        label_folder, images, memory=memory, out=folder / "out", min_score=0.95, overrides=["preset=demo", "device=cpu"]
+    )
 
 
 def _continue(folder: Path, options: argparse.Namespace) -> Callable[[], object]:
     label = _label(folder, options)
-    label()
+    label(limit=1)
+    out = folder / "out"
+    text = (out / "per_image" / f"{_name(1)}.json").read_text()
+    for number in range(2, options.images[0] + 1):
+        copy = out / "per_image" / f"{_name(number)}.json"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text.replace(_name(1), _name(number)))
+        _link(out / "overlays" / f"{_name(1)}.jpg", out / "overlays" / f"{_name(number)}.jpg")
     return label
+
+
+def _review(folder: Path, options: argparse.Namespace) -> Callable[[], object]:
+    _continue(folder, options)()
+    session = ReviewSession.of_results(folder / "out")
+    return lambda: [item.json_text for item in session.overview()]
+
+
+def _export(folder: Path, options: argparse.Namespace) -> Callable[[], object]:
+    _continue(folder, options)()
+    return lambda: export_dataset(folder / "out", "coco-rle", folder / "coco", min_score=0.0, image_files="none")
+
+
+def _eval(folder: Path, options: argparse.Namespace) -> Callable[[], object]:
+    export = _export(folder, options)
+    export()
+    truth, predictions = folder / "coco/annotations/instances_default.json", folder / "out/predictions.json"
+    return lambda: evaluate_instances(truth, predictions)
 
 
 def _summaries(folder: Path, options: argparse.Namespace) -> Callable[[], object]:
@@ -219,6 +254,9 @@ _PARTS: dict[str, Callable[[Path, argparse.Namespace], Callable[[], object]]] = 
     "continue": _continue,
     "summaries": _summaries,
     "bench": _bench,
+    "review": _review,
+    "export": _export,
+    "eval": _eval,
 }
 
 
