@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.config import Config
-from no_time_to_train.data.images import ImageSource, all_as_pixels, resize_for_model
+from no_time_to_train.data.images import ImageSource, all_as_pixels
 from no_time_to_train.data.settings import tile_side_px
 from no_time_to_train.matching import InstanceIndex, Matches, Prototypes, match, match_nearest_instances
 from no_time_to_train.merging import SettledMasks, best_across_categories, decay_scores
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
 from no_time_to_train.models.prompting import Numbers, PromptableImage, PromptedMasks, segment_prompts
-from no_time_to_train.ops.images import as_image_tensor
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area
 from no_time_to_train.ops.transfers import to_device, to_host
+from no_time_to_train.proposals.encoding import encode_images, square_image
 from no_time_to_train.proposals.interfaces import EncodedImage, ProposalSource
 from no_time_to_train.proposals.pooled import PooledProposals, pool_proposals
 from no_time_to_train.proposals.tiled import with_tiles
@@ -147,28 +147,23 @@ class Segmenter:
         return segment_prompts(self.mask_model, image, **points, boxes_xyxy=boxes_xyxy, mask=mask, multimask=multimask)
 
     @torch.inference_mode()
-    def encode(self, images: Sequence[ImageSource], targets: Sequence[TargetImage] | None = None) -> list[EncodedImage]:
+    def encode(
+        self,
+        images: Sequence[ImageSource],
+        targets: Sequence[TargetImage] | None = None,
+        squares: Sequence[Tensor] | None = None,
+    ) -> list[EncodedImage]:
         """Encode every image with both networks.
 
-        The whole image is squashed to each network's square input.
+        The whole image is squashed to each network's square input: the larger ones are ``squares``, where ``square``
+        has made them already.
         """
-        upright = self.config.images.upright
-        arrays = all_as_pixels(images, upright=upright)
-        if not arrays:
-            return []
-        squares = torch.stack(
-            [as_image_tensor(resize_for_model(a, self.mask_model.image_size), self.device) for a in arrays]
-        )
-        # The encoder sees the mask model's square made smaller, not the image itself (as published).
-        size = self.encoder.image_size
-        smaller = torch.nn.functional.interpolate(squares, size=(size, size), mode="bicubic", align_corners=False)
-        features = self.encoder.encode(smaller.to(self.encoder.device)).to(self.device)
-        embeddings = self.mask_model.encode_images(squares)
-        targets_or_none: Sequence[TargetImage | None] = targets or [None] * len(arrays)
-        return [
-            EncodedImage((array.shape[0], array.shape[1]), feature, embedding, pixels=array, target=target)
-            for array, feature, embedding, target in zip(arrays, features, embeddings, targets_or_none, strict=True)
-        ]
+        arrays = all_as_pixels(images, upright=self.config.images.upright)
+        return encode_images(arrays, self.encoder, self.mask_model, targets, squares) if arrays else []
+
+    def square(self, pixels: np.ndarray) -> Tensor:
+        """Squash (H, W, 3) uint8 for ``encode``, in any thread."""
+        return square_image(pixels, self.mask_model)
 
     @torch.inference_mode()
     def propose(self, image: EncodedImage, memory: MemoryBank | None = None) -> PooledProposals:

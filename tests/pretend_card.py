@@ -143,7 +143,9 @@ class PretendCard(TorchDispatchMode):
         self.waits[f"{_caller()}: {operation}"] += 1
 
     def pin(self, tensor: Tensor) -> Tensor:
-        """Copy to memory that a GPU reads by itself."""
+        """Copy to memory that a GPU reads by itself; what is there already stays."""
+        if self._is_pinned(tensor):
+            return tensor
         self._pinned.append(tensor.clone())
         return self._pinned[-1]
 

@@ -218,7 +218,11 @@ def test_how_often_the_host_waits(networks: Networks, monkeypatch: pytest.Monkey
         segmenter = make_segmenter(networks, "folded", "cuda", torch.bfloat16)
         segmenter.segment(make_image(seed=1), memory)  # prototypes and what depends on sizes stay on the card
         card.waits.clear()
-        found = segmenter.segment(make_image(), memory)
+        square = segmenter.square(make_image())  # as threads do that read ahead
+        card.sent.clear()
+        [encoded] = segmenter.encode([make_image()], squares=[square])
+        assert card.sent.total() == square.nbytes == 128 * 128 * 3
+        found = segmenter.label(segmenter.propose(encoded), memory)
     assert len(set(found.category_ids)) > 1
     assert card.waits == {
         "models.sam2.shared_decoder.predict_best: nonzero": 2,

@@ -20,7 +20,7 @@ from no_time_to_train.errors import Parameter, counted
 from no_time_to_train.outputs.result_folder import ResultFolder
 from no_time_to_train.outputs.summary import ImageSummary, RunSummary
 from no_time_to_train.references.min_scores import MinScores
-from no_time_to_train.runs.image_labeling import BatchReader, is_cpu_idle
+from no_time_to_train.runs.image_labeling import BatchReader, is_cpu_idle, square_ahead
 from no_time_to_train.runs.image_loop import Process, go_through
 from no_time_to_train.runs.prefetch import BackgroundWork, read_ahead
 from no_time_to_train.runs.progress import Counter
@@ -171,7 +171,7 @@ class _Work:
             batches = open_batches(split_batches(targets, size), done)
             counter = Counter("images", sum(map(len, batches)), run.on_progress)
             try:
-                reader = BatchReader(batches, leave_out_unreadable=True)
+                reader = BatchReader(batches, leave_out_unreadable=True, square=square_ahead(segmenter))
                 sink, is_beside = _FolderSink(self._folder), is_cpu_idle(segmenter)
                 go_through(reader, process, sink, counter, self._note_problem, finish_beside=is_beside)
             except UnreadableImageError:

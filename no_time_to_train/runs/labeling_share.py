@@ -19,7 +19,7 @@ from no_time_to_train.proposals.cache import ProposalCache
 from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.references.encoding import combine_references
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.runs.image_labeling import BatchReader, is_cpu_idle, label_batch
+from no_time_to_train.runs.image_labeling import BatchReader, is_cpu_idle, label_batch, square_ahead
 from no_time_to_train.runs.image_loop import go_through
 from no_time_to_train.runs.plan import CachePlan, RunPlan
 from no_time_to_train.runs.prefetch import BackgroundWork
@@ -140,7 +140,8 @@ class _Share:
         plan, cache = self._plan, self._plan.cache
         proposals = None if cache is None else self._kept_proposals(cache)
         counter = Counter("images", sum(map(len, self._batches)), self._on_progress)
-        reader = BatchReader(self._batches, proposals, plan.config.trainer.num_workers)
+        num_threads, square = plan.config.trainer.num_workers, square_ahead(self._segmenter)
+        reader = BatchReader(self._batches, proposals, num_threads, square=square)
         with ExitStack() as stack:
             store: Callable[[str, PooledProposals], None] | None = None
             if proposals is not None:

@@ -17,7 +17,9 @@ class TrainerConfig:
     devices: int = setting(1, "Processes of each node, one device each.", between=(1, 4096))
     num_nodes: int = setting(1, "Machines.", between=(1, 65536))
     strategy: str = setting("auto", "`auto`: one process alone, else spawned ones; or any of Lightning's names.")
-    num_workers: int = setting(1, "Threads of each process that read images ahead.", between=(0, 1024))
+    num_workers: int = setting(
+        1, "Threads of each process that read images ahead; beside a GPU at least 4, but for 0.", between=(0, 1024)
+    )
     logger: str = setting("csv", "Where metrics are logged.", choices=("csv", "tensorboard", "wandb", "mlflow", "none"))
 
 

@@ -166,7 +166,7 @@ def _proposer(config: Config) -> Callable[[Run, Segmenter], Process]:
 
         def propose(batch: LoadedBatch) -> Iterator[Callable[[], Detections]]:
             threshold, exponent = config.propose.nms_iou_threshold, config.scoring.consistency_exponent
-            for image in segmenter.encode(batch.images, batch.targets):
+            for image in segmenter.encode(batch.images, batch.targets, batch.squares):
                 yield partial(distinct_proposals, segmenter.propose(image), threshold, exponent)
 
         return propose

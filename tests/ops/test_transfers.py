@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from no_time_to_train.ops.transfers import to_device, to_host
+from no_time_to_train.ops.transfers import pinned, to_device, to_host
 from tests.pretend_card import on_host, pretend_card
 
 
@@ -13,6 +13,17 @@ def test_on_the_cpu_nothing_is_copied() -> None:
     values = torch.arange(3)
     assert to_device(values, "cpu") is values
     assert to_host(values)[0] is values
+
+
+def test_what_is_pinned_already_is_not_copied_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.arange(3)
+    assert pinned(values, "cpu") is values and pinned(values, "mps") is values
+    with pretend_card(monkeypatch) as card:
+        ready = pinned(values, "cuda")
+        assert ready is not values and pinned(ready, "cuda") is ready
+        there = to_device(ready, "cuda")
+        assert to_device(there, "cuda") is there and pinned(there, "cuda") is there and not card.waits
+    torch.testing.assert_close(on_host(there), values)
 
 
 def test_a_gpu_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
-from no_time_to_train.data.images import UnreadableImageError
+from no_time_to_train.data.images import UnreadableImageError, read_image
+from no_time_to_train.proposals import encoding
 from no_time_to_train.proposals.cache import ProposalCache, image_key
+from no_time_to_train.proposals.encoding import square_image
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.runs.image_labeling import BatchReader, label_batch, load_batch
+from no_time_to_train.runs import image_labeling
+from no_time_to_train.runs.image_labeling import BatchReader, label_batch, load_batch, square_ahead
 from no_time_to_train.runs.plan import RunPlan
 from no_time_to_train.segmenter import Segmenter
 from tests.small_benchmark import build_small_segmenter, make_plan
@@ -49,12 +56,44 @@ def test_cached_and_uncached_are_equal(plan, segmenter, memory, tmp_path: Path, 
     assert results(plan, segmenter, memory, cache) == plain
 
 
-def test_a_second_look_reads_the_images_of_cached_masks(plan, segmenter, memory, tmp_path: Path) -> None:
+def test_a_second_look_reads_the_images_of_cached_masks(plan, segmenter, memory, tmp_path: Path, monkeypatch) -> None:
     cache = ProposalCache(tmp_path / "cache", "f00d")
     once = results(plan, segmenter, memory, cache)
     segmenter.config.second_look.max_masks = 5
     plain = results(plan, segmenter, memory, None)
+    seen: list[bool] = []
+
+    def read(path: Path, *, upright: bool) -> np.ndarray:
+        seen.append(upright)
+        return read_image(path, upright=upright)
+
+    monkeypatch.setattr(image_labeling, "read_image", read)
     assert results(plan, segmenter, memory, cache) == plain != once
+    assert seen == [target.upright for target in plan.targets], "turned as the masks are"
+
+
+def test_images_squashed_by_the_reading_threads_give_the_same(plan, segmenter, memory, monkeypatch) -> None:
+    """As beside a GPU, where the main thread then squashes nothing."""
+    plain = results(plan, segmenter, memory, None)
+    threads = set()
+
+    def square(pixels: np.ndarray) -> Tensor:
+        threads.add(threading.current_thread().name)
+        return square_image(pixels, segmenter.mask_model)
+
+    ahead = BatchReader([plan.targets[:2], plan.targets[2:]], square=square)
+    assert square_ahead(segmenter) is None, "on a CPU the models need all cores"
+    monkeypatch.setattr(type(segmenter), "device", torch.device("cuda"))
+    assert square_ahead(segmenter) == segmenter.square
+    monkeypatch.undo()
+    batches = list(ahead)
+    monkeypatch.setattr(encoding, "resize_for_model", None)
+    found = []
+    for batch in batches:
+        for target, finish in zip(batch.targets, label_batch(batch, segmenter, memory), strict=True):
+            found += finish().to_coco_results(target.id)
+    assert found == plain
+    assert threads and all(name.startswith("read-ahead") for name in threads)
 
 
 def test_a_batch_is_computed_whole_or_not_at_all(plan, segmenter, memory, tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ class ColorSegmenter:
     ) -> list[Detections]:
         return [self._segment(image, memory) for image in images]
 
-    def encode(self, images: Sequence[np.ndarray], targets: Sequence[TargetImage] | None = None) -> list[Any]:
+    def encode(
+        self, images: Sequence[np.ndarray], targets: Sequence[TargetImage] | None = None, squares: object = None
+    ) -> list[Any]:
         return [SimpleNamespace(pixels=image) for image in images]
 
     def propose(self, image: Any, memory: MemoryBank | None = None) -> Any:

@@ -41,7 +41,7 @@ class RectangleSegmenter:
         self.seen: list[str] = []
         self.interrupt_at: int | None = None
 
-    def encode(self, images: Sequence[np.ndarray], targets: Sequence[TargetImage]) -> list[np.ndarray]:
+    def encode(self, images: Sequence[np.ndarray], targets: Sequence[TargetImage], squares: object) -> list[np.ndarray]:
         if len(self.seen) == self.interrupt_at:
             raise KeyboardInterrupt
         self.seen += [target.file_name for target in targets]

@@ -117,7 +117,7 @@ class _NoNetworks:
 
     looks_twice = False
 
-    def encode(self, images: Sequence[Any], targets: Any = None) -> list[SimpleNamespace]:
+    def encode(self, images: Sequence[Any], targets: Any = None, squares: Any = None) -> list[SimpleNamespace]:
         return [SimpleNamespace(pixels=image) for image in images]
 
     def propose(self, image: Any, memory: Any) -> None:
