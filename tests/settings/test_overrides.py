@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from no_time_to_train.build import compose_bench_config
 from no_time_to_train.errors import InputError
 from no_time_to_train.settings import section, setting
 from no_time_to_train.settings.overrides import Grammar, parse, split
@@ -78,3 +79,20 @@ def test_parts_between_commas() -> None:
     assert parse("a=b=c").value == "b=c"
     with pytest.raises(InputError, match="a setting is key=value"):
         parse("a")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["runs/cd_fsod/domain=uodd/x (1).json", "it's here.json", "a,b/[c].json", "C:\\data\\x\\", "{a}", "~/ü.json"],
+)
+def test_paths_are_taken_as_they_are_typed(path: str) -> None:
+    config = compose_bench_config([f"benchmark.references={path}", f"runs={path}"])
+    assert (config.benchmark.references, config.runs) == (path, path)
+
+
+def test_lists_and_nothing_are_taken_as_they_are_typed() -> None:
+    given = ["benchmark=custom", "categories=[traffic light,x (1),a=b]", "references=null"]
+    config = compose_bench_config(given)
+    assert config.benchmark.categories == ["traffic light", "x (1)", "a=b"] and config.benchmark.references is None
+    assert compose_bench_config(["references='a,b'"]).benchmark.references == "a,b"
+    assert compose_bench_config(["references=${runs}/x"]).benchmark.references == "runs/x"

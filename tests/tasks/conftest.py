@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,17 @@ from no_time_to_train.structures import Detections, ReferenceSet, TargetImage
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 COLORS = {"boat": RED, "bird": BLUE}
+NAMES = ["a.png", "b.png", "c.png", "d.png", "sub/a.png"]
+"""The images of the workplace."""
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def labeled_names(folder: Path) -> list[str]:
+    return [image["file_name"] for image in json.loads((folder / "annotations.json").read_text())["images"]]
 
 
 class ColorSegmenter:
@@ -139,10 +151,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "categories": categories,
     }
     (refs / "annotations.json").write_text(json.dumps(reference_dataset))
-    names = ["a.png", "b.png", "c.png", "d.png", "sub/a.png"]
     truth = {
         # ids on purpose not those of the labeled folder
-        "images": [{"id": 70 + i, "file_name": name, "height": 60, "width": 80} for i, name in enumerate(names)],
+        "images": [{"id": 70 + i, "file_name": name, "height": 60, "width": 80} for i, name in enumerate(NAMES)],
         "annotations": [
             annotation(1, 70, 9, (10, 10, 40, 30)),
             annotation(2, 71, 16, (20, 20, 60, 50)),

@@ -24,8 +24,7 @@ from no_time_to_train.proposals.settings import SOURCES
 from no_time_to_train.runs import run as run_engine
 from no_time_to_train.structures import TargetImage
 from no_time_to_train.tasks.propose import distinct_proposals
-
-NAMES = ["a.png", "b.png", "c.png", "d.png", "sub/a.png"]
+from tests.tasks.conftest import NAMES
 
 
 class RectangleSegmenter:
