@@ -5,8 +5,7 @@ They are dealt out image by image, and their prototypes brought together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from no_time_to_train.config import ReferencesConfig
 from no_time_to_train.models.interfaces import FeatureEncoder, MaskModel
@@ -46,12 +45,15 @@ def encode_share(
         on_progress: called with the number of references after each image.
     """
     encoded: EncodedImages = {}
+
+    def encode(some: Sequence[ReferenceInstance]) -> list[EncodedReference]:
+        # Their own categories: all of the run's would be checked for every image.
+        categories = dict.fromkeys(reference.category for reference in some)
+        chosen = ReferenceSet(tuple(categories), tuple(some))
+        return list(encode_references(chosen, encoder, mask_model=mask_model, config=config, batch_size=1))
+
     for position, of_image in _share(references, rank, world_size):
-        # Its own categories: all of the run's would be checked for every image.
-        categories = dict.fromkeys(reference.category for reference in of_image)
-        one_image = ReferenceSet(tuple(categories), tuple(of_image))
-        encode = partial(encode_references, one_image, encoder, mask_model=mask_model, config=config, batch_size=1)
-        encoded[position] = list(encode()) if cache is None else _through_cache(of_image, encode, cache)
+        encoded[position] = encode(of_image) if cache is None else _through_cache(of_image, encode, cache)
         if on_progress is not None:
             on_progress(len(of_image))
     return encoded
@@ -76,16 +78,21 @@ def _share(references: ReferenceSet, rank: int, world_size: int) -> list[tuple[i
 
 
 def _through_cache(
-    of_image: Sequence[ReferenceInstance], encode: Callable[[], Iterable[EncodedReference]], cache: PrototypeCache
+    of_image: Sequence[ReferenceInstance],
+    encode: Callable[[Sequence[ReferenceInstance]], list[EncodedReference]],
+    cache: PrototypeCache,
 ) -> list[EncodedReference]:
     if not of_image[0].image_path.is_file():
-        return list(encode())  # which says so and goes on
+        return encode(of_image)  # which says so and goes on
     keys = reference_keys(of_image)
-    known = [cache.load(key, reference) for key, reference in zip(keys, of_image, strict=True)]
-    if all(item is not None for item in known):
-        return [item for item in known if item is not None]
-    encoded = list(encode())
-    if encoded:  # nothing came of an image that cannot be read
-        for key, item in zip(keys, encoded, strict=True):
-            cache.store(key, item)
-    return encoded
+    found = [cache.load(key, reference) for key, reference in zip(keys, of_image, strict=True)]
+    new = [position for position, item in enumerate(found) if item is None]
+    if any(of_image[position].mask is None for position in new):
+        new = list(range(len(of_image)))  # boxes get their masks together
+    encoded = encode([of_image[position] for position in new]) if new else []
+    if len(encoded) < len(new):  # nothing comes of an image that cannot be read
+        return encoded
+    for position, item in zip(new, encoded, strict=True):
+        cache.store(keys[position], item)
+        found[position] = item
+    return [item for item in found if item is not None]

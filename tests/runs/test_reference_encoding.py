@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from no_time_to_train.config import ReferencesConfig
+from no_time_to_train.references import crops
 from no_time_to_train.references.encoding import build_memory_bank, combine_references
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.prototype_cache import PrototypeCache
 from no_time_to_train.runs.reference_encoding import encode_share, in_reference_order, share_size
-from no_time_to_train.structures import ReferenceSet
+from no_time_to_train.structures import ReferenceInstance, ReferenceSet
 from tests.small_benchmark import make_plan
 from tests.test_segmenter import ColorEncoder, SquareMaskModel
 
@@ -95,6 +99,44 @@ def test_only_new_references_are_encoded(references: ReferenceSet, tmp_path: Pat
     references.instances[0].image_path.write_bytes(references.instances[4].image_path.read_bytes())
     encode_share(references, encoder, SquareMaskModel(), SETTINGS, cache=cache)
     assert len(encoder.batch_sizes) == 3  # another picture under the old name
+
+
+@pytest.mark.parametrize(("without_mask", "num_encoded"), [((), 1), ((0,), 1), ((1,), 2), ((0, 1), 2)])
+def test_of_an_image_only_new_references_are_encoded_where_masks_allow(
+    references: ReferenceSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    without_mask: tuple[int, ...],
+    num_encoded: int,
+) -> None:
+    monkeypatch.setattr(crops, "masks_from_boxes", _boxes_as_masks)
+    cache, encoder = PrototypeCache(tmp_path / "cache", "f00d"), CountingEncoder()
+    same_image = references.instances[1:3]
+    assert len({instance.image_path for instance in same_image}) == 1
+    one, both = (
+        replace(references, instances=tuple(_maybe_without_mask(same_image, without_mask)[:count])) for count in (1, 2)
+    )
+    encode_share(one, ColorEncoder(), SquareMaskModel(), SETTINGS, cache=cache)
+    [share] = encode_share(both, encoder, SquareMaskModel(), SETTINGS, cache=cache).values()
+    assert len(encoder.batch_sizes) == num_encoded
+    [fresh] = encode_share(both, ColorEncoder(), SquareMaskModel(), SETTINGS).values()
+    assert [item.mask_area_px for item in share] == [item.mask_area_px for item in fresh]
+    for kept, made in zip(share, fresh, strict=True):
+        assert kept.prototype is not None and made.prototype is not None
+        assert kept.reference.box_xyxy == made.reference.box_xyxy and torch.equal(kept.prototype, made.prototype)
+
+
+def _boxes_as_masks(mask_model: object, image: np.ndarray, boxes_xyxy: Sequence[Any], **_: object) -> list[np.ndarray]:
+    masks = [np.zeros(image.shape[:2], bool) for _ in boxes_xyxy]
+    for mask, (left, top, right, bottom) in zip(masks, boxes_xyxy, strict=True):
+        mask[int(top) : int(bottom), int(left) : int(right)] = True
+    return masks
+
+
+def _maybe_without_mask(
+    instances: Sequence[ReferenceInstance], without_mask: Collection[int]
+) -> list[ReferenceInstance]:
+    return [replace(item, mask=None) if i in without_mask else item for i, item in enumerate(instances)]
 
 
 def test_an_image_that_cannot_be_read_leaves_nothing_in_the_cache(references: ReferenceSet, tmp_path: Path) -> None:
