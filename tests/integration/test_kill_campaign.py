@@ -92,6 +92,9 @@ VERBS = {
     "bench, two processes": Verb(
         (*BENCH, f"limit={NUM_IMAGES}", "runs=out", "trainer.devices=2", "trainer.strategy=ddp_fork"), "out", 12
     ),
+    "label, compiled decoder": Verb(
+        ("label", "images", *REFERENCES, "--out", "out", *MODELS, "mask_model.decoder=compiled"), "out", 8
+    ),
     "fit": Verb(
         ("fit", REFERENCES[1], *REFERENCES[2:], "-o", "out/a.safetensors", *MODELS, "output.threshold_images=4"),
         "out",
