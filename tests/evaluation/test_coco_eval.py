@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 from pathlib import Path
@@ -43,6 +44,19 @@ def test_category_by_category_is_bit_for_bit_what_cocoeval_finds_at_once(problem
     assert np.array_equal(precision, at_once.eval["precision"][..., -1])
     assert category_ids == at_once.params.catIds
     assert (precision[:, :, category_ids.index(3)] == -1).all()
+
+
+@pytest.mark.parametrize("engine", ["pycocotools", "faster-coco-eval"])
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+def test_what_is_evaluated_stays_as_it_was_for_the_next_run(problem, iou_type, engine) -> None:
+    if engine == "faster-coco-eval":
+        pytest.importorskip("faster_coco_eval")
+    dataset, results = problem
+    before = copy.deepcopy((dataset.to_dict(), results))
+    first, _ = coco_precision(dataset, results, iou_type, engine)
+    assert (dataset.to_dict(), results) == before
+    coco_precision(dataset, results[::2], iou_type, engine)
+    assert np.array_equal(coco_precision(dataset, results, iou_type, engine)[0], first)
 
 
 def test_only_images_of_the_category_are_looked_at(problem, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,12 +50,16 @@ def test_every_combination_is_run_with_models_loaded_once(
     assert run["command"].startswith("nttt bench ") and "shots=1 seed=0" in run["command"]
 
 
+@pytest.mark.parametrize("engine", ["pycocotools", "faster-coco-eval"])
 def test_a_run_of_a_sweep_equals_the_same_run_alone(
-    tmp_path: Path, loaded: list[Config], monkeypatch: pytest.MonkeyPatch
+    engine: str, tmp_path: Path, loaded: list[Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if engine == "faster-coco-eval":
+        pytest.importorskip("faster_coco_eval")
     encode, sizes = ColorEncoder.encode, []
     monkeypatch.setattr(ColorEncoder, "encode", lambda self, images: sizes.append(len(images)) or encode(self, images))
     overrides = [*write_small_benchmark(tmp_path, num_targets=3), "benchmark.sampler=filled_up", "shots=1"]
+    overrides.append(f"evaluator.engine={engine}")
     assert main(["bench", "-m", *overrides, "seed=0,1"]) == 0
     encoded_in_sweep = sum(sizes)
     alone = ["seed=1", f"runs={tmp_path / 'alone'}"]
