@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from no_time_to_train import __version__, commands
 from no_time_to_train.commands import bench, flags
@@ -40,6 +41,49 @@ def test_help_imports_nothing_heavy() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("heavy: []\n")
     assert "--min-score" in result.stdout
+
+
+MISTAKES = {
+    "label nowhere --refs refs.json": "nowhere is neither",
+    "label . --refs nowhere.json": "nowhere.json",
+    "label . --memory nowhere.safetensors": "nowhere.safetensors: no such memory bank",
+    "label . --refs refs.json --classes bird": "bird",
+    "label . --ref a.png:boat:1,2": "must be image:category:x1,y1,x2,y2",
+    "label . --ref a.png:boat:1,2,99,4": "inside the image, which is 9x8",
+    "label . --refs refs.json mergin=hard": "mergin",
+    "label . --refs refs.json --min-score 7": "--min-score 7",
+    "fit refs.json -o memory.txt": "ends in .safetensors",
+    "fit nowhere.json -o memory.safetensors": "nowhere.json",
+    "propose nowhere": "nowhere is neither",
+    "track nowhere.mp4 --refs refs.json": "nowhere.mp4: no such video",
+    "refs check nowhere": "nowhere",
+    "bench benchmark=dmeo": "dmeo",
+    "eval nowhere --gt refs.json": "nowhere",
+    "export nowhere --to yolo": "nowhere",
+}
+
+
+def test_simple_mistakes_are_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 8)).save(tmp_path / "a.png")
+    references = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 8}],
+        "categories": [{"id": 1, "name": "boat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}],
+    }
+    (tmp_path / "refs.json").write_text(json.dumps(references))
+    code = (
+        "import contextlib, io, json, sys; from no_time_to_train.commands import main; told = []\n"
+        "for line in json.loads(sys.argv[1]):\n"
+        "    with contextlib.redirect_stderr(io.StringIO()) as said: code = main(line.split())\n"
+        "    told.append((code, said.getvalue()))\n"
+        "print(json.dumps([told, sorted({'torch', 'transformers', 'pytorch_lightning'} & set(sys.modules))]))"
+    )
+    command = [sys.executable, "-c", code, json.dumps(list(MISTAKES))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    told, heavy = json.loads(done.stdout)
+    for (code, said), (line, message) in zip(told, MISTAKES.items(), strict=True):
+        assert code == 1 and message in said and "Traceback" not in said, (line, said)
+    assert heavy == []
 
 
 def test_every_verb_has_a_module() -> None:

@@ -41,6 +41,9 @@ def run(options: argparse.Namespace) -> None:
     if options.multirun:
         _sweep(options.overrides)
         return
+    from no_time_to_train.build import compose_bench_config
+
+    compose_bench_config(options.overrides)  # a wrong setting is told before the seconds that Lightning takes
     from no_time_to_train.runs.launch import is_first_process
     from no_time_to_train.tasks.bench import run_benchmark
     from no_time_to_train.tasks.sweep import runs_folder

@@ -37,13 +37,12 @@ def run_check(options: argparse.Namespace) -> None:
     """Print the scores, the worst first."""
     flags.require_references(options)
     console.say_loading()
+    references = flags.read_references(options)
     from no_time_to_train.reports.text_table import align_columns
     from no_time_to_train.tasks.check_references import HEADER, check_references
 
     out = options.out or _default_folder(options.refs)
-    report = check_references(
-        flags.read_references(options), out=out, overrides=flags.settings(options), on_progress=console.console
-    )
+    report = check_references(references, out=out, overrides=flags.settings(options), on_progress=console.console)
     rows = report.rows()
     print(align_columns(HEADER, rows[:_SHOWN], numbers=False))
     if len(rows) > _SHOWN:

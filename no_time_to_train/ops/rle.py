@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from torch import Tensor
 
 from no_time_to_train.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MAX_SIDES_OUTSIDE = 4
 _MAX_PX_OUTSIDE = 1000
@@ -45,7 +47,7 @@ def encode_mask_crop(crop: np.ndarray | Tensor, top: int, left: int, image_size_
         left: first column of the crop in the image.
         image_size_hw: (height, width) of the image; the crop lies inside it.
     """
-    columns = np.asarray(crop.cpu() if isinstance(crop, Tensor) else crop, bool).T
+    columns = np.asarray(crop if isinstance(crop, np.ndarray) else crop.cpu(), bool).T
     height, width = image_size_hw
     if not (0 <= top <= height - columns.shape[1] and 0 <= left <= width - columns.shape[0]):
         raise ValueError(

@@ -12,9 +12,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import torch
+from typing import TYPE_CHECKING, Any, Self
 
 from no_time_to_train.errors import InputError
 from no_time_to_train.files.formats import write_text
@@ -22,6 +20,9 @@ from no_time_to_train.outputs.image_record import check_entries
 from no_time_to_train.structures import Category, Detections
 from no_time_to_train.tracking.state_file import read_tracker_state, write_tracker_state
 from no_time_to_train.tracking.tracks import TrackedDetections, TrackerState
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ class TrackFolder:
         if not path.is_file():
             return frame_index == 0
         try:
-            read_tracker_state(path, torch.device("cpu"))
+            read_tracker_state(path, "cpu")
         except InputError:
             logger.warning("%s is damaged. All frames are tracked again.", path)
             return False

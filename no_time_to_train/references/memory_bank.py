@@ -11,21 +11,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from no_time_to_train.errors import InputError, InputFileNotFoundError
 from no_time_to_train.files.arguments import as_path
 from no_time_to_train.files.atomic import replacing
 from no_time_to_train.files.json_files import is_text, is_whole_number
-from no_time_to_train.models.interfaces import FeatureEncoder
-from no_time_to_train.ops.clustering import kmeans_centers
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.structures import Category, describe_references
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from no_time_to_train.models.interfaces import FeatureEncoder
+
+# torch is imported by what computes: a file that is not there is told before the seconds that takes.
 
 _FORMAT_VERSION = 2
 _READ_VERSIONS = (1, 2)
@@ -112,6 +114,8 @@ class MemoryBank:
 
     def _check_contents(self) -> None:
         """Raise ValueError where a file holds what no bank of references can be."""
+        import torch
+
         if not all(is_whole_number(c.id) and is_text(c.name) and c.name for c in self.categories):
             raise ValueError("category ids must be whole numbers, and names text")
         for attribute in ("id", "name"):
@@ -151,6 +155,8 @@ class MemoryBank:
 
         An interrupted write leaves the old file as it was.
         """
+        from safetensors.torch import save
+
         with replacing(Path(path), shared=True) as unfinished:
             unfinished.write_bytes(save(self._tensors(), metadata={_METADATA_KEY: self._metadata_json()}))
 
@@ -220,6 +226,8 @@ class MemoryBank:
                     f"Category {category.id} is '{names[category.id]}' in one memory bank and '{category.name}' in the "
                     "other. Give categories the same ids in both."
                 )
+        import torch
+
         categories = (*self.categories, *(c for c in other.categories if c.id not in names))
         positions = {category.id: position for position, category in enumerate(categories)}
         sums = torch.zeros(len(categories), self.class_prototypes.shape[1], dtype=torch.float64)
@@ -260,6 +268,10 @@ class MemoryBank:
         Raises:
             InputError: the instances were not kept.
         """
+        import torch
+
+        from no_time_to_train.ops.clustering import kmeans_centers
+
         vectors, category_indices = self.instances()
         centers, center_indices = [vectors[:0]], [category_indices[:0]]
         for index in category_indices.unique().tolist():

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from no_time_to_train.runs.progress import Counter
 from no_time_to_train.runs.run import Run, add_missing_hashes, describe_models, hashing_weights
 from no_time_to_train.runs.run_state import DrawnFrom
 from no_time_to_train.runs.shards import open_batches, split_batches
-from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Detections, TargetImage
+
+if TYPE_CHECKING:
+    from no_time_to_train.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from no_time_to_train.data.images import UnreadableImageError, describe_size_mismatch, read_image
 from no_time_to_train.errors import InputError
-from no_time_to_train.proposals.cache import ProposalCache, image_key
-from no_time_to_train.proposals.pooled import PooledProposals
-from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.prefetch import read_ahead
-from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Detections, TargetImage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from no_time_to_train.proposals.cache import ProposalCache
+    from no_time_to_train.proposals.pooled import PooledProposals
+    from no_time_to_train.references.memory_bank import MemoryBank
+    from no_time_to_train.segmenter import Segmenter
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,7 @@ class LoadedBatch:
     unreadable: Sequence[tuple[TargetImage, UnreadableImageError]] = ()
 
 
-Square = Callable[[np.ndarray], Tensor]
+Square = Callable[[np.ndarray], "Tensor"]
 _THREADS_BESIDE_GPU = 4
 """An image takes one of them 45 ms (1.5 megapixels) to 700 ms (24 megapixels), a large GPU 50 ms."""
 
@@ -99,10 +103,14 @@ def load_batch(targets: Sequence[TargetImage], cache: ProposalCache | None) -> L
         UnreadableImageError: an image cannot be read; a benchmark without it would be another one.
         InputError: an image has another size than its annotations.
     """
-    keys = [] if cache is None else [image_key(target) for target in targets]
-    pooled = [] if cache is None else [cache.load(key) for key in keys]
+    if cache is None:
+        return LoadedBatch(targets, images=[_read_annotated(target) for target in targets])
+    from no_time_to_train.proposals.cache import image_key
+
+    keys = [image_key(target) for target in targets]
+    pooled = [cache.load(key) for key in keys]
     known = [item for item in pooled if item is not None]
-    if cache is not None and len(known) == len(targets):
+    if len(known) == len(targets):
         return LoadedBatch(targets, keys, pooled=known)
     return LoadedBatch(targets, keys, images=[_read_annotated(target) for target in targets])
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -36,7 +36,9 @@ from no_time_to_train.runs.run_state import (
     read_run,
     write_run,
 )
-from no_time_to_train.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from no_time_to_train.segmenter import Segmenter
 
 Result = TypeVar("Result")
 

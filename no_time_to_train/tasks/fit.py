@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from no_time_to_train import build
 from no_time_to_train.errors import InputError, Parameter
@@ -11,10 +12,12 @@ from no_time_to_train.files.arguments import as_function, as_path
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
-from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import ReferenceSet
 from no_time_to_train.tasks.memory_building import build_memory, settings_to_fit_with
+
+if TYPE_CHECKING:
+    from no_time_to_train.segmenter import Segmenter
 
 
 def fit(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.image_selection import ImageNames
@@ -20,12 +21,14 @@ from no_time_to_train.runs.image_loop import Process
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
 from no_time_to_train.runs.run_state import RunSettings
-from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import ReferenceSet, TargetImage
 from no_time_to_train.tasks.image_folder import find_targets
 from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory, memory_of_folder
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
+
+if TYPE_CHECKING:
+    from no_time_to_train.segmenter import Segmenter
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from no_time_to_train import build
 from no_time_to_train.config import Config, method_settings
 from no_time_to_train.data.images import read_image
 from no_time_to_train.errors import InputError, Parameter, counted
 from no_time_to_train.files.arguments import as_object
-from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.references.memory_bank import MemoryBank
-from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.references.thresholds import ImageEvidence, choose_thresholds, judge_detections
 from no_time_to_train.runs.progress import Counter, OnProgress, RunProgress, tell_nobody
-from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings.walk import settings_of
 from no_time_to_train.structures import Category, ReferenceSet, TargetImage
+
+if TYPE_CHECKING:
+    from no_time_to_train.references.encoding import EncodedReference
+    from no_time_to_train.segmenter import Segmenter
 
 
 def settings_to_fit_with(segmenter: Segmenter | None, overrides: Sequence[str]) -> Config:
@@ -30,6 +32,8 @@ def settings_to_fit_with(segmenter: Segmenter | None, overrides: Sequence[str]) 
     """
     if segmenter is None:
         return build.compose_config(overrides)
+    from no_time_to_train.segmenter import Segmenter
+
     as_object(segmenter, Segmenter, "segmenter", "ntt.load_segmenter")
     if overrides:
         raise InputError(
@@ -151,6 +155,8 @@ def _evidence(
 
 def _bank_of(encoded: Sequence[EncodedReference], categories: Sequence[Category], segmenter: Segmenter) -> MemoryBank:
     """Add the prototypes of some references up to a bank."""
+    from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
+
     encoder = segmenter.encoder
     builder = MemoryBankBuilder(categories, encoder.feature_dim, segmenter.config.keeps_instances)
     for item in encoded:

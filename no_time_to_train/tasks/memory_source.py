@@ -11,21 +11,24 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from no_time_to_train import build
 from no_time_to_train.config import Config, method_settings
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.outputs.reference_sheets import write_reference_sheets
-from no_time_to_train.references.encoding import EncodedReference
 from no_time_to_train.references.loading import as_references
 from no_time_to_train.references.memory_bank import MemoryBank, as_memory
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
-from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, ReferenceInstance, ReferenceSet
 from no_time_to_train.tasks.memory_building import build_memory
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
+
+if TYPE_CHECKING:
+    from no_time_to_train.references.encoding import EncodedReference
+    from no_time_to_train.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
 

@@ -9,20 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from no_time_to_train import build
 from no_time_to_train.config import Config, config_hash, to_dict
 from no_time_to_train.data.image_selection import ImageNames
 from no_time_to_train.errors import InputError
-from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.rle import rle_area
-from no_time_to_train.ops.transfers import to_host
 from no_time_to_train.outputs.drawing import draw_masks
 from no_time_to_train.outputs.result_folder import ResultFolder
-from no_time_to_train.proposals.pooled import PooledProposals
 from no_time_to_train.references.min_scores import MinScores
 from no_time_to_train.runs.folder_run import FolderJob, carry_out
 from no_time_to_train.runs.image_labeling import LoadedBatch
@@ -30,11 +27,13 @@ from no_time_to_train.runs.image_loop import Process
 from no_time_to_train.runs.progress import OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run
 from no_time_to_train.runs.run_state import RunSettings
-from no_time_to_train.scoring import product_of_powers
-from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import Category, Detections
 from no_time_to_train.tasks.image_folder import find_targets
+
+if TYPE_CHECKING:
+    from no_time_to_train.proposals.pooled import PooledProposals
+    from no_time_to_train.segmenter import Segmenter
 
 OBJECT = Category(1, "object")
 """The one category of class-free masks."""
@@ -141,6 +140,12 @@ def distinct_proposals(pooled: PooledProposals, iou_threshold: float, consistenc
         iou_threshold: a mask is left out where its box has a higher IoU with a better mask's.
         consistency_exponent: as ``scoring.consistency_exponent``.
     """
+    import torch
+
+    from no_time_to_train.ops.nms import class_aware_nms
+    from no_time_to_train.ops.transfers import to_host
+    from no_time_to_train.scoring import product_of_powers
+
     of_masks = pooled.predicted_ious.float(), pooled.consistencies, pooled.grid_boxes_xyxy
     predicted_ious, consistencies, boxes_xyxy = to_host(*of_masks)
     scores = product_of_powers(((predicted_ious, 1.0), (consistencies, consistency_exponent)))

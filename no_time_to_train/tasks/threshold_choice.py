@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from no_time_to_train import build
 from no_time_to_train.config import Config
-from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.min_scores import MinScoreRequest, MinScores, choose_min_scores, read_min_score
 from no_time_to_train.runs.run import Run
 from no_time_to_train.structures import Category
+
+if TYPE_CHECKING:
+    from no_time_to_train.references.memory_bank import MemoryBank
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,9 @@ from no_time_to_train.settings.overrides import with_named
 from no_time_to_train.structures import ReferenceSet
 from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
-from no_time_to_train.tracking.tracker import VideoTracker
+
+if TYPE_CHECKING:
+    from no_time_to_train.tracking.tracker import VideoTracker
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ class _Work:
 
     def _track(self, start: int) -> None:
         """Record the frames from a key frame on."""
+        from no_time_to_train.tracking.tracker import VideoTracker
+
         segmenter = build.build_segmenter(self._config)
         details = self._run.details
         details |= describe_models(segmenter)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from no_time_to_train.errors import InputError, Parameter
 from no_time_to_train.files.atomic import replacing
-from no_time_to_train.models.sam2.video_memory import ObjectMemory
 from no_time_to_train.tracking.tracks import Track, TrackerState
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _METADATA_KEY = "tracks"
 
@@ -27,6 +27,8 @@ def write_tracker_state(path: Path, state: TrackerState) -> None:
 
     Masks are left out: the next frame gives every followed object a new one.
     """
+    from safetensors.torch import save
+
     tensors: dict[str, Tensor] = {}
     entries = []
     for track in state.tracks:
@@ -47,7 +49,7 @@ def write_tracker_state(path: Path, state: TrackerState) -> None:
         unfinished.write_bytes(save(tensors, metadata={_METADATA_KEY: json.dumps(content)}))
 
 
-def read_tracker_state(path: Path, device: torch.device) -> TrackerState:
+def read_tracker_state(path: Path, device: torch.device | str) -> TrackerState:
     """Read what ``write_tracker_state`` wrote, its memories on the device.
 
     Raises:
@@ -66,8 +68,10 @@ def read_tracker_state(path: Path, device: torch.device) -> TrackerState:
         ) from error
 
 
-def _state_from(content: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> TrackerState:
+def _state_from(content: dict[str, Any], tensors: dict[str, Tensor], device: torch.device | str) -> TrackerState:
     """Put the state together; KeyError, TypeError or ValueError where parts do not belong together."""
+    from no_time_to_train.models.sam2.video_memory import ObjectMemory
+
     by_track: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         track_id, rest = name.split(".", 1)

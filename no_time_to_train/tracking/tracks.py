@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
-from no_time_to_train.models.sam2.video_memory import ObjectMemory
 from no_time_to_train.ops.rle import Rle
 from no_time_to_train.structures import Detections
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from no_time_to_train.models.sam2.video_memory import ObjectMemory
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,7 +93,7 @@ class ObjectMemory:
             frames[kind][int(index)] = FrameMemory(tensors[f"{name}.pointer"], tensors.get(f"{name}.features"))
         return cls(**frames)
 
-    def to(self, device: torch.device) -> ObjectMemory:
+    def to(self, device: torch.device | str) -> ObjectMemory:
         """Move the memory to another device."""
         moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
         return ObjectMemory.from_tensors(moved)
