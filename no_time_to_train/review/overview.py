@@ -25,23 +25,28 @@ class ImageOverview:
     Attributes:
         file_name: relative to the images folder.
         status: ``done``, ``begun`` or ``new``; ``damaged`` where a file of the image cannot be used.
-        found: (category id, score) of its detections, best first.
+        summary: of its detections; None where the run found nothing yet.
         num_decided: objects that were kept or dropped by hand.
         problem: which file is damaged and what to do; empty where none is.
     """
 
     file_name: str
     status: Status
-    found: tuple[tuple[int, float], ...] = ()
+    summary: ImageSummary | None = None
     num_decided: int = 0
     problem: str = ""
 
     @classmethod
     def of(cls, file_name: str, record: ImageRecord | None, review: ImageReview) -> Self:
         """Sum up what was found in an image, and what was decided about it."""
-        found = tuple(ImageSummary.of(record).found) if record else ()
+        summary = ImageSummary.of(record) if record else None
         status: Status = "done" if review.is_done else "begun" if review.objects else "new"
-        return cls(file_name, status, found, len(review.objects))
+        return cls(file_name, status, summary, len(review.objects))
+
+    @property
+    def found(self) -> tuple[tuple[int, float], ...]:
+        """Return (category id, score) of its detections, best first."""
+        return () if self.summary is None else tuple(self.summary.found)
 
     @cached_property
     def json_text(self) -> str:

@@ -285,8 +285,10 @@ class ReviewSession:
         return write_reviewed(path, images, categories)
 
     def _reviewed_images(self, min_scores: MinScores, *, only_kept: bool) -> Iterator[ReviewedImage]:
-        for number, (name, overview) in enumerate(zip(self.file_names, self.overview(), strict=True)):
-            if overview.problem:
+        # Every change to drawn references comes here: of the others of thousands of images no file is looked at.
+        decided = set(recorded_names(self._review)) if only_kept else None
+        for number, name in enumerate(self.file_names):
+            if (decided is not None and name not in decided) or self._overview_of(number, name).problem:
                 continue
             record = self.record(number)
             objects = reviewed_objects(record, self.review(number), min_scores)

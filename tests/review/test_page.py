@@ -42,7 +42,7 @@ def rectangle(x1: int, y1: int, x2: int, y2: int) -> Any:
 
 def results(folder: Path, num_images: int) -> Path:
     images = folder / "photos"
-    images.mkdir()
+    images.mkdir(parents=True)
     pixels = Image.fromarray(np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     names = [f"{number:04d}.jpg" for number in range(num_images)]
     for name in names:
@@ -319,5 +319,29 @@ def test_two_thousand_images(tmp_path: Path) -> None:
         request = urllib.request.Request(f"{server.address}/api/images/1999", headers={"x-nttt-token": TOKEN})
         image = urllib.request.urlopen(request).read()
         assert len(state) < 400_000 and len(image) < 2_000
+    finally:
+        server.kill()
+
+
+def test_a_long_list_of_images_is_shown_a_thousand_lines_at_a_time(page: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    server = Server(results(tmp_path / "many", 1002))
+    try:
+        open_page(page, server)
+        lines = page.locator("#images li")
+        expect(lines).to_have_count(1001)
+        lines.nth(999).locator("button").click()
+        expect(lines.nth(999)).to_have_attribute("aria-current", "true")
+        page.keyboard.press("ArrowRight")
+        expect(lines).to_have_count(3)
+        expect(lines.nth(0)).to_have_text("1000 before these")
+        expect(lines.nth(1)).to_have_attribute("aria-current", "true")
+        lines.nth(0).locator("button").click()
+        expect(lines).to_have_count(1001)
+        expect(lines.nth(1000)).to_have_text("2 after these")
+        expect(page.locator("#images [aria-current]")).to_have_count(0)
+        page.fill("#search", "1001")
+        expect(lines).to_have_count(1)
     finally:
         server.kill()

@@ -243,6 +243,20 @@ def test_images_without_results_can_be_drawn_on(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "drawn" / "references.json").read_text())["annotations"] == []
 
 
+def test_drawing_looks_at_the_images_that_were_drawn_on_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        Image.fromarray(np.zeros((10, 20, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    session = ReviewSession.of_images(tmp_path, tmp_path / "drawn")
+    category = session.add_category("boat")
+    session.add(3, category.id, square(3))
+    looked_at: set[int] = set()
+    review = session.review
+    monkeypatch.setattr(session, "review", lambda number: (looked_at.add(number), review(number))[1])
+    session.add(1, category.id, square(3))
+    assert looked_at == {1, 3}
+    assert load_references(tmp_path / "drawn" / "references.json", tmp_path).counts() == {"boat": 2}
+
+
 def test_decisions_count_in_an_export(session: ReviewSession, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (item["id"] for item in session.image(0)["objects"])
     session.decide(0, [first], "drop")

@@ -5,6 +5,7 @@ import { get, pixels, post } from "./server.js";
 import { Thresholds } from "./thresholds.js";
 import { View } from "./view.js";
 
+const LINES_SHOWN = 1000; // of the list of images, at a time
 const $ = (id) => document.getElementById(id);
 const state = {
   info: null, order: [], number: -1, image: null, selected: null,
@@ -12,7 +13,7 @@ const state = {
 };
 const loaded = new Map(); // of the images around the current one
 const thresholds = new Thresholds();
-const lines = new Map(); // of the list of images, by number
+const lines = new Map(); // those shown of the list of images, by number
 const view = new View($("canvas"), { click: onClick, box: onBox, hover: onHover });
 
 // ---- what is shown
@@ -136,25 +137,48 @@ async function sendThresholds() {
   await state.kept;
 }
 
+// Of the list those lines stand on the page that are around the image: a browser shows a hundred thousand only slowly.
 function drawImages() {
-  lines.clear();
-  for (const number of state.order) {
-    const entry = state.info.images[number];
-    const line = document.createElement("li");
-    const dot = document.createElement("span");
-    dot.className = `dot ${entry.status}`;
-    dot.title = entry.problem || entry.status;
-    const button = document.createElement("button");
-    button.append(dot, named(entry.name), small(String(countOf(entry))));
-    button.onclick = () => open(number);
-    line.append(button);
-    lines.set(number, line);
-  }
-  $("images").replaceChildren(...lines.values());
+  const position = Math.max(state.order.indexOf(state.number), 0);
+  drawLines(position - (position % LINES_SHOWN));
   markImage();
 }
 
+function drawLines(begin) {
+  const end = begin + LINES_SHOWN;
+  lines.clear();
+  for (const number of state.order.slice(begin, end)) lines.set(number, lineOf(number));
+  const shown = [...lines.values()];
+  if (begin > 0) shown.unshift(lineTo(begin - LINES_SHOWN, `${begin} before these`));
+  if (end < state.order.length) shown.push(lineTo(end, `${state.order.length - end} after these`));
+  $("images").replaceChildren(...shown);
+}
+
+function lineOf(number) {
+  const entry = state.info.images[number];
+  const line = document.createElement("li");
+  const dot = document.createElement("span");
+  dot.className = `dot ${entry.status}`;
+  dot.title = entry.problem || entry.status;
+  const button = document.createElement("button");
+  button.append(dot, named(entry.name), small(String(countOf(entry))));
+  button.onclick = () => open(number);
+  line.append(button);
+  if (number === state.number) line.setAttribute("aria-current", "true");
+  return line;
+}
+
+function lineTo(begin, text) {
+  const line = document.createElement("li");
+  const button = document.createElement("button");
+  button.append(small(text));
+  button.onclick = () => { drawLines(begin); $("images").scrollTop = 0; };
+  line.append(button);
+  return line;
+}
+
 function markImage() {
+  if (!lines.has(state.number) && state.order.includes(state.number)) return drawImages();
   $("images").querySelector("[aria-current]")?.removeAttribute("aria-current");
   const current = lines.get(state.number);
   if (current) {
@@ -166,6 +190,7 @@ function markImage() {
   const done = state.info.images.filter((entry) => entry.status === "done").length;
   $("done-count").textContent = `${done} of ${state.info.images.length} done`;
   $("references").disabled = !state.info.can_label;
+  return undefined;
 }
 
 // entry.found: category, score, category, score ...
