@@ -11,6 +11,7 @@ none.
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -138,6 +139,12 @@ class PretendCard(TorchDispatchMode):
             return place(results)
         return tree_map_only(Tensor, place, results)
 
+    def in_another_thread(self) -> PretendCard:
+        """Return the same GPU for another thread; each has its own modes."""
+        card = PretendCard(self.device)
+        card.waits, card.sent, card._pinned = self.waits, self.sent, self._pinned
+        return card
+
     def note(self, operation: str) -> None:
         """Count one more wait."""
         self.waits[f"{_caller()}: {operation}"] += 1
@@ -212,6 +219,13 @@ def pretend_card(monkeypatch: pytest.MonkeyPatch, device: str = "cuda") -> Itera
         patch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
         patch.setattr(torch.cuda, "current_stream", lambda device=None: _Stream(card, device))
         patch.setattr(Tensor, "pin_memory", lambda tensor: card.pin(tensor))
+        run = threading.Thread.run
+
+        def run_with_card(thread: threading.Thread) -> None:
+            with card.in_another_thread():
+                run(thread)
+
+        patch.setattr(threading.Thread, "run", run_with_card)
         for cached in _CACHES:
             cached.cache_clear()
         yield card

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,9 @@ from no_time_to_train.ops.rle import decode_rle, encode_mask
 from no_time_to_train.proposals.cache import ProposalCache
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.memory_bank_builder import MemoryBankBuilder
+from no_time_to_train.runs.image_labeling import BatchReader, is_cpu_idle, label_batch, square_ahead
+from no_time_to_train.runs.image_loop import go_through
+from no_time_to_train.runs.progress import Counter, tell_nobody
 from no_time_to_train.segmenter import Segmenter
 from no_time_to_train.structures import Category, Detections, ReferenceInstance, ReferenceSet, TargetImage
 from tests.models.conftest import TINY_SAM2_YAML, randomise
@@ -229,6 +234,37 @@ def test_how_often_the_host_waits(networks: Networks, monkeypatch: pytest.Monkey
         "ops.transfers.to_host: synchronize": 2,
         "ops.masks._crossings: nonzero": 1,
     }
+
+
+def test_the_loop_with_its_threads(networks: Networks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Images are read and squashed by threads and finished by another; each uses the GPU that is meant."""
+    memory, found = make_memory(), {"cpu": [], "cuda:1": []}
+    targets = [TargetImage(tmp_path / f"{number}.png", f"{number}.png", number) for number in range(3)]
+    for target in targets:
+        Image.fromarray(make_image(seed=target.id)).save(target.path)
+
+    def label(device: str) -> None:
+        segmenter = make_segmenter(networks, "folded", device, torch.float32)
+        is_beside, sink = is_cpu_idle(segmenter), Kept(found[device])
+        reader = BatchReader([targets[:2], targets[2:]], square=square_ahead(segmenter))
+        process = partial(label_batch, segmenter=segmenter, memory=memory)
+        go_through(reader, process, sink, Counter("images", 3, tell_nobody), finish_beside=is_beside)
+
+    label("cpu")
+    with pretend_card(monkeypatch, "cuda:1"):
+        label("cuda:1")
+    for on_cpu, on_card in zip(found["cpu"], found["cuda:1"], strict=True):
+        assert_same(on_cpu, on_card)
+
+
+class Kept(nullcontext):
+    """A sink that keeps detections."""
+
+    def is_done(self, target: TargetImage) -> bool:
+        return False
+
+    def write(self, target: TargetImage, image: np.ndarray | None, detections: Detections) -> None:
+        self.enter_result.append(detections)
 
 
 def make_references(folder: Path, num_images: int) -> ReferenceSet:

@@ -20,7 +20,8 @@ from tools.benchmarks.stages import (
     unit_vectors,
 )
 from tools.benchmarks.tables import print_row, start_table
-from tools.benchmarks.timing import give_back_free_memory, measure, measure_pair, process_megabytes, with_peak_megabytes
+from tools.benchmarks.timing import give_back_free_memory, held_megabytes, measure, measure_pair, with_peak_megabytes
+from tools.benchmarks.whole_images import scale_images
 
 
 def _scale_points(models: Models, options: argparse.Namespace) -> None:
@@ -71,7 +72,7 @@ def _scale_image_size(models: Models, options: argparse.Namespace) -> None:
     sizes = ((480, 640), (1000, 1500), (3000, 4000), (4284, 5712))
     for size in sizes[: 2 if options.quick else 4]:
         give_back_free_memory()
-        before = process_megabytes("VmRSS")
+        before = held_megabytes(models.device)
         image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
         *_, merging, encoding = mask_stages(BlobProposals(models, options.points, options.categories, size))
         runs = (lambda i=image: resize_for_model(i, models.fast_sam.image_size), merging.fast, encoding.fast)
@@ -108,4 +109,5 @@ SCALING_TABLES: dict[str, Callable[[Models, argparse.Namespace], None]] = {
     "image_size": _scale_image_size,
     "batch": _scale_batch,
     "threads": _scale_threads,
+    "images": scale_images,
 }

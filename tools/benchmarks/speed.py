@@ -35,7 +35,7 @@ from tools.benchmarks.stages import (
     mask_stages,
 )
 from tools.benchmarks.tables import print_row
-from tools.benchmarks.timing import matrix_rate, measure_pair
+from tools.benchmarks.timing import held_megabytes, matrix_rate, measure_pair
 
 
 def main() -> None:
@@ -53,6 +53,7 @@ def main() -> None:
         print(f"\n## {precision}: {rate / 1e9:.0f} GFLOP/s measured for large matrix products\n")
         if not options.no_stages:
             proposals = BlobProposals(models, options.points, options.categories, options.image_size)
+            print(f"{held_megabytes(device):.0f} MB are held by the models and inputs of both ways.\n")
             stages = [*encoder_stages(models), decoder_stage(models, options.points), *mask_stages(proposals)]
             _print_stages(stages, device, rate, options.repeats)
         for scaling in filter(None, options.scaling.split(",")):

@@ -27,6 +27,7 @@ from no_time_to_train.ops.masks import encode_mask_logits
 from no_time_to_train.ops.nms import class_aware_nms
 from no_time_to_train.ops.pooling import pool_mask_features
 from no_time_to_train.ops.rle import decode_rle, encode_mask
+from no_time_to_train.ops.transfers import to_device, to_host
 from no_time_to_train.proposals.point_grid import point_grid_xy
 
 MODEL_NAMES = {
@@ -176,21 +177,32 @@ class BlobProposals:
 
 
 def mask_stages(proposals: BlobProposals) -> list[Stage]:
-    """Pooling, matching, NMS + merging and encoding, for all proposals."""
+    """Pooling, matching, NMS + merging (on the CPU, with the copy to it) and encoding, for all proposals."""
     mask_features = pool_mask_features(proposals.logits > 0, proposals.features)
     matches = match(mask_features, proposals.prototypes)
-    kept = _suppress(proposals, matches.category_indices)
-    kept = kept[matches.scores[kept] > 0]
+    of_labels = matches.scores, matches.category_indices, matches.normalized_features
+
+    def survivors() -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """Positions, and scores, labels and features of what NMS leaves, on the CPU."""
+        boxes, predicted_ious = boxes_from_masks(proposals.logits > 0), proposals.predicted_ious
+        boxes, predicted_ious, scores, labels, features = to_host(boxes, predicted_ious, *of_labels)
+        settings = MergingConfig()
+        kept = class_aware_nms(boxes, predicted_ious, labels, settings.nms_iou_threshold)[: settings.max_masks]
+        kept = kept[scores[kept] > 0]
+        return kept, (scores[kept], labels[kept], features[kept])
+
+    on_host, _ = survivors()
+    kept = to_device(on_host, proposals.logits.device)
     rles = encode_mask_logits(proposals.logits[kept], proposals.image_size_hw)
-    ranked = matches.scores[kept], matches.category_indices[kept], matches.normalized_features[kept]
 
     def merge() -> Tensor:
-        _suppress(proposals, matches.category_indices)
-        return decay_scores(ranked[0], ranked[1], rles, ranked[2], MergingConfig())
+        _, (scores, labels, features) = survivors()
+        return decay_scores(scores, labels, rles, features, MergingConfig())
 
     def merge_plain() -> Tensor:
-        _suppress(proposals, matches.category_indices)
-        return _decay_scores_of_full_masks(*ranked, _full_size_masks(proposals, kept))
+        _, ranked = survivors()
+        on_device = (to_device(of_masks, kept.device) for of_masks in ranked)
+        return to_host(_decay_scores_of_full_masks(*on_device, _full_size_masks(proposals, kept)))[0]
 
     return [
         Stage(
@@ -211,13 +223,6 @@ def mask_stages(proposals: BlobProposals) -> list[Stage]:
             _compare_rles,
         ),
     ]
-
-
-def _suppress(proposals: BlobProposals, labels: Tensor) -> Tensor:
-    boxes = boxes_from_masks(proposals.logits > 0)
-    settings = MergingConfig()
-    kept = class_aware_nms(boxes, proposals.predicted_ious, labels, settings.nms_iou_threshold)
-    return kept[: settings.max_masks]
 
 
 def _pool_upsampled(proposals: BlobProposals) -> Tensor:

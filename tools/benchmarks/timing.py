@@ -49,6 +49,8 @@ def measure_pair(
     Of each two runs in a row the second counts: the other way leaves caches and free memory in another state, which
     image after image would not.
 
+    The first run of each way warms it up: kernels are compiled and chosen, memory is fetched from the driver.
+
     Returns:
         The timings, and of each way's first run the result and the peak memory.
     """
@@ -82,6 +84,8 @@ def run_times(run: Callable[[], Any], device: torch.device) -> tuple[float, floa
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -98,17 +102,26 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def with_peak_megabytes(run: Callable[[], Any], device: torch.device) -> tuple[Any, str]:
-    """The result, and the most memory while it was made: of the GPU, or of the whole process (Linux)."""
+    """The result, and the most memory while it was made: of the GPU, or of the whole process (Linux).
+
+    With all that is held anyway: see :func:`held_megabytes`.
+    """
     if device.type == "cuda":
+        _synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         result = run()
         return result, f"{torch.cuda.max_memory_allocated(device) / 1e6:.0f}"
     clear = Path("/proc/self/clear_refs")
-    if not clear.exists():
+    if device.type != "cpu" or not clear.exists():
         return run(), ""
     clear.write_text("5")  # resets the high-water mark
     result = run()
     return result, f"{process_megabytes('VmHWM'):.0f}"
+
+
+def held_megabytes(device: torch.device) -> float:
+    """Memory that is held now, where :func:`with_peak_megabytes` looks: models and inputs of both ways."""
+    return torch.cuda.memory_allocated(device) / 1e6 if device.type == "cuda" else process_megabytes("VmRSS")
 
 
 def give_back_free_memory() -> None:
