@@ -279,10 +279,12 @@ class ReviewSession:
             min_scores: undecided detections from these scores on are annotations too; None: the thresholds of now.
             only_kept: leave out undecided detections, and images and categories without a kept object.
         """
-        images = list(self._reviewed_images(min_scores or self.thresholds.now, only_kept=only_kept))
-        used = {item.category_id for image in images for item in image.objects}
-        categories = [category for category in self.categories if category.id in used or not only_kept]
-        return write_reviewed(path, images, categories)
+        images = self._reviewed_images(min_scores or self.thresholds.now, only_kept=only_kept)
+        if not only_kept:
+            return write_reviewed(path, images, self.categories)
+        kept = list(images)
+        used = {item.category_id for image in kept for item in image.objects}
+        return write_reviewed(path, kept, [category for category in self.categories if category.id in used])
 
     def _reviewed_images(self, min_scores: MinScores, *, only_kept: bool) -> Iterator[ReviewedImage]:
         # Every change to drawn references comes here: of the others of thousands of images no file is looked at.
