@@ -174,3 +174,13 @@ class RunInterrupted(KeyboardInterrupt):
     def __init__(self, message: str, stop: KeyboardInterrupt) -> None:
         super().__init__(message)
         self.exit_code: int = Terminated.exit_code if isinstance(stop, Terminated) else 130
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether a GPU ran out of memory: torch's own error, or of Apple's GPUs its words; without torch.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 5.56 GB)"))
+        True
+    """
+    return type(error).__name__ == "OutOfMemoryError" or str(error).startswith("MPS backend out of memory")

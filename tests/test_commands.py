@@ -197,6 +197,7 @@ class OutOfMemoryError(RuntimeError):
         (EnvironmentProblemError("no GPU"), 3, "no GPU"),
         (KeyboardInterrupt(), 130, "Interrupted."),
         (OutOfMemoryError("2 GiB"), 3, "--preset fast"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 5.56 GB)"), 3, "--preset fast"),
         (OSError(errno.ENOSPC, "No space left on device"), 3, "Free some space"),
         (PermissionError(errno.EACCES, "Permission denied", "out"), 1, "Permission denied: 'out'"),
         (ImportError("no module"), 3, "nttt doctor"),

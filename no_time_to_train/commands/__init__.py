@@ -23,7 +23,14 @@ from contextlib import contextmanager
 from no_time_to_train import __version__
 from no_time_to_train.commands.console import LogHandler
 from no_time_to_train.commands.flags import OVERRIDES_HELP, Parser, show_choices, spell_flag, spell_flags
-from no_time_to_train.errors import NoTimeToTrainError, Parameter, RunInterrupted, Terminated, missing_package
+from no_time_to_train.errors import (
+    NoTimeToTrainError,
+    Parameter,
+    RunInterrupted,
+    Terminated,
+    is_out_of_memory,
+    missing_package,
+)
 from no_time_to_train.models.threads import prepare_threads
 
 VERBS = {
@@ -160,11 +167,8 @@ def _explain(error: Exception, parser: argparse.ArgumentParser) -> tuple[str, in
     """Return what to tell people about an error, and the exit code."""
     if isinstance(error, NoTimeToTrainError):
         return spell_flags(str(error), error.parameters, parser), error.exit_code
-    if type(error).__name__ == "OutOfMemoryError":  # torch's; torch may not be imported here
-        return (
-            "GPU out of memory with one prompt at a time. Try --preset fast, encoder.batch_size=1 or --device cpu.",
-            EXIT_ENVIRONMENT,
-        )
+    if is_out_of_memory(error):
+        return "GPU out of memory. Try encoder.batch_size=1, --preset fast or --device cpu.", EXIT_ENVIRONMENT
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{error}. Free some space and run the same command again: it continues.", EXIT_ENVIRONMENT
     if isinstance(error, OSError):

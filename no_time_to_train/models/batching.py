@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from no_time_to_train.errors import EnvironmentProblemError
+from no_time_to_train.errors import EnvironmentProblemError, is_out_of_memory
 from no_time_to_train.models.interfaces import PromptBatch
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,9 @@ class PromptBatcher:
             batch = prompts[start : start + self.batch_size]
             try:
                 results.append((start, decode(batch)))
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 if len(batch) == 1:
                     raise EnvironmentProblemError(
                         "GPU out of memory even at 1 point per batch: the card is too small for these models, or "
@@ -67,3 +69,5 @@ class PromptBatcher:
         logger.warning("GPU out of memory at %d points per batch; continuing with %d.", failed_size, self.batch_size)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        elif torch.backends.mps.is_available():
+            torch.mps.empty_cache()

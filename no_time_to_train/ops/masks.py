@@ -25,7 +25,7 @@ from no_time_to_train.ops.rle import Rle, decode_rle, rle_from_toggles, rle_to_b
 from no_time_to_train.ops.transfers import to_device, to_host
 
 _CPU = torch.device("cpu")
-_VALUES_PER_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 25}  # resampled columns at once: one mask in cache; 128 MB
+_VALUES_PER_CHUNK, _VALUES_PER_CHUNK_ON_GPU = 1 << 18, 1 << 25  # resampled at once: one mask in cache; 128 MB
 
 
 def encode_mask_logits(
@@ -150,7 +150,7 @@ def _chunks(logits: Tensor, image_size_hw: tuple[int, int]) -> Sequence[Tensor]:
     """Yield float32 parts of the logits that fit the budget once resampled."""
     if not len(logits):
         return ()
-    budget = _VALUES_PER_CHUNK.get(logits.device.type, _VALUES_PER_CHUNK["cpu"])
+    budget = _VALUES_PER_CHUNK if logits.is_cpu else _VALUES_PER_CHUNK_ON_GPU
     return logits.float().split(max(1, budget // (logits.shape[1] * image_size_hw[1])))
 
 
@@ -310,7 +310,7 @@ def _resample(values: Tensor, out_size: int, start: int, stop: int, antialias: b
 
 def _extent(occupied: Tensor) -> tuple[int, int] | None:
     """First and last True of (size,), None if there is none; all of a GPU's, since looking would wait for it."""
-    if occupied.device.type == "cuda":
+    if not occupied.is_cpu:
         return 0, len(occupied) - 1
     positions = occupied.nonzero()
     return (int(positions[0]), int(positions[-1])) if len(positions) else None

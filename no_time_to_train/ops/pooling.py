@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from no_time_to_train.ops.resize import interpolation_matrix
 
-_MASK_PIXELS_PER_CHUNK = {"cpu": 1 << 22, "cuda": 1 << 26}  # 16 MB and 256 MB as float32
+_MASK_PIXELS_PER_CHUNK, _MASK_PIXELS_PER_CHUNK_ON_GPU = 1 << 22, 1 << 26  # 16 MB and 256 MB as float32
 
 
 def pool_mask_features(masks: Tensor, features: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def pull_back_masks(masks: Tensor, features: Tensor) -> Tensor:
     (height, width), (rows, columns) = masks.shape[1:], features.shape[:2]
     up_rows = interpolation_matrix(rows, height, device=features.device)
     up_columns = interpolation_matrix(columns, width, device=features.device)
-    pixels = _MASK_PIXELS_PER_CHUNK.get(features.device.type, _MASK_PIXELS_PER_CHUNK["cpu"])
+    pixels = _MASK_PIXELS_PER_CHUNK if features.is_cpu else _MASK_PIXELS_PER_CHUNK_ON_GPU
     chunks = masks.split(max(1, pixels // (height * width)))
     # Rows first: the long side of that product is the masks' width, not the few patches.
     down_rows = up_rows.T.contiguous()

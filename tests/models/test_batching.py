@@ -46,6 +46,21 @@ def test_the_batch_is_halved_until_it_fits_and_stays_so(caplog: pytest.LogCaptur
     assert decoder.sizes[-2:] == [64, 36]
 
 
+def test_apples_gpus_run_out_of_memory_in_words_alone() -> None:
+    sizes = []
+
+    def decode(batch: PromptBatch) -> None:
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise RuntimeError("MPS backend out of memory (MPS allocated: 5.56 GB, other allocations: 1.10 GB)")
+        if len(sizes) > 3:
+            raise RuntimeError("another fault")
+
+    with pytest.raises(RuntimeError, match="another fault"):
+        PromptBatcher(8).run(decode, prompts(8))
+    assert sizes == [8, 4, 2, 2]
+
+
 def test_a_batch_larger_than_the_prompts_is_halved_from_their_number() -> None:
     decoder = Decoder(limit=5)
     PromptBatcher(256).run(decoder, prompts(8))

@@ -31,7 +31,7 @@ def blobs_and_extremes(m: int, seed: int) -> Tensor:
 def test_equals_interpolating_the_full_image(
     m: int, size_hw: tuple[int, int], masks_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(masks_module._VALUES_PER_CHUNK, "cpu", masks_at_once * m * size_hw[1])
+    monkeypatch.setattr(masks_module, "_VALUES_PER_CHUNK", masks_at_once * m * size_hw[1])
     logits = blobs_and_extremes(m, seed=m)
     full = interpolate(logits[:, None], size=size_hw, mode="bilinear", align_corners=False, antialias=True)[:, 0]
     away_from_zero = (full.abs() > 1e-6).numpy()
@@ -89,7 +89,7 @@ def test_stability_is_that_of_the_upsampled_logits(
 ) -> None:
     from sam2.utils.amg import calculate_stability_score
 
-    monkeypatch.setitem(masks_module._VALUES_PER_CHUNK, "cpu", masks_at_once * 16 * size_hw[1])
+    monkeypatch.setattr(masks_module, "_VALUES_PER_CHUNK", masks_at_once * 16 * size_hw[1])
     logits = blobs_and_extremes(16, seed=3) + 1e-4  # no plateau lies on a threshold
     full = interpolate(logits[:, None], size=size_hw, mode="bilinear", align_corners=False)
     expected = calculate_stability_score(full, 0.0, offset)[:, 0]

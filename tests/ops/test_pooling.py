@@ -33,7 +33,7 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     generator = torch.Generator().manual_seed(2)
     masks, features = torch.rand(7, 8, 8, generator=generator) < 0.5, torch.randn(3, 3, 4, generator=generator)
     whole = pool_mask_features(masks, features)
-    monkeypatch.setitem(pooling._MASK_PIXELS_PER_CHUNK, "cpu", 2 * 64)
+    monkeypatch.setattr(pooling, "_MASK_PIXELS_PER_CHUNK", 2 * 64)
     torch.testing.assert_close(pool_mask_features(masks, features), whole)
 
 
