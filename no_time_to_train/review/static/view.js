@@ -3,9 +3,9 @@
 import { covers, paintMask } from "./masks.js";
 
 export class View {
-  constructor(canvas, handlers) {
+  constructor(canvas) {
     this.canvas = canvas;
-    this.handlers = handlers;
+    this.handlers = { click() {}, box() {}, hover() {} };
     this.scale = 1;
     this.left = 0;
     this.top = 0;
