@@ -192,7 +192,8 @@ def compare_proposals(
         reference_images: its images; None: found beside it.
         limit: only the first images.
         out: folder for ``comparison.csv``, ``comparison.json`` and ``recall.png``; None: nothing is written.
-        preset, device: as of ``load_segmenter``.
+        preset: as of ``load_segmenter``.
+        device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"`` that all sources share, those of benchmarks (``shots=3``) among them.
         on_progress: is told how far it is.
         command: for the record.

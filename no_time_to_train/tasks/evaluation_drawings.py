@@ -89,7 +89,7 @@ def write_drawings(
 
 def _remove_earlier(out: Path) -> None:
     """Remove what an earlier evaluation drew: nothing of it may stand beside the present one."""
-    for file in (*map(out.joinpath, (_THRESHOLDS, _CURVES, _CONFUSION)), *out.glob(f"{_ERRORS}/[0-9]*_*.jpg")):
+    for file in (*map(out.joinpath, (_THRESHOLDS, _CURVES, _CONFUSION)), *out.glob(f"{_ERRORS}/[0-9][0-9][0-9]_*.jpg")):
         file.unlink(missing_ok=True)
 
 

@@ -42,7 +42,8 @@ def fit(
         out: file to write it to, ends in ``.safetensors``; None: nothing is written.
         reference_images: folder of the images; None: found beside the references.
         categories: names of the categories to use; None: all.
-        preset, device: as of ``load_segmenter``.
+        preset: as of ``load_segmenter``.
+        device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"``.
         segmenter: with loaded models, and the settings in place of these; None: one is loaded by the settings.
         on_progress: is told how far it is.

@@ -108,7 +108,8 @@ def label_folder(
         min_score: lowest score drawn, counted and put into ``annotations.json``: a number, numbers by category
             (``{"boat": 0.6}`` or ``"boat=0.6,bird=0.5"``), or None or ``"auto"``: measured on the reference images, or
             kept in the memory. A finished folder is drawn again with another one, without computing anything again.
-        preset, device: as of ``load_segmenter``.
+        preset: as of ``load_segmenter``.
+        device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"``.
         limit: only the first images, in order of their names; those that ``out`` holds already stay part of it.
         overwrite: begin anew where ``out`` holds other results.

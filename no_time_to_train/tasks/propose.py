@@ -77,7 +77,8 @@ def propose_folder(
     Args:
         images: folder of the images, sub-folders included; or files, folders and patterns, as for ``label_folder``.
         out: results folder; None: as for ``label_folder``, with ``_proposals``.
-        preset, device: as of ``load_segmenter``.
+        preset: as of ``load_segmenter``.
+        device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"``; ``"proposals=point_grid"`` chooses another source of masks than
             ``semantic_clusters``.
         limit: only the first images, in order of their names; those that ``out`` holds already stay part of it.

@@ -97,7 +97,8 @@ def track_video(
         out: results folder; None: ``<video>_tracked``.
         min_score: lowest score of a detection, as of ``label_folder``; None or ``"auto"``: measured on the reference
             images, or kept in the memory.
-        preset, device: as of ``load_segmenter``.
+        preset: as of ``load_segmenter``.
+        device: as of ``load_segmenter``.
         overrides: settings as ``"key=value"``; those of ``tracking`` decide how detections become tracks.
         max_frames: only the first frames.
         overwrite: begin anew where ``out`` holds other results.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import threading
 import time
 
@@ -56,6 +57,23 @@ def test_finished_work_is_kept_when_the_caller_fails() -> None:
             background.submit(lambda n: (time.sleep(0.01), done.append(n)), number)
         raise KeyboardInterrupt
     assert done == list(range(5))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="sends a signal to one thread")
+def test_a_second_ctrl_c_waits_for_nothing() -> None:
+    gate, done = threading.Event(), []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    again = threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt), BackgroundWork(num_threads=1) as background:
+            background.submit(lambda: done.append(gate.wait(20)))
+            again.start()
+            raise KeyboardInterrupt
+        assert done == []
+    finally:
+        gate.set()
+        again.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_submitting_waits_when_too_much_is_pending() -> None:
