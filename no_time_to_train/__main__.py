@@ -10,8 +10,10 @@ def main() -> int:
     """Run the command line of this process; Ctrl-C while its modules are loaded ends it like any other time."""
     try:
         from no_time_to_train import commands
+        from no_time_to_train.commands.collector import seldom_while_loading
 
-        return commands.main()
+        with seldom_while_loading():
+            return commands.main()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130

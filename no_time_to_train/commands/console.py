@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from no_time_to_train.commands.collector import all_is_loaded
 from no_time_to_train.runs.progress import Progress, RunProgress
 
 
@@ -23,6 +27,7 @@ class Console:
             self.end_line()
             print(progress.message, flush=True)
             return
+        all_is_loaded()  # what is counted takes the models
         if progress.done == 0 or self._line is None:
             self.end_line()
             self._line = Progress(progress.total, progress.what)
@@ -47,6 +52,25 @@ console = Console()
 def say_loading() -> None:
     """Say that something happens, before the seconds that importing PyTorch takes."""
     print("Loading ...", file=sys.stderr, flush=True)
+
+
+_PATIENCE_SECONDS = 0.5
+
+
+@contextmanager
+def said_if_slow(what: str) -> Iterator[Callable[[], None]]:
+    """Say what the block does if half a second passes, on a terminal: there somebody waits.
+
+    It is for what is quick but with a lot of data. Call what is yielded where something else is printed before the end.
+    """
+    timer = threading.Timer(_PATIENCE_SECONDS, print, [f"{what} ..."], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    if sys.stderr.isatty():
+        timer.start()
+    try:
+        yield timer.cancel
+    finally:
+        timer.cancel()
 
 
 class LogHandler(logging.StreamHandler):

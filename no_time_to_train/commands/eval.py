@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the table."""
+    with console.said_if_slow("Evaluating"):
+        described, out, drawings = _evaluate(options)
+    print(described)
+    print(f"Written to {out}" + (f"; errors, best thresholds and curves: {drawings}" if drawings else ""))
+
+
+def _evaluate(options: argparse.Namespace) -> tuple[str, Path, Path | None]:
+    """Return the table, the file of the numbers, and the folder of drawings if there is one."""
     from no_time_to_train.reports.metrics_table import describe_metrics
     from no_time_to_train.tasks.evaluate import evaluate, metrics_file
 
@@ -44,5 +52,4 @@ def run(options: argparse.Namespace) -> None:
         drawings=drawings,
     )
     described = describe_metrics(metrics, markdown=options.markdown)
-    print(flags.spell_flags(described, metrics.parameters, options.subparser))
-    print(f"Written to {out}" + (f"; errors, best thresholds and curves: {drawings}" if drawings else ""))
+    return flags.spell_flags(described, metrics.parameters, options.subparser), out, drawings

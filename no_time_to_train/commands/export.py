@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
 from no_time_to_train.errors import counted
 
 if TYPE_CHECKING:
@@ -55,12 +56,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the export and say what is in it."""
+    with console.said_if_slow("Exporting") as end_waiting:
+        report = _export(options, end_waiting)
+    print(describe(report))
+
+
+def _export(options: argparse.Namespace, end_waiting: Callable[[], None]) -> ExportReport:
+    """Write the export; ``end_waiting`` is called before something is printed."""
     from no_time_to_train.review.session import REVIEW_FOLDER
     from no_time_to_train.tasks.export import export_dataset
 
     if (options.source / REVIEW_FOLDER / "per_image").is_dir():
-        _take_reviewed_state(options)
-    report = export_dataset(
+        _take_reviewed_state(options, end_waiting)
+    return export_dataset(
         options.source,
         options.to,
         options.out,
@@ -71,10 +79,9 @@ def run(options: argparse.Namespace) -> None:
         shape=options.shape,
         image_prefix=options.image_prefix,
     )
-    print(describe(report))
 
 
-def _take_reviewed_state(options: argparse.Namespace) -> None:
+def _take_reviewed_state(options: argparse.Namespace, end_waiting: Callable[[], None]) -> None:
     """Make the decisions of a reviewed folder what is exported, in place of the run's own annotations."""
     from no_time_to_train.references.min_scores import choose_min_scores
     from no_time_to_train.review.overview import describe_problems
@@ -89,6 +96,7 @@ def _take_reviewed_state(options: argparse.Namespace) -> None:
     options.out = options.out or folder.resolve().with_name(f"{folder.resolve().name}_{options.to}")
     options.source, options.images, options.min_score = annotations, session.images, None
     images = counted(len(session.file_names), "image")
+    end_waiting()
     done = f"With the decisions of the review: {len(session.numbers_done())} of {images} done."
     print(done + describe_problems(session.problems()))
 

@@ -87,13 +87,14 @@ def _conclusions(report: ReferenceReport) -> Iterator[str]:
 
 def run_draw(options: argparse.Namespace) -> None:
     """Serve the page to draw on until Ctrl-C."""
-    from no_time_to_train.commands.review import serve
-    from no_time_to_train.data.image_selection import ImageSelection
-    from no_time_to_train.review.session import ReviewSession
-    from no_time_to_train.tasks.image_folder import default_out
+    with console.said_if_slow("Loading") as end_waiting:
+        from no_time_to_train.commands.review import serve
+        from no_time_to_train.data.image_selection import ImageSelection
+        from no_time_to_train.review.session import ReviewSession
+        from no_time_to_train.tasks.image_folder import default_out
 
-    images = ImageSelection.of(flags.read_images(options))
-    out = options.out or default_out(images, "references")
-    serve(ReviewSession.of_images(images, out), options)
+        images = ImageSelection.of(flags.read_images(options))
+        out = options.out or default_out(images, "references")
+        serve(ReviewSession.of_images(images, out), options, end_waiting)
     label = ["nttt", "label", *map(str, images.names), "--refs", str(out / "references.json")]
     print(f"Label with them: {shlex.join([*label, '--ref-images', str(images.root)])}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
 from no_time_to_train.errors import counted, install_command
 
 
@@ -18,9 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the tables."""
-    from no_time_to_train.tasks.report import report
+    with console.said_if_slow("Reading runs"):
+        from no_time_to_train.tasks.report import report
 
-    made = report(options.runs, out=options.out)
+        made = report(options.runs, out=options.out)
     if not made.has_matplotlib:
         print(f"No plots: matplotlib is not installed ({install_command('bench')}).")
     print(made.tables())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from no_time_to_train.commands import flags
+from no_time_to_train.commands import console, flags
 from no_time_to_train.errors import counted
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C."""
-    from no_time_to_train.review.session import ReviewSession
+    with console.said_if_slow("Loading") as end_waiting:
+        from no_time_to_train.review.session import ReviewSession
 
-    serve(ReviewSession.of_results(options.folder, options.images), options)
+        serve(ReviewSession.of_results(options.folder, options.images), options, end_waiting)
 
 
-def serve(session: ReviewSession, options: argparse.Namespace) -> None:
-    """Open the page of a session and serve it until Ctrl-C."""
+def serve(session: ReviewSession, options: argparse.Namespace, on_open: Callable[[], None]) -> None:
+    """Open the page of a session and serve it until Ctrl-C; ``on_open`` is called before its address is printed."""
     import webbrowser
 
     from no_time_to_train.review.prompted_masks import PromptedMasks
@@ -38,6 +40,7 @@ def serve(session: ReviewSession, options: argparse.Namespace) -> None:
     from no_time_to_train.review.serve import serve_review
 
     def tell(address: str) -> None:
+        on_open()
         images = counted(len(session.file_names), "image")
         print(f"{images} from {session.images}. Every decision is saved at once; Ctrl-C ends.")
         problems = session.problems()
