@@ -65,7 +65,10 @@ class ColorVideoSegmenter(Segmenter):
     ) -> MemoryBank:
         return memory_bank(references.categories)
 
-    def encode(self, images: Sequence[np.ndarray]) -> list[SimpleNamespace]:
+    def square(self, pixels: np.ndarray) -> Tensor:
+        return torch.from_numpy(pixels.copy())
+
+    def encode(self, images: Sequence[np.ndarray], *, squares: Sequence[Tensor]) -> list[SimpleNamespace]:
         self.num_detected_frames += len(images)
         return [SimpleNamespace(pixels=image, features=torch.from_numpy(image).float() / 255) for image in images]
 
@@ -97,7 +100,7 @@ class ColorFollower:
     def __init__(self, mask_model: object = None) -> None:
         self.num_encoded_frames = 0
 
-    def encode(self, image: np.ndarray) -> Tensor:
+    def encode(self, image: np.ndarray, square: Tensor) -> Tensor:
         self.num_encoded_frames += 1
         return torch.from_numpy(image[::2, ::2].astype(np.float32))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,8 @@ from no_time_to_train.outputs.track_folder import Chunk, FrameRecord, TrackFolde
 from no_time_to_train.outputs.video_writer import mp4_writer
 from no_time_to_train.references.memory_bank import MemoryBank
 from no_time_to_train.references.min_scores import MinScoreRequest, read_min_score
+from no_time_to_train.runs.image_labeling import Square, square_ahead
+from no_time_to_train.runs.prefetch import read_ahead
 from no_time_to_train.runs.progress import Counter, OnProgress, tell_nobody
 from no_time_to_train.runs.run import Run, add_missing_hashes, describe_models, hashing_weights
 from no_time_to_train.runs.run_state import RunSettings
@@ -30,6 +32,8 @@ from no_time_to_train.tasks.memory_source import MemorySource, begin_with_memory
 from no_time_to_train.tasks.threshold_choice import ThresholdChoice
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from no_time_to_train.tracking.tracker import VideoTracker
 
 
@@ -206,21 +210,21 @@ class _Work:
             state = self._folder.state_before(start, segmenter.device)
             memory, min_scores = begin_with_memory(self._run, self._source, segmenter, self._thresholds)
             tracker = VideoTracker(segmenter, memory, self._config.tracking, min_scores=min_scores, state=state)
-            self._record_chunks(tracker, start)
+            self._record_chunks(tracker, start, square_ahead(segmenter))
             details["found_again"] = tracker.num_found_again
 
-    def _record_chunks(self, tracker: VideoTracker, start: int) -> None:
+    def _record_chunks(self, tracker: VideoTracker, start: int, square: Square | None) -> None:
         counter = Counter("frames", max(self._num_frames_expected() - start, 0), self._run.on_progress)
         chunk: list[FrameRecord] = []
         self._num_recorded = start
         try:
-            with closing(self._frames(start)) as frames:
-                for index, image in frames:
+            with closing(self._frames(start)) as frames, closing(_with_squares(frames, square)) as squared:
+                for index, image, squashed in squared:
                     if chunk and tracker.is_key_frame_due:
                         self._folder.write_chunk(Chunk(start, tuple(chunk), next_key_frame=index), tracker.state())
                         start, chunk = index, []
                         self._num_recorded = start
-                    chunk.append(FrameRecord.of(tracker.track(image)))
+                    chunk.append(FrameRecord.of(tracker.track(image, squashed)))
                     counter.advance()
         finally:
             self._run.details["timings"] = counter.timings()
@@ -269,3 +273,17 @@ class _Work:
                 for overlay in overlays:
                     append(overlay)
                     counter.advance()
+
+
+def _with_squares(
+    frames: Iterable[tuple[int, np.ndarray]], square: Square | None
+) -> Generator[tuple[int, np.ndarray, Tensor | None], None, None]:
+    """Yield frames with their squares for the models, which threads make ahead; None: they are made in turn."""
+    if square is None:
+        yield from ((index, image, None) for index, image in frames)
+        return
+
+    def squash(frame: tuple[int, np.ndarray]) -> tuple[int, np.ndarray, Tensor | None]:
+        return *frame, square(frame[1])
+
+    yield from read_ahead(squash, frames)

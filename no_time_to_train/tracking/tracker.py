@@ -114,10 +114,15 @@ class VideoTracker:
             raise ValueError("the state can be taken only before a key frame")
         return TrackerState(self._frame_index, tuple(self._tracks), self.num_found_again)
 
-    def track(self, image: np.ndarray) -> TrackedDetections:
-        """Track the objects into the next frame, (H, W, 3) uint8 RGB."""
+    def track(self, image: np.ndarray, square: Tensor | None = None) -> TrackedDetections:
+        """Track the objects into the next frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            square: it as ``Segmenter.square`` squashes it, where that is done already.
+        """
         self._check_size(image)
-        frame = _Frame(self._frame_index, image, self._follower)
+        frame = _Frame(self._frame_index, image, self._segmenter, self._follower, square)
         seen_before = {track.id for track in self._tracks if track.rle is not None}
         self._tracks = self._followed(frame)
         is_key_frame = self._is_key_frame_due
@@ -189,7 +194,7 @@ class VideoTracker:
 
     def _detect(self, frame: _Frame) -> _Objects:
         """Return what the references find in the frame; an object may be among it more than once."""
-        [encoded] = self._segmenter.encode([frame.image])
+        [encoded] = self._segmenter.encode([frame.image], squares=[frame.square])
         proposals = self._segmenter.propose(encoded, self._memory)
         detections = self._segmenter.label(proposals, self._memory, encoded.pixels)
         detections = self._min_scores.passed(detections)
@@ -305,15 +310,21 @@ class _KeyFrame:
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """One frame; SAM 2 encodes it when it is first needed."""
+    """One frame; SAM 2 encodes it when it is first needed. What finds and what follows objects share its square."""
 
     index: int
     image: np.ndarray
+    segmenter: Segmenter = field(repr=False)
     follower: Sam2VideoMemory = field(repr=False)
+    given_square: Tensor | None = field(repr=False)
+
+    @cached_property
+    def square(self) -> Tensor:
+        return self.segmenter.square(self.image) if self.given_square is None else self.given_square
 
     @cached_property
     def encoding(self) -> FrameEncoding:
-        return self.follower.encode(self.image)
+        return self.follower.encode(self.image, self.square)
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 import no_time_to_train as ntt
 from no_time_to_train import build
@@ -114,11 +117,11 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, frame: int, error: BaseExcepti
     unpatched = ColorVideoSegmenter.encode
     seen = []
 
-    def encode(self: ColorVideoSegmenter, images: list[np.ndarray]) -> list:
+    def encode(self: ColorVideoSegmenter, images: list[np.ndarray], **squares: list[Tensor]) -> list:
         seen.append(images)
         if len(seen) == frame:
             raise error
-        return unpatched(self, images)
+        return unpatched(self, images, **squares)
 
     monkeypatch.setattr(ColorVideoSegmenter, "encode", encode)
 
@@ -206,6 +209,24 @@ def test_what_a_truncated_video_gives_is_used_and_reported(nttt, workplace: Path
     assert message in capsys.readouterr().out
     assert message in run_record(workplace / "clip_tracked")["problem"]
     assert annotations(workplace / "clip_tracked")["videos"][0]["length"] == NUM_FRAMES
+
+
+def test_beside_a_gpu_threads_squash_the_frames(nttt, workplace: Path, monkeypatch, read_folder) -> None:
+    """The frames and what is found in them are the same."""
+    threads = set()
+
+    def square(segmenter: ColorVideoSegmenter, pixels: np.ndarray) -> Tensor:
+        threads.add(threading.current_thread().name)
+        return torch.from_numpy(pixels.copy())
+
+    monkeypatch.setattr(ColorVideoSegmenter, "square", square)
+    assert nttt("track frames --refs refs --out in_turns") == 0
+    assert threads == {threading.main_thread().name}
+    threads.clear()
+    monkeypatch.setattr("no_time_to_train.tasks.track.square_ahead", lambda segmenter: segmenter.square)
+    assert nttt("track frames --refs refs --out beside") == 0
+    assert threads and all(name.startswith("read-ahead") for name in threads)
+    assert annotations(workplace / "beside") == annotations(workplace / "in_turns")
 
 
 def test_nothing_found(nttt, workplace: Path, capsys) -> None:

@@ -137,11 +137,12 @@ class Sam2VideoMemory:
         self._pointer_reach = max(module.max_obj_ptrs_in_encoder - 1, self._spatial_reach)
         self._memory_positions = self._positions_of_memories()
 
-    def encode(self, image: np.ndarray) -> FrameEncoding:
-        """Encode an (H, W, 3) uint8 RGB frame, squashed to the network's square."""
-        square = as_image_tensor(resize_for_model(image, self.image_size), self.device)
+    def encode(self, image: np.ndarray, square: Tensor | None = None) -> FrameEncoding:
+        """Encode an (H, W, 3) uint8 RGB frame, squashed to the network's square: ``square``, where it is so already."""
+        squashed = resize_for_model(image, self.image_size) if square is None else square
+        pixels = as_image_tensor(squashed, self.device)
         with forward_precision(self.device, self._dtype):
-            backbone = self._module.forward_image(((square - self._mean) / self._std)[None])
+            backbone = self._module.forward_image(((pixels - self._mean) / self._std)[None])
             _, levels, positions, sizes_hw = self._module._prepare_backbone_features(backbone)
         return FrameEncoding(levels, positions, sizes_hw)
 
