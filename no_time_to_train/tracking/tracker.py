@@ -115,12 +115,7 @@ class VideoTracker:
         return TrackerState(self._frame_index, tuple(self._tracks), self.num_found_again)
 
     def track(self, image: np.ndarray, square: Tensor | None = None) -> TrackedDetections:
-        """Track the objects into the next frame.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            square: it as ``Segmenter.square`` squashes it, where that is done already.
-        """
+        """Track the objects into the next frame, (H, W, 3) uint8 RGB; ``square``: it from ``Segmenter.square``."""
         self._check_size(image)
         frame = _Frame(self._frame_index, image, self._segmenter, self._follower, square)
         seen_before = {track.id for track in self._tracks if track.rle is not None}
