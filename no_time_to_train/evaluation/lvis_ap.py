@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,20 +54,50 @@ def evaluate_lvis(
     truth = lvis.LVIS(str(_existing(ground_truth_file)))
     _check_fields(truth.dataset, ground_truth_file)
     own: dict[str, float | None] = {}
+    category_ids = [category.id for category in ground_truth.categories]
+    groups = [[p for p, key in enumerate(category_ids) if truth.cats[key]["frequency"] == name] for name in _GROUPS]
 
     def precision_of(iou_type: IouType) -> tuple[np.ndarray, Sequence[int]]:
-        evaluator = lvis.LVISEval(truth, _lvis_results(lvis, truth, results, iou_type), iou_type)
-        evaluator.params.img_ids = [image.id for image in ground_truth.images]
-        evaluator.params.cat_ids = [category.id for category in ground_truth.categories]
-        with _numpy_with_float(lvis):
-            evaluator.evaluate()
-            evaluator.accumulate()
-        precision = evaluator.eval["precision"]
-        own.update(_group_precisions(precision, evaluator.freq_groups, f"lvis_{METRIC_KINDS[iou_type]}_AP"))
-        return precision, evaluator.params.cat_ids
+        found = _lvis_results(lvis, truth, results, iou_type)
+        precision = _precision(lvis, truth, found, iou_type, {image.id for image in ground_truth.images}, category_ids)
+        own.update(_group_precisions(precision, groups, f"lvis_{METRIC_KINDS[iou_type]}_AP"))
+        return precision, category_ids
 
     metrics = collect_metrics(ground_truth, results, tuple(METRIC_KINDS), precision_of).to_json()
     return {**metrics, **own}
+
+
+def _precision(
+    lvis: Any, truth: Any, found: Any, iou_type: IouType, image_ids: set[int | str], category_ids: Sequence[int]
+) -> np.ndarray:
+    """Return (IoU thresholds, recalls, categories, areas) precision, -1 for categories without ground truth.
+
+    lvis-api keeps and visits every pair of image and category, 24 million of them in the validation images. The
+    precision of a category depends on the images alone where it was found or found absent, so each is evaluated on
+    these.
+    """
+    annotated, looked_for = defaultdict(set), defaultdict(set)
+    for annotation in truth.dataset["annotations"]:
+        if annotation["image_id"] in image_ids:
+            annotated[annotation["category_id"]].add(annotation["image_id"])
+    for image in truth.dataset["images"]:
+        if image["id"] in image_ids:
+            for category_id in image["neg_category_ids"]:
+                looked_for[category_id].add(image["id"])
+    params = lvis.LVISEval(truth, found, iou_type).params
+    shape = (len(params.iou_thrs), len(params.rec_thrs), len(category_ids), len(params.area_rng))
+    precision = np.full(shape, -1.0)
+    with _numpy_with_float(lvis):
+        for position, category_id in enumerate(category_ids):
+            if category_id not in annotated:
+                continue
+            evaluator = lvis.LVISEval(truth, found, iou_type)
+            evaluator.params.img_ids = list(annotated[category_id] | looked_for[category_id])  # it sorts them
+            evaluator.params.cat_ids = [category_id]
+            evaluator.evaluate()
+            evaluator.accumulate()
+            precision[:, :, position] = evaluator.eval["precision"][:, :, 0]
+    return precision
 
 
 def _group_precisions(precision: np.ndarray, groups: Sequence[Sequence[int]], key: str) -> dict[str, float | None]:

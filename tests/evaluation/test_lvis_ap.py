@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from no_time_to_train.data.coco import CocoDataset
 from no_time_to_train.data.coco_reader import read_coco
 from no_time_to_train.errors import EnvironmentProblemError, InputError, InputFileNotFoundError
+from no_time_to_train.evaluation import lvis_ap
 from no_time_to_train.evaluation.instance_ap import evaluate_instances
 from no_time_to_train.evaluation.lvis_ap import evaluate_lvis
 from tests.evaluation.scenes import rectangle_rle
@@ -109,6 +111,22 @@ def test_equal_to_coco_ap_where_everything_was_looked_for(content: dict[str, Any
     plain = evaluate_instances(read_coco(path), PREDICTIONS).to_json()
     assert metrics["per_category"]["barrow"]["box"] == pytest.approx(plain["per_category"]["barrow"]["box"])
     assert metrics["mask"] == pytest.approx(plain["mask"])
+
+
+@needs_lvis
+def test_category_by_category_is_bit_for_bit_what_lvis_api_finds_at_once(file: Path) -> None:
+    import lvis
+
+    for iou_type in ("bbox", "segm"):
+        truth = lvis.LVIS(str(file))
+        evaluator = lvis.LVISEval(truth, lvis_ap._lvis_results(lvis, truth, PREDICTIONS, iou_type), iou_type)
+        with lvis_ap._numpy_with_float(lvis):
+            evaluator.evaluate()
+            evaluator.accumulate()
+        found = lvis_ap._lvis_results(lvis, truth, PREDICTIONS, iou_type)
+        own = lvis_ap._precision(lvis, truth, found, iou_type, {1, 2, 3}, evaluator.params.cat_ids)
+        assert np.array_equal(own, evaluator.eval["precision"])
+        assert (own > 0).any() and (own[:, :, 2] == -1).all()
 
 
 @needs_lvis
