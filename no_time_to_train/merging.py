@@ -68,6 +68,8 @@ def decay_scores(
     share_left = torch.ones_like(scores, dtype=torch.float32)
     for label in labels.unique().tolist():
         members = (labels == label).nonzero()[:, 0]
+        if len(members) == 1:  # there is nobody to lose to
+            continue
         shares = intersection_over_self([rles[i] for i in members.tolist()])
         # Masks ranked before, on the left, lower others. (Here torch would wake all its threads for a few numbers.)
         ios = torch.from_numpy(np.tril(shares, k=-1)).to(scores.device, torch.float32)

@@ -36,6 +36,11 @@ def decay(name: str, rles: list[Rle], labels: list[int] | None = None, features:
     ).tolist()
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_a_mask_alone_in_its_category_keeps_its_score(name: str) -> None:
+    assert decay(name, [strip(0, 4), strip(0, 4)], labels=[0, 1]) == [1, 1]
+
+
 def test_none_changes_nothing() -> None:
     assert decay("none", [strip(0, 4), strip(0, 4)]) == [1, 1]
 
