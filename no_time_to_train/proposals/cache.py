@@ -7,11 +7,11 @@ One safetensors file per image: every run with the same models and the same ``pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
 
 from no_time_to_train.config import Config, EncoderConfig, MaskModelConfig
@@ -147,7 +147,36 @@ def _from_entry(entry: CacheEntry, device: torch.device) -> PooledProposals:
         name: to_device(tensor, device) for name, tensor in entry.tensors.items() if not name.startswith("rle_")
     }
     height, width = entry.facts["image_size_hw"]
-    counts = entry.tensors["rle_counts"].numpy().tobytes()
-    ends = entry.tensors["rle_lengths"].cumsum(0).tolist()
-    masks = tuple(Rle(size=[height, width], counts=counts[start:end]) for start, end in pairwise([0, *ends]))
+    masks = _PackedMasks(entry.tensors["rle_counts"].numpy(), entry.tensors["rle_lengths"].numpy(), (height, width))
     return PooledProposals(**on_device, masks=masks, image_size_hw=(height, width))
+
+
+class _PackedMasks(Sequence[Rle]):
+    """Run-length encoded masks that are taken out of an entry one by one: labeling wants a few of many.
+
+    Args:
+        counts: uint8, those of all masks in a row.
+        lengths: (N,) int64, how many of them each mask has.
+        size_hw: (height, width) of the masks.
+    """
+
+    def __init__(self, counts: np.ndarray, lengths: np.ndarray, size_hw: tuple[int, int]) -> None:
+        self._counts = counts
+        self._ends = lengths.cumsum()
+        self._starts = self._ends - lengths
+        self._size_hw = size_hw
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> Rle: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Rle]: ...
+
+    def __getitem__(self, index: int | slice) -> Rle | list[Rle]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        counts = self._counts[self._starts[index] : self._ends[index]].tobytes()
+        return Rle(size=list(self._size_hw), counts=counts)

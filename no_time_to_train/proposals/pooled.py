@@ -5,6 +5,7 @@ That is all that matching and merging need of an image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,7 @@ class PooledProposals:
     grid_boxes_xyxy: Tensor
     features: Tensor
     consistencies: Tensor
-    masks: Tensor | tuple[Rle, ...]
+    masks: Tensor | Sequence[Rle]
     image_size_hw: tuple[int, int]
 
     def __post_init__(self) -> None:

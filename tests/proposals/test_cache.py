@@ -51,6 +51,8 @@ def test_comes_back_as_it_was(tmp_path: Path, pooled: PooledProposals) -> None:
     for name in ("predicted_ious", "stabilities", "grid_boxes_xyxy", "features", "consistencies"):
         torch.testing.assert_close(getattr(loaded, name), getattr(pooled, name), rtol=0, atol=0)
     assert loaded.rles() == pooled.rles()
+    assert [*loaded.masks] == [*loaded.masks[:2], *loaded.masks[2:]] == pooled.rles()
+    assert len(pooled) == 0 or loaded.masks[-1] == pooled.rles()[-1]
     assert loaded.rles(torch.arange(len(pooled))[1::2]) == pooled.rles(torch.arange(len(pooled))[1::2])
     assert loaded.image_size_hw == SIZE_HW
 
