@@ -95,7 +95,7 @@ class PretendCard(TorchDispatchMode):
             shape_env=ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True),
             allow_non_fake_inputs=True,
         )
-        self._pinned: list[Tensor] = []
+        self._pinned: dict[int, Tensor] = {}  # by the address of their storage
 
     def __enter__(self) -> PretendCard:
         self._fake.__enter__()  # while it is on, torch looks for no GPU
@@ -130,7 +130,8 @@ class PretendCard(TorchDispatchMode):
             if id(result) in given:
                 return given[id(result)]
             if device is None or device.type == "cpu":
-                return result
+                # Torch puts there what it copies without waiting.
+                return self._as_pinned(result) if kwargs.get("non_blocking") else result
             if result.dtype == torch.float64:
                 raise TypeError(f"{func} gives float64, which Apple's GPUs do not have")
             return CardTensor(result, device)
@@ -151,13 +152,17 @@ class PretendCard(TorchDispatchMode):
 
     def pin(self, tensor: Tensor) -> Tensor:
         """Copy to memory that a GPU reads by itself; what is there already stays."""
-        if self._is_pinned(tensor):
+        if self.is_pinned(tensor):
             return tensor
-        self._pinned.append(tensor.clone())
-        return self._pinned[-1]
+        return self._as_pinned(tensor.clone())
 
-    def _is_pinned(self, tensor: Tensor) -> bool:
-        return any(tensor is pinned for pinned in self._pinned)
+    def _as_pinned(self, tensor: Tensor) -> Tensor:
+        self._pinned[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    def is_pinned(self, tensor: Tensor) -> bool:
+        """Return whether a GPU reads a tensor by itself."""
+        return tensor.is_cpu and tensor.untyped_storage().data_ptr() in self._pinned
 
     def _note_copies(self, func: Any, args: Any, kwargs: Any) -> None:
         name = func.name().split(".")[0]
@@ -187,7 +192,7 @@ class PretendCard(TorchDispatchMode):
         if name in _COPIES:
             target, source = (kwargs.get("device"), args[0]) if name == "aten::_to_copy" else (args[0].device, args[1])
             moves = target is not None and torch.device(target).type != source.device.type
-            is_waited_for = not kwargs.get("non_blocking") or (source.is_cpu and not self._is_pinned(source))
+            is_waited_for = not kwargs.get("non_blocking") or (source.is_cpu and not self.is_pinned(source))
             return moves and is_waited_for
         if name in _INDEXING:
             indices = [index for index in args[1] if index is not None]
@@ -219,6 +224,7 @@ def pretend_card(monkeypatch: pytest.MonkeyPatch, device: str = "cuda") -> Itera
         patch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
         patch.setattr(torch.cuda, "current_stream", lambda device=None: _Stream(card, device))
         patch.setattr(Tensor, "pin_memory", lambda tensor: card.pin(tensor))
+        patch.setattr(Tensor, "is_pinned", lambda tensor: card.is_pinned(tensor))
         run = threading.Thread.run
 
         def run_with_card(thread: threading.Thread) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from no_time_to_train.build import build_proposals, compose_config
+from no_time_to_train.files.tensor_cache import EntryMemory
 from no_time_to_train.models.catalog import get_spec
 from no_time_to_train.models.frozen_encoder import prepare_encoder
 from no_time_to_train.models.interfaces import MaskModel
@@ -352,8 +353,11 @@ def test_cached_proposals_come_back(networks: Networks, monkeypatch: pytest.Monk
     with pretend_card(monkeypatch, "cuda:1") as card:
         segmenter = make_segmenter(networks, "folded", "cuda:1", torch.float32)
         pooled = segmenter.propose(segmenter.encode([make_image()])[0])
-        cache = ProposalCache(tmp_path, "made for a test", segmenter.device)
+        kept = EntryMemory(max_bytes=1 << 30)
+        cache = ProposalCache(tmp_path, "made for a test", segmenter.device, kept)
         cache.store("image", pooled)
+        entry = kept.get("made for a test", "image")
+        assert entry is not None and not any(tensor.is_pinned() for tensor in entry.tensors.values())
         card.waits.clear()
         again = cache.load("image")
         assert again is not None and isinstance(again.features, CardTensor) and not card.waits

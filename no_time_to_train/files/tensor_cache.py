@@ -158,9 +158,10 @@ def cache_fingerprint(content: Mapping[str, Any]) -> str:
 
 
 def _owned(tensor: Tensor) -> Tensor:
-    """Return a tensor on the CPU that keeps no larger one alive."""
+    """Return a tensor on the CPU that keeps no larger one alive, and no pinned memory, of which there is little."""
     tensor = tensor.detach().cpu().contiguous()
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+    is_owned = tensor.untyped_storage().nbytes() == tensor.nbytes and not tensor.is_pinned()
+    return tensor if is_owned else tensor.clone()
 
 
 def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
