@@ -171,6 +171,8 @@ class MemoryBank:
         path = as_path(path, "memory")
         if not path.is_file():
             raise InputFileNotFoundError(f"{path}: no such memory bank. Make one with nttt fit refs/ -o {path}.")
+        import torch  # noqa: F401 (else safe_open would, and Ctrl-C meanwhile is more than its Rust can take)
+
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}

@@ -55,6 +55,8 @@ def read_tracker_state(path: Path, device: torch.device | str) -> TrackerState:
     Raises:
         InputError: the file is damaged or missing.
     """
+    import torch  # noqa: F401 (else safe_open would, and Ctrl-C meanwhile is more than its Rust can take)
+
     try:
         with safe_open(path, framework="pt") as file:
             content = json.loads(file.metadata()[_METADATA_KEY])
