@@ -220,11 +220,11 @@ def test_beside_a_gpu_threads_squash_the_frames(nttt, workplace: Path, monkeypat
         return torch.from_numpy(pixels.copy())
 
     monkeypatch.setattr(ColorVideoSegmenter, "square", square)
-    assert nttt("track frames --refs refs --out in_turns") == 0
+    ntt.track_video("frames", references="refs", out="in_turns", max_frames=6)
     assert threads == {threading.main_thread().name}
     threads.clear()
     monkeypatch.setattr("no_time_to_train.tasks.track.square_ahead", lambda segmenter: segmenter.square)
-    assert nttt("track frames --refs refs --out beside") == 0
+    ntt.track_video("frames", references="refs", out="beside", max_frames=6)
     assert threads and all(name.startswith("read-ahead") for name in threads)
     assert annotations(workplace / "beside") == annotations(workplace / "in_turns")
 

@@ -17,16 +17,13 @@ def load(device: str, dtype: torch.dtype = torch.float32) -> Sam2VideoMemory:
 
 
 def follow(memory: Sam2VideoMemory) -> tuple[list[ObjectMask], ObjectMemory]:
-    """A frame with a prompt and two more."""
-    noise = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
+    """A frame with a prompt and one more."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 40, 50, 3), np.uint8)
     mask = torch.zeros(memory.image_size, memory.image_size, dtype=torch.bool)
     mask[50:90, 50:130] = True
     found, remembered = memory.condition(0, memory.encode(noise[0]), mask)
-    masks = [found]
-    for index in (1, 2):
-        found, remembered = memory.propagate(index, memory.encode(noise[index]), remembered)
-        masks.append(found)
-    return masks, remembered
+    followed, remembered = memory.propagate(1, memory.encode(noise[1]), remembered)
+    return [found, followed], remembered
 
 
 def assert_close(on_card: Tensor, on_cpu: Tensor) -> None:
@@ -44,7 +41,7 @@ def test_float32_gives_what_the_cpu_gives(monkeypatch: pytest.MonkeyPatch) -> No
     for mine, theirs in zip(on_card, on_cpu, strict=True):
         assert_close(mine.logits, theirs.logits)
         assert_close(mine.object_score, theirs.object_score)
-    assert card.waits == {"models.sam2.video_memory._step: to_copy": 2}, "the sam2 package's, in each frame it follows"
+    assert card.waits == {"models.sam2.video_memory._step: to_copy": 1}, "the sam2 package's, in each frame it follows"
 
 
 @pytest.mark.slow
