@@ -46,7 +46,7 @@ class LoadedBatch:
 
 Square = Callable[[np.ndarray], "Tensor"]
 _THREADS_BESIDE_GPU = 4
-"""An image takes one of them 45 ms (1.5 megapixels) to 700 ms (24 megapixels), a large GPU 50 ms."""
+"""An image takes one of them 30 ms (1.5 megapixels) to 450 ms (24 megapixels), a large GPU about 50 ms."""
 
 
 class BatchReader:

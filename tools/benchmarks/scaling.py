@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from no_time_to_train.data.images import resize_for_model
+from no_time_to_train.data.images import read_image, resize_for_model
 from no_time_to_train.matching import InstanceIndex, Prototypes, match, match_nearest_instances
 from tools.benchmarks.stages import (
     BlobProposals,
@@ -21,7 +23,7 @@ from tools.benchmarks.stages import (
 )
 from tools.benchmarks.tables import print_row, start_table
 from tools.benchmarks.timing import give_back_free_memory, held_megabytes, measure, measure_pair, with_peak_megabytes
-from tools.benchmarks.whole_images import scale_images
+from tools.benchmarks.whole_images import scale_images, write_images
 
 
 def _scale_points(models: Models, options: argparse.Namespace) -> None:
@@ -67,16 +69,30 @@ def _scale_references(models: Models, options: argparse.Namespace) -> None:
 def _scale_image_size(models: Models, options: argparse.Namespace) -> None:
     start_table(
         f"Image size ({options.points} masks, all but the networks)",
-        *("height x width", "squashing s", "NMS + merging s", "RLE s", "peak MB above the models"),
+        *(
+            "height x width",
+            "reading a JPEG s",
+            "its CPU s",
+            "squashing s",
+            "its CPU s",
+            "NMS + merging s",
+            "RLE s",
+            "peak MB above the models",
+        ),
     )
     sizes = ((480, 640), (1000, 1500), (3000, 4000), (4284, 5712))
     for size in sizes[: 2 if options.quick else 4]:
+        with tempfile.TemporaryDirectory() as folder:
+            [target] = write_images(Path(folder), 1, size)
+            reading = measure(lambda path=target.path: read_image(path), models.device, options.repeats)
         give_back_free_memory()
         before = held_megabytes(models.device)
         image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
         *_, merging, encoding = mask_stages(BlobProposals(models, options.points, options.categories, size))
         runs = (lambda i=image: resize_for_model(i, models.fast_sam.image_size), merging.fast, encoding.fast)
-        seconds = [f"{measure(run, models.device, options.repeats).median:.4g}" for run in runs]
+        squashing, *others = (measure(run, models.device, options.repeats) for run in runs)
+        on_cpu = [f"{value:.4g}" for timing in (reading, squashing) for value in (timing.median, timing.cpu_median)]
+        seconds = [*on_cpu, *(f"{timing.median:.4g}" for timing in others)]
         peaks = [with_peak_megabytes(run, models.device)[1] for run in runs]
         above = max(map(float, peaks)) - before if all(peaks) else None
         print_row(f"{size[0]} x {size[1]}", *seconds, "" if above is None else f"{above:.0f}")

@@ -36,7 +36,7 @@ def scale_images(models: Models, options: argparse.Namespace) -> None:
     """Both ways in turns over the same files, each after a round that is not timed."""
     is_slow = options.quick or models.device.type == "cpu"
     with tempfile.TemporaryDirectory() as folder:
-        targets = _write_images(Path(folder), 4 if is_slow else 64, options.image_size)
+        targets = write_images(Path(folder), 4 if is_slow else 64, options.image_size)
         blobs = BlobProposals(models, options.points, options.categories, options.image_size)
         config = compose_config()
         source = _DecodedBlobs(models, blobs)
@@ -103,7 +103,7 @@ def _label(
     go_through(reader, process, _Forgotten(), counter, finish_beside=is_beside)
 
 
-def _write_images(folder: Path, count: int, size_hw: tuple[int, int]) -> list[TargetImage]:
+def write_images(folder: Path, count: int, size_hw: tuple[int, int]) -> list[TargetImage]:
     """Smooth noise, which compresses about as photos do."""
     height, width = size_hw
     targets = []
