@@ -141,6 +141,7 @@ class _Work:
 
     def summarize(self) -> RunSummary:
         """Write what is made from the records."""
+        self._done = {}  # all of them are summed up anew: twice in memory would be for nothing
         summary = self._folder.write_summaries(self._job.targets, self.problems)
         self._labeled = len(summary.images)
         self._run.details["labeled"] = self._labeled
