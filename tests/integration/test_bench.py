@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from no_time_to_train.commands import main
 from no_time_to_train.files.paths import demo_data_folder
 
 DEMO = demo_data_folder() / "benchmark"
 NUM_REFERENCES, NUM_TARGETS = 7, 11
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Processes with equally many threads give the same bytes: this one, and those that it starts."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -63,13 +74,7 @@ def test_torchrun(overrides: list[str], tmp_path: Path) -> None:
         "trainer.devices=2",
         "merging=semantic_soft,hard",
     ]
-    done = subprocess.run(
-        [sys.executable, *command, *sweep],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = subprocess.run([sys.executable, *command, *sweep], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("2 of 2 runs are finished") == 1
     written = {path.read_bytes() for path in (tmp_path / "two").glob("custom/*/*/*/predictions.json")}
