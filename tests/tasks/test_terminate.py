@@ -12,8 +12,9 @@ from tests.tasks.test_kill import stop_after_two_images
 
 
 @pytest.mark.slow
-def test_sigterm(workplace: Path) -> None:
-    terminated = stop_after_two_images(workplace, signal.SIGTERM)
+@pytest.mark.parametrize("is_beside", [False, True])
+def test_sigterm(workplace: Path, is_beside: bool) -> None:
+    terminated = stop_after_two_images(workplace, signal.SIGTERM, is_beside)
     assert terminated.returncode == 143
     assert "continue with:\n  nttt label photos/ --refs refs/ --out parts" in terminated.stdout
     assert "Traceback" not in terminated.stderr
