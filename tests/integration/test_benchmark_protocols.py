@@ -51,7 +51,8 @@ def test_from_files_to_the_number(line: str, tmp_path: Path, capsys: pytest.Capt
     write, numbers = PROTOCOLS[line]
     show_objects(write(tmp_path))
     name, *settings = line.split()
-    data = [f"root={tmp_path}", *(s for s in settings if s.split("=")[0] in ("split", "domain", "fold", "subset"))]
+    of_data = ("split", "domain", "fold", "subset", "shots")
+    data = [f"root={tmp_path}", *(s for s in settings if s.split("=")[0] in of_data)]
     assert main(["data", "verify", name, *data]) == 0, capsys.readouterr().out
 
     small = ["preset=demo", "device=cpu", "proposals.points_per_side=6", f"runs={tmp_path / 'runs'}"]
