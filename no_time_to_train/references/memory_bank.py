@@ -106,11 +106,13 @@ class MemoryBank:
 
     def __repr__(self) -> str:
         """Return counts and the encoder in one line: thousands of numbers help nobody."""
+        references = describe_references(self.counts())
+        return f"MemoryBank({references}; {self.class_prototypes.shape[1]} features of {self.encoder_id})"
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of references of every category, by name."""
         names = [category.name for category in self.categories]
-        counts = dict(zip(names, self.instance_counts.tolist(), strict=True))
-        return (
-            f"MemoryBank({describe_references(counts)}; {self.class_prototypes.shape[1]} features of {self.encoder_id})"
-        )
+        return dict(zip(names, self.instance_counts.tolist(), strict=True))
 
     def _check_contents(self) -> None:
         """Raise ValueError where a file holds what no bank of references can be."""

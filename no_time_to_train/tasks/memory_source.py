@@ -58,9 +58,7 @@ class MemorySource:
         if self.references is not None:
             return self.references.counts()
         assert self.bank is not None  # else there are references
-        return dict(
-            zip((category.name for category in self.categories), self.bank.instance_counts.tolist(), strict=True)
-        )
+        return self.bank.counts()
 
     @classmethod
     def of(
@@ -189,8 +187,10 @@ def _say_other_settings(bank: MemoryBank, config: Config) -> None:
         given = Parameter("min_score", 0.5)
         logger.warning(
             "the thresholds of the memory were measured with %s: make the memory anew with these settings, or give %s, "
-            "where they do not fit.", ", ".join(changed), given,
-        )  # fmt: skip
+            "where they do not fit.",
+            ", ".join(changed),
+            given,
+        )
 
 
 def memory_of_folder(run: Run) -> MemoryBank | None:
